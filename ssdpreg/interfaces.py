@@ -1,0 +1,89 @@
+"""
+The joints of the house: who hears messages, and where registrations are written down.
+
+Every ``twistd`` of the environment imports this module, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from ssdpreg.registration import Outcome, Plan, Registration
+    from ssdpreg.ssdp.messages import Alive, ByeBye, SearchResponse, Update
+
+
+class ISSDPListener(Interface):
+    """
+    Hears what devices say. No method raises, whatever a stranger put into a message.
+
+    ``sender`` is the IP address, as text, that a datagram came from; it is empty where nobody knows.
+    """
+
+    def notify_alive(message: Alive, sender: str = "") -> None:
+        """A device or service is there, and stays for ``message.max_age`` seconds."""
+
+    def notify_bye(message: ByeBye, sender: str = "") -> None:
+        """A device or service leaves."""
+
+    def notify_update(message: Update, sender: str = "") -> None:
+        """A device is about to count its boots on; nothing else changes."""
+
+    def response(message: SearchResponse, sender: str = "") -> None:
+        """A device answered a search of ours."""
+
+
+class IRegistryBackend(Interface):
+    """
+    A place where services are written down for others to find.
+
+    A backend knows its own entries by a mark that it leaves on them, and neither shows nor touches any other.
+    """
+
+    async def read() -> Mapping[str, Registration]:
+        """
+        Tell what of ours is written down now.
+
+        :return: Registrations by service ID.
+        :raise BackendUnavailableError: If nobody answers.
+        :raise BackendRefusedError: If the answer is no, or is known to hide our own entries.
+        """
+
+    async def apply(plan: Plan) -> Outcome:
+        """
+        Make a plan true, as far as possible. Repeating a plan changes nothing.
+
+        One entry that is refused does not hold up the others. Never raises :class:`BackendError`: the outcome tells.
+        """
+
+    async def keep_alive() -> None:
+        """
+        Show that this daemon lives, in a way that costs the backend nothing while all is well.
+
+        :raise BackendUnavailableError: If nobody answers.
+        :raise BackendRefusedError: If the answer is no.
+        :raise BackendForgotError: If the backend lost what it knew: it wants to be read, and told again.
+        """
+
+    async def close() -> None:
+        """Let go of connections and files. What is written down stays."""
+
+
+class IBackendMaker(Interface):
+    """A plugin that makes a backend, found by what ``backend.type`` says in the configuration."""
+
+    type: str = Attribute("What ``backend.type`` says, such as ``consul``.")
+
+    def make_backend(reactor: Any, config: Any, scope: str) -> IRegistryBackend:
+        """
+        Make the backend, without yet talking to anybody.
+
+        :param reactor: The reactor, for connections and time.
+        :param config: The ``backend`` section: :class:`ssdpreg.config.ConsulConfig`,
+            :class:`ssdpreg.config.EmbeddedConfig`, or the plain mapping of a type that ssdpreg itself does not know.
+        :param scope: Marks entries as this daemon's own.
+        :raise ConfigError: If the section does not fit.
+        """
