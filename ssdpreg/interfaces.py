@@ -36,6 +36,20 @@ class ISSDPListener(Interface):
         """A device answered a search of ours."""
 
 
+class IRegistrationListener(Interface):
+    """Follows which services are live, and how they are to be registered. No method raises."""
+
+    def live(registration: Registration) -> None:
+        """A service is live, or its registration is another than before."""
+
+    def gone(registration: Registration, reason: str) -> None:
+        """
+        A service is no longer live.
+
+        :param reason: ``byebye``, ``expired`` or ``unconfigured``.
+        """
+
+
 class IRegistryBackend(Interface):
     """
     A place where services are written down for others to find.

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
+from ssdpreg.advertisements import Advertisement
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
+from ssdpreg.naming import dns_name, seed_name
 
 #: What every service ID of ours begins with.
 ID_PREFIX = "ssdpreg-"
 #: The name, and the value of ``external-source``, by which the daemon is known.
 SOURCE = "ssdpreg"
+
+#: Bytes of a value that Consul takes as meta data.
+_META_LIMIT = 512
+_SLUG_LIMIT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +103,88 @@ class Outcome:
     applied: frozenset[str] = frozenset()
     refused: Mapping[str, BackendRefusedError] = field(default_factory=dict)
     unavailable: BackendUnavailableError | None = None
+
+
+class CheckRule(Protocol):
+    """What the configuration says of a check: see :class:`ssdpreg.config.CheckConfig`."""
+
+    @property
+    def http(self) -> str | None: ...
+    @property
+    def interval(self) -> float: ...
+    @property
+    def timeout(self) -> float | None: ...
+    @property
+    def tls_skip_verify(self) -> bool: ...
+    @property
+    def deregister_after(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationRules:
+    """
+    How the operator wants services to be written down.
+
+    :ivar scope: Marks what is ours among several daemons: the host's name, as a rule.
+    :ivar dns_names: Whether names are to be fit for DNS, instead of the original's.
+    :ivar tags: Tags of every service.
+    :ivar checks: Checks by search term.
+    """
+
+    scope: str
+    dns_names: bool = False
+    tags: tuple[str, ...] = ()
+    checks: Mapping[str, CheckRule] = field(default_factory=dict)
+
+    def registration(self, advertisement: Advertisement) -> Registration:
+        """Say how a live service is to be registered."""
+        name = dns_name if self.dns_names else seed_name
+        service_id = self.service_id(advertisement.device_id, advertisement.urn)
+        meta = {
+            "external-source": SOURCE,
+            "ssdpreg-scope": self.scope,
+            "ssdp-device": advertisement.device_id,
+            "ssdp-usn": advertisement.usn,
+            "ssdp-nt": advertisement.nt,
+            "ssdp-location": advertisement.location,
+            "ssdp-server": advertisement.server,
+            "ssdp-max-age": str(advertisement.max_age),
+        }
+        return Registration(
+            service_id=service_id,
+            name=name(advertisement.term.tag, advertisement.urn),
+            address=advertisement.endpoint.host,
+            port=advertisement.endpoint.port,
+            tags=self.tags,
+            meta={key: _meta_value(value) for key, value in meta.items()},
+            checks=frozenset(self._checks(service_id, advertisement)),
+        )
+
+    def service_id(self, device_id: str, urn: str) -> str:
+        """
+        Name a service for good: by the device and the type, and nothing that changes.
+
+        A stranger's text becomes letters, digits and hyphens, which every URL takes, and a digest, so that no two
+        services share an ID.
+        """
+        identity = "\0".join((self.scope, device_id.casefold(), urn))
+        slug = re.sub(r"[^a-z0-9]+", "-", urn.split(":", 2)[-1].lower())[:_SLUG_LIMIT].strip("-")
+        return f"{ID_PREFIX}{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+
+    def _checks(self, service_id: str, advertisement: Advertisement) -> list[Check]:
+        checks = [Check(f"{service_id}-alive", kind="alive")]
+        rule = self.checks.get(advertisement.term.urn)
+        if rule is not None:
+            netloc = advertisement.endpoint.netloc
+            target = netloc if rule.http is None else f"{advertisement.endpoint.scheme}://{netloc}{rule.http}"
+            kind = "tcp" if rule.http is None else "http"
+            check = Check("", kind, target, rule.interval, rule.timeout, rule.tls_skip_verify, rule.deregister_after)
+            digest = hashlib.sha256(repr(check).encode()).hexdigest()[:8]
+            checks.append(replace(check, check_id=f"{service_id}-{kind}-{digest}"))
+        return checks
+
+
+def _meta_value(value: str) -> str:
+    """Make a stranger's text fit to be stored and shown: no control characters, and no more than Consul takes."""
+    printable = "".join(character for character in value if character.isprintable())
+    return printable.encode()[:_META_LIMIT].decode(errors="ignore")

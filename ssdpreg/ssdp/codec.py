@@ -100,7 +100,8 @@ def _parse(datagram: bytes) -> Message:
     if method is None:
         # Some devices answer with NT where ST belongs.
         st = fields.get("ST") or _required(fields, "NT")
-        return SearchResponse(st, _required(fields, "USN"), _location(fields), _max_age(fields), fields.get("SERVER", ""))
+        usn = _required(fields, "USN")
+        return SearchResponse(st, usn, _location(fields), _max_age(fields), fields.get("SERVER", ""))
     if method.upper() == "M-SEARCH":
         return _search(fields)
     return _notify(fields)
@@ -174,4 +175,3 @@ def _max_age(fields: dict[str, str]) -> int | None:
         return None
     digits = match[1].lstrip("0")
     return int(digits or "0") if len(digits) <= _MAX_AGE_DIGITS else _MAX_AGE_BEYOND
-

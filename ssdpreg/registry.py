@@ -1,0 +1,360 @@
+"""The service that hears and asks: messages go in, registrations come out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ssdpreg.advertisements import (
+    DEFAULT_MAX_AGE,
+    LONGEST_MAX_AGE,
+    Advertisement,
+    AdvertisementTable,
+    Appeared,
+    Ask,
+    Changed,
+    Event,
+    Left,
+    Live,
+)
+from ssdpreg.errors import IgnoredError, MessageError
+from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
+from ssdpreg.location import LocationRules
+from ssdpreg.log_gate import LogGate
+from ssdpreg.registration import Registration, RegistrationRules
+from ssdpreg.search_terms import SearchTerms, search_target
+from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+
+#: UPnP Device Architecture 2.0, 1.2.2, table 1-1. Any text may be an ID; control characters are in none.
+_USN = re.compile(r"uuid:(?P<device_id>.{1,255}?)(?:::.*)?", re.IGNORECASE)
+
+#: Seconds between two datagrams of a search: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
+#: 1.3.2); and between the two rounds at the start.
+_SPACING = 0.1
+_SECOND_ROUND = 1.0
+#: More search targets than this are asked for at once, by ssdp:all.
+_MOST_TARGETS = 10
+#: Seconds that a question waits for others to the same search target.
+_GATHERING = 0.2
+#: Seconds between two looks for interfaces that came or went.
+_LOOK_AROUND = 10.0
+
+
+class Sockets(Protocol):
+    """What :class:`Registry` asks of :class:`ssdpreg.ssdp.network.Network`."""
+
+    def refresh(self) -> bool: ...
+    def send(self, message: Message) -> None: ...
+    def close(self) -> Deferred[None]: ...
+    @property
+    def interfaces(self) -> Sequence[tuple[str, str]]: ...
+
+
+@implementer(ISSDPListener)
+class Registry(Service):
+    """
+    Knows which of the services that the operator asked for are live, and tells its listeners.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param open_network: Makes the sockets, as ``open_network(deliver=…, drop=…)``.
+    :param table: What is live.
+    :param rules: How a live service is to be registered.
+    :param locations: Which LOCATIONs may be registered.
+    :param search_interval: Seconds between two searches; 0 for none after the start.
+    :param mx: Longest wait of a device before it replies, in whole seconds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        open_network: Callable[..., Sockets],
+        table: AdvertisementTable,
+        rules: RegistrationRules,
+        locations: LocationRules,
+        *,
+        search_interval: float = 300.0,
+        mx: int = 3,
+        random: Random | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._table, self._rules, self._locations = table, rules, locations
+        self._search_interval, self._mx = search_interval, mx
+        self._random = random or Random()
+        self._network = open_network(deliver=self.deliver, drop=self.drop)
+        self._terms = SearchTerms({})
+        self._registrations: dict[str, Registration] = {}
+        self._listeners: list[IRegistrationListener] = []
+        self._gate = LogGate()
+        self._searching = LoopingCall(self._search)
+        self._looking = LoopingCall(self._look_around)
+        self._searching.clock = self._looking.clock = reactor
+        self._sending: set[IDelayedCall] = set()
+        self._questions: dict[str, int] = {}
+        self._expiry: IDelayedCall | None = None
+        self._expires_at = math.inf
+        #: Messages by kind and interface, and those that came to nothing by reason.
+        self.heard: Counter[tuple[str, str]] = Counter()
+        self.ignored: Counter[str] = Counter()
+        self.searches = 0
+
+    # What the operator asks for.
+
+    def add_search_term(self, urn: str, tag: str) -> None:
+        """
+        Ask for one more type.
+
+        :param urn: A URN, or a pattern that ends in ``*``; asked for already, its tag is replaced.
+        :param tag: What names of its services begin with.
+        """
+        self.set_search_terms({**self._terms.tags, urn: tag})
+
+    def remove_search_term(self, urn: str) -> None:
+        """Ask no more for a type: its services are no longer live, unless another term is met by them."""
+        self.set_search_terms({other: tag for other, tag in self._terms.tags.items() if other != urn})
+
+    def get_search_terms(self) -> dict[str, str]:
+        """Return a copy of what is asked for: tag by URN or pattern."""
+        return dict(self._terms.tags)
+
+    def set_search_terms(self, tags: Mapping[str, str]) -> None:
+        """Ask for these types instead of all before. What both ask for stays as it is."""
+        added = not self._terms.tags.items() >= tags.items()
+        self._terms = SearchTerms(tags)
+        self._follow(self._table.reassign(self._terms.match, self._reactor.seconds()))
+        if self.running and added:
+            self._search()
+
+    # What others follow.
+
+    def subscribe(self, listener: IRegistrationListener) -> None:
+        """Tell a listener of every change from now on."""
+        self._listeners.append(listener)
+
+    @property
+    def registrations(self) -> Mapping[str, Registration]:
+        """What is live, by service ID."""
+        return self._registrations
+
+    @property
+    def interfaces(self) -> Sequence[tuple[str, str]]:
+        """Names and addresses of the interfaces that are listened on."""
+        return self._network.interfaces
+
+    def services(self) -> list[tuple[Registration, Live]]:
+        """What is live, and how it came to be known."""
+        return [(self._registrations[self._service_id(live.advertisement)], live) for live in self._table]
+
+    def adopt(self, registrations: Iterable[Registration]) -> None:
+        """Take over what an earlier run of this daemon had registered, until there was time to hear it again."""
+        before = len(self._table)
+        for registration in registrations:
+            advertisement = self._recall(registration)
+            if advertisement is not None:
+                self._follow(self._table.adopt(advertisement, self._reactor.seconds()))
+        if len(self._table) > before:
+            self.log.info("Adopted {count} services", count=len(self._table) - before)
+
+    # The life of the service.
+
+    def startService(self) -> None:
+        super().startService()
+        self._network.refresh()
+        if self._search_interval:
+            self._searching.start(self._search_interval, now=False)
+        self._looking.start(_LOOK_AROUND, now=False)
+        # Twice, since datagrams get lost.
+        self._search()
+        self._search(_SECOND_ROUND)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._searching.running:
+            self._searching.stop()
+        self._looking.stop()
+        for call in [*self._sending, *filter(None, [self._expiry])]:
+            call.cancel()
+        self._sending.clear()
+        self._expiry, self._expires_at = None, math.inf
+        return self._network.close()
+
+    # What is heard.
+
+    def deliver(self, message: Message, peer: tuple[str, int], interface: str) -> None:
+        """Hand a message to the method for its kind."""
+        sender = peer[0]
+        self.heard[type(message).__name__, interface] += 1
+        match message:
+            case Alive():
+                self.notify_alive(message, sender)
+            case SearchResponse():
+                self.response(message, sender)
+            case ByeBye():
+                self.notify_bye(message, sender)
+            case Update():
+                self.notify_update(message, sender)
+
+    def drop(self, error: MessageError, peer: tuple[str, int], interface: str) -> None:
+        """Count a datagram that is no message."""
+        self.ignored[error.kind] += 1
+
+    def notify_alive(self, message: Alive, sender: str = "") -> None:
+        self._observe(message.nt, message, sender, answer=False)
+
+    def response(self, message: SearchResponse, sender: str = "") -> None:
+        self._observe(message.st, message, sender, answer=True)
+
+    def notify_bye(self, message: ByeBye, sender: str = "") -> None:
+        usn = _USN.fullmatch(message.usn)
+        if usn is None:
+            return
+        urn = None
+        # A root device that leaves takes all with it; many say no more than that.
+        if message.nt.lower() != "upnp:rootdevice" and not message.nt.lower().startswith("uuid:"):
+            term = self._terms.match(message.nt)
+            if term is None:
+                return
+            urn = message.nt if term.is_pattern else term.urn
+        self._follow(self._table.bye(usn["device_id"], urn, sender, self._reactor.seconds()))
+
+    def notify_update(self, message: Update, sender: str = "") -> None:
+        # It prolongs nothing, and its LOCATION has to be the one announced: UPnP Device Architecture 2.0, 1.2.4.
+        pass
+
+    def _observe(self, nt: str, message: Alive | SearchResponse, sender: str, *, answer: bool) -> None:
+        now = self._reactor.seconds()
+        try:
+            advertisement = self._advertisement(nt, message, sender)
+            if advertisement is None:
+                self.ignored["not asked for"] += 1
+                return
+            events = self._table.observe(advertisement, sender, now, answer=answer)
+        except IgnoredError as error:
+            self.ignored[error.reason] += 1
+            if self._gate.opens(sender, error.reason, now):
+                self.log.info("Ignored {nt} of {sender}: {reason}", nt=nt, sender=sender, reason=error.reason)
+        else:
+            self._follow(events)
+
+    def _advertisement(self, nt: str, message: Alive | SearchResponse, sender: str) -> Advertisement | None:
+        term = self._terms.match(nt)
+        if term is None:
+            return None
+        usn = _USN.fullmatch(message.usn)
+        if usn is None or not usn["device_id"].isprintable():
+            raise IgnoredError("no device ID")
+        return Advertisement(
+            device_id=usn["device_id"],
+            urn=nt if term.is_pattern else term.urn,
+            term=term,
+            nt=nt,
+            usn=message.usn,
+            location=message.location,
+            endpoint=self._locations.endpoint(message.location, sender),
+            max_age=DEFAULT_MAX_AGE if message.max_age is None else min(message.max_age, LONGEST_MAX_AGE),
+            server=message.server,
+        )
+
+    def _recall(self, registration: Registration) -> Advertisement | None:
+        """Read an advertisement out of what was registered for it; ``None`` if it would be registered otherwise."""
+        meta = registration.meta
+        max_age = meta.get("ssdp-max-age", "")
+        message = Alive(
+            nt=meta.get("ssdp-nt", ""),
+            usn=meta.get("ssdp-usn", ""),
+            location=meta.get("ssdp-location", ""),
+            max_age=int(max_age) if re.fullmatch(r"[1-9]\d{0,4}", max_age, re.ASCII) else None,
+            server=meta.get("ssdp-server", ""),
+        )
+        try:
+            advertisement = self._advertisement(message.nt, message, registration.address)
+        except IgnoredError:
+            return None
+        if advertisement is None or self._service_id(advertisement) != registration.service_id:
+            return None
+        return advertisement
+
+    # What follows.
+
+    def _follow(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case Appeared(advertisement) | Changed(advertisement):
+                    registration = self._rules.registration(advertisement)
+                    self._registrations[registration.service_id] = registration
+                    for listener in self._listeners:
+                        listener.live(registration)
+                case Left(advertisement, reason):
+                    registration = self._registrations.pop(self._service_id(advertisement))
+                    for listener in self._listeners:
+                        listener.gone(registration, reason)
+                case Ask(advertisement, within):
+                    self._ask(advertisement, within)
+        if self._table.next_due < self._expires_at:
+            self._expire_later()
+
+    def _service_id(self, advertisement: Advertisement) -> str:
+        return self._rules.service_id(advertisement.device_id, advertisement.urn)
+
+    def _expire_later(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expires_at = self._table.next_due
+        self._expiry = self._reactor.callLater(max(0.0, self._expires_at - self._reactor.seconds()), self._expire)
+
+    def _expire(self) -> None:
+        self._expiry, self._expires_at = None, math.inf
+        self._follow(self._table.expire(self._reactor.seconds()))
+
+    # What is asked.
+
+    def _search(self, delay: float = 0.0) -> None:
+        exact = [term for term in self._terms.tags if not term.endswith("*")]
+        targets = exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL]
+        self._send(targets, self._mx, delay)
+        self.searches += 1
+
+    def _ask(self, advertisement: Advertisement, within: float) -> None:
+        target = search_target(advertisement.term, advertisement.nt)
+        mx = max(1, min(int(within / 2), self._mx))
+        if not self._questions:
+            self._later(_GATHERING, self._send_questions)
+        self._questions[target] = min(mx, self._questions.get(target, mx))
+
+    def _send_questions(self) -> None:
+        questions, self._questions = self._questions, {}
+        self._send(list(questions), min(questions.values()), 0.0)
+
+    def _send(self, targets: Sequence[str], mx: int, delay: float) -> None:
+        """Search for each target, or for everything where they are many, spread out."""
+        for target in targets if len(targets) <= _MOST_TARGETS else [SEARCH_ALL]:
+            self._later(delay, self._network.send, SearchRequest(target, mx))
+            delay += _SPACING * self._random.uniform(0.5, 1.5)
+
+    def _later(self, delay: float, function: Callable[..., None], *arguments: object) -> None:
+        def run() -> None:
+            self._sending.discard(call)
+            function(*arguments)
+
+        call = self._reactor.callLater(delay, run)
+        self._sending.add(call)
+
+    def _look_around(self) -> None:
+        try:
+            if self._network.refresh():
+                self._search()
+        except Exception:
+            # LoopingCall would end here for good.
+            self.log.failure("Cannot look for interfaces, next in {seconds} s", seconds=_LOOK_AROUND)
