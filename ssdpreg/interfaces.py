@@ -82,6 +82,14 @@ class IRegistryBackend(Interface):
         :raise BackendForgotError: If the backend lost what it knew: it wants to be read, and told again.
         """
 
+    async def retire() -> None:
+        """
+        Take back the daemon's own mark, where there is one, as the last act of a daemon that leaves nothing behind.
+
+        :raise BackendUnavailableError: If nobody answers.
+        :raise BackendRefusedError: If the answer is no.
+        """
+
     async def close() -> None:
         """Let go of connections and files. What is written down stays."""
 
