@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Union
 
 from ssdpreg.errors import IgnoredError
 from ssdpreg.location import Endpoint
@@ -113,7 +112,7 @@ class Ask:
     within: float
 
 
-Event = Union[Appeared, Changed, Left, Ask]
+Event = Appeared | Changed | Left | Ask
 
 
 @dataclass(frozen=True, slots=True)

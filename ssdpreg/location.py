@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Union
 
 from ssdpreg.errors import IgnoredError
 
-IPAddress = Union[IPv4Address, IPv6Address]
-IPNetwork = Union[IPv4Network, IPv6Network]
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
 
 #: RFC 3986, 3.1 to 3.3, as far as it concerns us: scheme, user, host, port, and the rest. urllib's parser lets
 #: control characters, blanks and backslashes through, and raises from its properties.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -236,11 +237,9 @@ class Reconciler(Service):
         self._recover()
 
     async def _show_life(self) -> None:
-        try:
+        # What it forgot it is about to be told again.
+        with suppress(BackendForgotError):
             await self._backend.keep_alive()
-        except BackendForgotError:
-            # It is about to be told again.
-            pass
 
     async def _follow(self, actual: dict[str, Registration]) -> None:
         """Bring over what changed since the last turn."""

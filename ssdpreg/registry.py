@@ -43,6 +43,8 @@ _USN = re.compile(r"uuid:(?P<device_id>.{1,255}?)(?:::.*)?", re.IGNORECASE)
 #: 1.3.2); and between the two rounds at the start.
 _SPACING = 0.1
 _SECOND_ROUND = 1.0
+#: Seconds that a reply may be late.
+_TRAVEL = 0.5
 #: More search targets than this are asked for at once, by ssdp:all.
 _MOST_TARGETS = 10
 #: Seconds that a question waits for others to the same search target.
@@ -105,6 +107,7 @@ class Registry(Service):
         self._questions: dict[str, int] = {}
         self._expiry: IDelayedCall | None = None
         self._expires_at = math.inf
+        self._settles_at = math.inf
         #: Messages by kind and interface, and those that came to nothing by reason.
         self.heard: Counter[tuple[str, str]] = Counter()
         self.ignored: Counter[str] = Counter()
@@ -153,6 +156,11 @@ class Registry(Service):
         """Names and addresses of the interfaces that are listened on."""
         return self._network.interfaces
 
+    @property
+    def settled(self) -> bool:
+        """Whether every device had the time to answer the searches of the start."""
+        return self.running and self._reactor.seconds() >= self._settles_at
+
     def services(self) -> list[tuple[Registration, Live]]:
         """What is live, and how it came to be known."""
         return [(self._registrations[self._service_id(live.advertisement)], live) for live in self._table]
@@ -176,6 +184,7 @@ class Registry(Service):
             self._searching.start(self._search_interval, now=False)
         self._looking.start(_LOOK_AROUND, now=False)
         # Twice, since datagrams get lost.
+        self._settles_at = self._reactor.seconds() + _SECOND_ROUND + _SPACING * _MOST_TARGETS + self._mx + _TRAVEL
         self._search()
         self._search(_SECOND_ROUND)
 

@@ -8,7 +8,6 @@ no part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 #: Where SSDP is spoken over IPv4: UDA 2.0, section 1.
 GROUP = "239.255.255.250"
@@ -95,4 +94,4 @@ class SearchResponse:
     server: str = ""
 
 
-Message = Union[Alive, ByeBye, Update, SearchRequest, SearchResponse]
+Message = Alive | ByeBye | Update | SearchRequest | SearchResponse
