@@ -1,0 +1,46 @@
+"""A catalogue of our own, for those who have no Consul."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from ssdpreg.interfaces import IRegistryBackend
+from ssdpreg.registration import Outcome, Plan, Registration
+
+if TYPE_CHECKING:
+    from ssdpreg.config import EmbeddedConfig
+
+
+@implementer(IRegistryBackend)
+class EmbeddedBackend:
+    """Writes down registrations in memory, for as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._registrations: dict[str, Registration] = {}
+
+    async def read(self) -> Mapping[str, Registration]:
+        return dict(self._registrations)
+
+    async def apply(self, plan: Plan) -> Outcome:
+        for registration in plan.deregister:
+            self._registrations.pop(registration.service_id, None)
+        for registration in plan.register:
+            self._registrations[registration.service_id] = registration
+        return Outcome(applied=frozenset(each.service_id for each in (*plan.register, *plan.deregister)))
+
+    async def keep_alive(self) -> None:
+        """Do nothing: whoever could read what is written here lives and dies with this daemon."""
+
+    async def retire(self) -> None:
+        """Do nothing, as there is no mark of this daemon's own."""
+
+    async def close(self) -> None:
+        """Do nothing: memory needs no closing."""
+
+
+def make_backend(reactor: Any, config: EmbeddedConfig, scope: str) -> IRegistryBackend:
+    """See :meth:`ssdpreg.interfaces.IBackendMaker.make_backend`."""
+    return EmbeddedBackend()
