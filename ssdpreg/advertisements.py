@@ -142,18 +142,20 @@ class _Claim:
     again, it is a second address.
     """
 
-    __slots__ = ("advertisement", "answers", "expires_at", "heard_at", "owned_until", "sender", "superseded")
+    __slots__ = ("advertisement", "answers", "ask_at", "expires_at", "heard_at", "owned_until", "sender", "superseded")
 
     def __init__(self, advertisement: Advertisement, sender: str, now: float, lifetime: float) -> None:
         self.advertisement = advertisement
         self.sender = sender
         self.heard_at = now
+        self.ask_at = now + _ASK_AFTER * advertisement.max_age
         self.expires_at = self.owned_until = now + lifetime
         self.answers = False
         self.superseded = False
 
     def renew(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> None:
         self.heard_at = now
+        self.ask_at = now + _ASK_AFTER * advertisement.max_age
         self.superseded = False
         if sender == self.sender or now >= self.owned_until:
             self.sender = sender
@@ -196,7 +198,7 @@ class _Service:
 
     @property
     def due(self) -> float:
-        ask_at = math.inf if self.asked else self.claim.heard_at + _ASK_AFTER * self.claim.advertisement.max_age
+        ask_at = math.inf if self.asked else self.claim.ask_at
         return min(self.leaves_at, self.claim.expires_at, self.rules_at, ask_at)
 
     def trust(self) -> None:

@@ -122,7 +122,7 @@ def _fields(text: str) -> dict[str, str]:
         if line[0] in " \t":
             # A folded line belongs to the field before it (RFC 2616, 2.2), and is never a field of its own.
             if name:
-                fields[name] += f" {stripped}"
+                fields[name] = f"{fields[name]} {stripped}".lstrip()
             continue
         before, colon, after = stripped.partition(":")
         # A line that is no field costs only itself; of a field said twice the first counts.

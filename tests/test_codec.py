@@ -1,0 +1,294 @@
+"""Tests for :mod:`ssdpreg.ssdp.codec`."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.errors import HeaderError, MessageError, StartLineError
+from ssdpreg.ssdp.codec import USER_AGENT, decode, encode
+from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+
+
+def lines(*texts: str, end: str = "\r\n") -> bytes:
+    """Join lines as a datagram has them, with the empty line that ends it."""
+    return end.join([*texts, "", ""]).encode()
+
+
+ALIVE = ("NOTIFY * HTTP/1.1", "HOST: 239.255.255.250:1900", "NTS: ssdp:alive", "NT: urn:a", "USN: uuid:1::urn:a")
+
+#: What devices of the field send, and what it says.
+DEVICES: dict[str, tuple[bytes, Message]] = {
+    "a Hue bridge": (
+        lines(
+            "NOTIFY * HTTP/1.1",
+            "HOST: 239.255.255.250:1900",
+            "CACHE-CONTROL: max-age=100",
+            "LOCATION: http://192.168.2.100:80/description.xml",
+            "SERVER: Linux/3.14.0 UPnP/1.0 IpBridge/1.19.0",
+            "NTS: ssdp:alive",
+            "hue-bridgeid: 001788FFFE09A206",
+            "NT: upnp:rootdevice",
+            "USN: uuid:2f402f80-da50-11e1-9b23-00178809a206::upnp:rootdevice",
+        ),
+        Alive(
+            "upnp:rootdevice",
+            "uuid:2f402f80-da50-11e1-9b23-00178809a206::upnp:rootdevice",
+            "http://192.168.2.100:80/description.xml",
+            100,
+            "Linux/3.14.0 UPnP/1.0 IpBridge/1.19.0",
+        ),
+    ),
+    "a Roku, whose device ID has colons": (
+        lines(
+            "HTTP/1.1 200 OK",
+            "Cache-Control: max-age=3600",
+            "ST: roku:ecp",
+            "USN: uuid:roku:ecp:1GU48T017973",
+            "Ext:",
+            "Server: Roku/9.3.0 UPnP/1.0 Roku/9.3.0",
+            "LOCATION: http://192.168.1.134:8060/",
+        ),
+        SearchResponse(
+            "roku:ecp",
+            "uuid:roku:ecp:1GU48T017973",
+            "http://192.168.1.134:8060/",
+            3600,
+            "Roku/9.3.0 UPnP/1.0 Roku/9.3.0",
+        ),
+    ),
+    "a Redfish service, which has AL and no LOCATION": (
+        lines(
+            "HTTP/1.1 200 OK",
+            "CACHE-CONTROL:max-age=1800",
+            "ST:urn:dmtf-org:service:redfish-rest:1:9",
+            "USN:uuid:92384634-2938-2342-8820-489239905423::urn:dmtf-org:service:redfish-rest:1:9",
+            "AL:https://10.0.0.5/redfish/v1/",
+            'EXT:""',
+        ),
+        SearchResponse(
+            "urn:dmtf-org:service:redfish-rest:1:9",
+            "uuid:92384634-2938-2342-8820-489239905423::urn:dmtf-org:service:redfish-rest:1:9",
+            "https://10.0.0.5/redfish/v1/",
+            1800,
+        ),
+    ),
+    "a Windows network hub device, whose LOCATION is a star": (
+        lines(
+            "NOTIFY * HTTP/1.1",
+            "Host:239.255.255.250:1900",
+            "NT:urn:microsoft-com:nhed:presence:1",
+            "NTS:ssdp:alive",
+            "Location:*",
+            "USN:uuid:49b0e4d6::urn:microsoft-com:nhed:presence:1",
+            "Cache-Control:max-age=14400",
+            "AL:<urn:microsoft-com:nhed:attributes?type=X02&mode=1>",
+        ),
+        Alive(
+            "urn:microsoft-com:nhed:presence:1",
+            "uuid:49b0e4d6::urn:microsoft-com:nhed:presence:1",
+            "*",
+            14400,
+        ),
+    ),
+    "a FRITZ!Box that leaves": (
+        lines(
+            "NOTIFY * HTTP/1.1",
+            "HOST: 239.255.255.250:1900",
+            "NT: urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+            "NTS: ssdp:byebye",
+            "USN: uuid:75802409::urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+        ),
+        ByeBye(
+            "urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+            "uuid:75802409::urn:schemas-upnp-org:device:InternetGatewayDevice:1",
+        ),
+    ),
+    "a UPnP 1.1 device about to boot": (
+        lines(
+            "NOTIFY * HTTP/1.1",
+            "HOST: 239.255.255.250:1900",
+            "LOCATION: http://10.0.0.9/",
+            "NT: urn:a",
+            "NTS: ssdp:update",
+            "USN: uuid:1::urn:a",
+            "BOOTID.UPNP.ORG: 1",
+            "NEXTBOOTID.UPNP.ORG: 2",
+        ),
+        Update("urn:a", "uuid:1::urn:a"),
+    ),
+    "a control point": (
+        lines("M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900", 'MAN: "ssdp:discover"', "MX: 120", "ST: ssdp:all"),
+        SearchRequest("ssdp:all", 5),
+    ),
+    "a control point that asks one device": (
+        lines("M-SEARCH * HTTP/1.1", "HOST: 10.0.0.9:1900", 'MAN: "ssdp:discover"', "ST: ssdp:all"),
+        SearchRequest("ssdp:all", None),
+    ),
+}
+
+
+class DecodeTests(SynchronousTestCase):
+    """Tests for :func:`decode`."""
+
+    def test_reads_what_devices_send(self) -> None:
+        """Recorded datagrams say what their devices meant."""
+        for device, (datagram, message) in DEVICES.items():
+            self.assertEqual(decode(datagram), message, device)
+
+    def test_is_tolerant(self) -> None:
+        """Line ends, case, blanks, order, junk and a missing end change nothing."""
+        plain = Alive("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 1800)
+        fields = ("CACHE-CONTROL: max-age=1800", "LOCATION: http://10.0.0.9/")
+        variants = {
+            "as it should be": lines(*ALIVE, *fields),
+            "LF alone": lines(*ALIVE, *fields, end="\n"),
+            "no empty line": "\r\n".join([*ALIVE, *fields]).encode(),
+            "empty lines first": b"\r\n\r\n" + lines(*ALIVE, *fields),
+            "other case": lines(*ALIVE, "cache-control: MAX-AGE=1800", "Location: http://10.0.0.9/"),
+            "blanks": lines(*ALIVE, "CACHE-CONTROL  :\tmax-age = 1800  ", "LOCATION:http://10.0.0.9/ "),
+            "quotes": lines(*ALIVE, 'CACHE-CONTROL: no-cache="Ext", max-age="1800"', fields[1]),
+            "a line that is no field": lines(*ALIVE, "Dell 1815dn", *fields),
+            "a field without a name": lines(*ALIVE, ": nothing", *fields),
+            "said twice": lines(*ALIVE, *fields, "LOCATION: http://10.0.0.10/", "Cache-Control: max-age=5"),
+            "folded": lines(*ALIVE, "CACHE-CONTROL:", " max-age=1800", "LOCATION:", "\thttp://10.0.0.9/"),
+            "a body": lines(*ALIVE, *fields) + b"LOCATION: http://10.0.0.10/\r\n\r\n",
+            "HTTP/1.0": lines("NOTIFY * HTTP/1.0", *ALIVE[1:], *fields),
+            "a blank after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),
+            "NTS in capitals": lines(*ALIVE[:2], "NTS: SSDP:ALIVE", *ALIVE[3:], *fields),
+            "longer than is remembered": lines(*ALIVE, *fields, "X-PAD: " + "x" * 4000),
+        }
+        for name, datagram in variants.items():
+            self.assertEqual(decode(datagram), plain, name)
+
+    def test_reads_any_bytes_in_a_value(self) -> None:
+        """A vendor's name in no known encoding costs nothing else."""
+        message = decode(lines(*ALIVE)[:-2] + b"SERVER: M\xfcller\r\n\r\n")
+        self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", server="Müller"))
+
+    def test_reads_max_age(self) -> None:
+        """Numbers are taken as they are, enormous ones as a century, and what is none as nothing."""
+        for value, seconds in {
+            "max-age=0": 0,
+            "max-age=00060": 60,
+            "max-age=4294967296": 4294967296,
+            "max-age=" + "9" * 5000: 10**10,
+            "max-age=-1": None,
+            "max-age=": None,
+            "s-max-age=5": None,
+            "1800": None,
+        }.items():
+            message = decode(lines(*ALIVE, f"CACHE-CONTROL: {value}"))
+            assert isinstance(message, Alive)
+            self.assertEqual(message.max_age, seconds, value[:20])
+
+    def test_takes_the_first_url_of_al(self) -> None:
+        """AL is a URL, or a list of URIs in angle brackets."""
+        for value, url in {
+            "https://10.0.0.5/redfish/v1/": "https://10.0.0.5/redfish/v1/",
+            "<urn:x><http://10.0.0.5:80/a><http://b/>": "http://10.0.0.5:80/a",
+            "<blender:ixl>": "",
+        }.items():
+            message = decode(lines(*ALIVE, f"AL: {value}", "LOCATION:"))
+            assert isinstance(message, Alive)
+            self.assertEqual(message.location, url)
+
+    def test_refuses_other_start_lines(self) -> None:
+        """Only NOTIFY, M-SEARCH and a reply that says yes are SSDP."""
+        for start in (
+            "",
+            "NOTIFY /path HTTP/1.1",
+            "GET * HTTP/1.1",
+            "HTTP/1.1 404 Not Found",
+            "HTTP/1.1 2000 OK",
+            "NOTIFY * HTTP/2",
+            "\x16\x03\x01",
+        ):
+            with self.assertRaises(StartLineError):
+                decode(lines(start, *ALIVE[1:]))
+
+    def test_start_line_decides(self) -> None:
+        """A search with all the fields of an advertisement is a search."""
+        fields = (*ALIVE[1:], "LOCATION: http://10.0.0.9/", 'MAN: "ssdp:discover"', "MX: 1", "ST: urn:b")
+        self.assertEqual(decode(lines("M-SEARCH * HTTP/1.1", *fields)), SearchRequest("urn:b", 1))
+
+    def test_refuses_messages_that_say_nothing(self) -> None:
+        """What a message cannot do without is named when it is missing."""
+        for name in ("NT", "NTS", "USN"):
+            with self.assertRaises(HeaderError) as caught:
+                decode(lines(*(line for line in ALIVE if not line.startswith(f"{name}:"))))
+            self.assertEqual(caught.exception.name, name)
+        with self.assertRaises(HeaderError):
+            decode(lines(*ALIVE[:2], "NTS: ssdp:propchange", *ALIVE[3:]))
+        with self.assertRaises(HeaderError):
+            decode(lines("M-SEARCH * HTTP/1.1", "MAN: ssdp:other", "ST: ssdp:all"))
+        with self.assertRaises(HeaderError):
+            decode(lines("HTTP/1.1 200 OK", "ST: urn:a"))
+
+    def test_answers_with_nt_count(self) -> None:
+        """A device that answers with NT where ST belongs is understood."""
+        self.assertEqual(decode(lines("HTTP/1.1 200 OK", *ALIVE[1:])), SearchResponse("urn:a", "uuid:1::urn:a"))
+
+    @settings(derandomize=True, deadline=None, max_examples=300)
+    @given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda junk: lines(*ALIVE) + junk))
+    def test_nothing_else_is_raised(self, datagram: bytes) -> None:
+        """Whatever arrives, it is a message or a MessageError."""
+        try:
+            decode(datagram)
+        except MessageError:
+            pass
+
+    @settings(derandomize=True, deadline=None, max_examples=300)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["NT", "USN", "NTS", "LOCATION", "CACHE-CONTROL", "AL", ""]), st.text()),
+            max_size=8,
+        )
+    )
+    def test_nothing_else_is_raised_by_fields(self, fields: list[tuple[str, str]]) -> None:
+        """Whatever fields have for values, it is a message or a MessageError."""
+        text = "".join(f"{name}:{value}\r\n" for name, value in fields)
+        try:
+            decode(f"NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{text}".encode(errors="replace"))
+        except MessageError:
+            pass
+
+
+class EncodeTests(SynchronousTestCase):
+    """Tests for :func:`encode`."""
+
+    def test_writes_a_search_as_devices_check_it(self) -> None:
+        """Quotes, line ends and the empty line are where strict devices want them."""
+        self.assertEqual(
+            encode(SearchRequest("ssdp:all", 3)),
+            lines(
+                "M-SEARCH * HTTP/1.1",
+                "HOST: 239.255.255.250:1900",
+                'MAN: "ssdp:discover"',
+                "MX: 3",
+                "ST: ssdp:all",
+                f"USER-AGENT: {USER_AGENT}",
+            ),
+        )
+
+    def test_names_itself_in_three_tokens(self) -> None:
+        """USER-AGENT is system, UPnP version and product, each with a version."""
+        self.assertEqual([token.count("/") for token in USER_AGENT.split(" ")], [1, 1, 1])
+
+    def test_round_trip(self) -> None:
+        """What is written reads as what was meant."""
+        for message in (
+            Alive("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 30, "a/1 UPnP/1.0 b/2"),
+            SearchResponse("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 30, "a/1 UPnP/1.0 b/2"),
+            ByeBye("urn:a", "uuid:1::urn:a"),
+            Update("urn:a", "uuid:1::urn:a"),
+            SearchRequest("urn:a", 5),
+            SearchRequest("urn:a", None),
+        ):
+            self.assertEqual(decode(encode(message)), message)
+
+    def test_nothing_breaks_out_of_its_line(self) -> None:
+        """A line end in a value is refused."""
+        with self.assertRaises(HeaderError):
+            encode(ByeBye("urn:a\r\nNTS: ssdp:alive", "uuid:1"))
