@@ -135,7 +135,7 @@ class ConsulAgent:
 
     async def _register(self, registration: Registration) -> None:
         service_id = registration.service_id
-        checks = {self._own.to_consul_id(check): check for check in registration.checks}
+        checks = {check.check_id + self._own.suffix: check for check in registration.checks}
         body = {
             "ID": service_id,
             "Name": registration.name,
@@ -186,6 +186,7 @@ class ConsulAgent:
 
     def _to_registration(self, service: Mapping[str, Any]) -> Registration:
         service_id = service["ID"]
+        suffix = self._own.suffix
         return Registration(
             service_id=service_id,
             name=service["Service"],
@@ -193,7 +194,12 @@ class ConsulAgent:
             port=service["Port"],
             tags=tuple(service["Tags"] or ()),
             meta=service["Meta"],
-            checks=frozenset(Check(self._own.from_consul_id(check_id)) for check_id in self._check_ids[service_id]),
+            checks=frozenset(
+                Check(check_id.removesuffix(suffix))
+                for check_id in self._check_ids[service_id]
+                # Others follow a service that was once the daemon's own.
+                if check_id.endswith(suffix)
+            ),
         )
 
 
@@ -264,13 +270,10 @@ class _OwnService:
         await _undo(self._http, "deregister", f"/v1/agent/service/deregister/{quote(self.service_id, safe='')}")
         self._written = False
 
-    def to_consul_id(self, check: Check) -> str:
-        """Return the ID under which a service's check is registered: it tells which service of ours is followed."""
-        return check.check_id + self.service_id.removeprefix(SOURCE)
-
-    def from_consul_id(self, check_id: str) -> str:
-        """Return the :ivar:`Check.check_id` that is registered under an ID."""
-        return check_id.removesuffix(self.service_id.removeprefix(SOURCE))
+    @property
+    def suffix(self) -> str:
+        """What the IDs of checks end in that follow this service, and not one that once stood for the daemon."""
+        return self.service_id.removeprefix(SOURCE)
 
     async def _ensure(self) -> None:
         await self.find()
