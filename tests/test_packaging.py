@@ -68,7 +68,7 @@ class InstallationTests(SynchronousTestCase):
     def assert_installed(self) -> None:
         """Assert that all commands are there."""
         self.assertRegex(self.help(), r"(?m)^ +ssdpreg +\w(?s:.*)^ +ssdpspoof +\w")
-        self.assertIn("search", _call(self.environment / "bin" / "ssdpreg", "--help"))
+        self.assertIn("check-config", _call(self.environment / "bin" / "ssdpreg", "--help"))
 
     def test_install(self) -> None:
         """All commands are there after ``pip install .``."""
