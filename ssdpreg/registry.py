@@ -36,8 +36,8 @@ from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.search_terms import SearchTerms, search_target
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
-#: UPnP Device Architecture 2.0, 1.2.2, table 1-1. Any text may be an ID; control characters are in none.
-_USN = re.compile(r"uuid:(?P<device_id>.{1,255}?)(?:::.*)?", re.IGNORECASE)
+#: Characters; a UUID has 36.
+_LONGEST_DEVICE_ID = 255
 
 #: Seconds between two datagrams of a search: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
 #: 1.3.2); and between the two rounds at the start.
@@ -159,7 +159,7 @@ class Registry(Service):
     @property
     def settled(self) -> bool:
         """Whether every device had the time to answer the searches of the start."""
-        return self.running and self._reactor.seconds() >= self._settles_at
+        return bool(self.running) and bool(self._reactor.seconds() >= self._settles_at)
 
     def services(self) -> list[tuple[Registration, Live]]:
         """What is live, and how it came to be known."""
@@ -226,8 +226,8 @@ class Registry(Service):
         self._observe(message.st, message, sender, answer=True)
 
     def notify_bye(self, message: ByeBye, sender: str = "") -> None:
-        usn = _USN.fullmatch(message.usn)
-        if usn is None:
+        device_id = _device_id(message.usn)
+        if not device_id:
             return
         urn = None
         # A root device that leaves takes all with it; many say no more than that.
@@ -236,7 +236,7 @@ class Registry(Service):
             if term is None:
                 return
             urn = message.nt if term.is_pattern else term.urn
-        self._follow(self._table.bye(usn["device_id"], urn, sender, self._reactor.seconds()))
+        self._follow(self._table.bye(device_id, urn, sender, self._reactor.seconds()))
 
     def notify_update(self, message: Update, sender: str = "") -> None:
         # It prolongs nothing, and its LOCATION has to be the one announced: UPnP Device Architecture 2.0, 1.2.4.
@@ -261,11 +261,11 @@ class Registry(Service):
         term = self._terms.match(nt)
         if term is None:
             return None
-        usn = _USN.fullmatch(message.usn)
-        if usn is None or not usn["device_id"].isprintable():
+        device_id = _device_id(message.usn)
+        if not device_id:
             raise IgnoredError("no device ID")
         return Advertisement(
-            device_id=usn["device_id"],
+            device_id=device_id,
             urn=nt if term.is_pattern else term.urn,
             term=term,
             nt=nt,
@@ -367,3 +367,9 @@ class Registry(Service):
         except Exception:
             # LoopingCall would end here for good.
             self.log.failure("Cannot look for interfaces, next in {seconds} s", seconds=_LOOK_AROUND)
+
+
+def _device_id(usn: str) -> str:
+    """Return the ID in a USN (UPnP Device Architecture 2.0, 1.2.2, table 1-1): any text, or empty if there is none."""
+    device_id = usn[5:].partition("::")[0].strip() if usn[:5].lower() == "uuid:" else ""
+    return device_id if device_id.isprintable() and len(device_id) <= _LONGEST_DEVICE_ID else ""

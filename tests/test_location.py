@@ -22,7 +22,7 @@ class LocationRulesTests(SynchronousTestCase):
         """Return why a LOCATION is refused."""
         with self.assertRaises(IgnoredError) as caught:
             rules.endpoint(location, sender)
-        return caught.exception.reason
+        return str(caught.exception.reason)
 
     def test_reads_urls(self) -> None:
         """Scheme, host and port are as the URL has them; a missing port is the scheme's."""
