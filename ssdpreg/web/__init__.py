@@ -1,0 +1,1 @@
+"""What the daemon tells over HTTP: the catalogue as Consul would, metrics, and a page for people."""
