@@ -231,7 +231,7 @@ class FakeConsulAgent(Resource):
     :ivar requests: Method and path of every request there has been.
     :ivar denied: Names of services that may not be written.
     :ivar unreadable: Whether the token may read nothing: everything looks empty then.
-    :ivar fault: A status and a text that everything is answered with, if set.
+    :ivar faults: Statuses and texts to answer with, by what the path begins with; an empty one stands for all paths.
     :ivar down: Whether every connection is closed without an answer.
     :ivar silent: Whether there is no answer at all.
     """
@@ -239,13 +239,13 @@ class FakeConsulAgent(Resource):
     isLeaf = True
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.services: dict[str, dict[str, Any]] = {}
         self.checks: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
         self.denied: set[str] = set()
         self.unreadable = False
-        self.fault: tuple[int, str] | None = None
+        self.faults: dict[str, tuple[int, str]] = {}
         self.down = False
         self.silent = False
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
@@ -282,8 +282,9 @@ class FakeConsulAgent(Resource):
         return json.dumps(answer, indent=4).encode() + b"\n"
 
     def _answer(self, request: IRequest, method: str, path: str) -> Any:
-        if self.fault is not None:
-            raise _NoError(*self.fault)
+        for start, fault in self.faults.items():
+            if path.startswith(start):
+                raise _NoError(*fault)
         for allowed, pattern, answer in self._routes:
             match = re.fullmatch(pattern, path)
             if match is None:

@@ -27,7 +27,7 @@ class BackendMaker:
     :param maker: Where the function is, such as ``ssdpreg.backends.embedded.make_backend``.
     """
 
-    def __init__(self, type: str, maker: str) -> None:  # noqa: A002
+    def __init__(self, type: str, maker: str) -> None:
         self.type = type
         self._maker = maker
 

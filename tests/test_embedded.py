@@ -1,0 +1,34 @@
+"""Tests for :mod:`ssdpreg.backends.embedded`, and for how backends are made."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from ssdpreg.backends import BackendMaker
+from ssdpreg.backends.consul_agent import ConsulAgent
+from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.config import ConsulConfig, EmbeddedConfig
+from ssdpreg.interfaces import IBackendMaker
+
+
+class BackendMakerTests(SynchronousTestCase):
+    """Tests for :class:`BackendMaker`."""
+
+    def test_interface(self) -> None:
+        """It is a plugin that makes backends."""
+        maker = BackendMaker("embedded", "ssdpreg.backends.embedded.make_backend")
+        verifyObject(IBackendMaker, maker)
+        verifyObject(IPlugin, maker)
+        self.assertEqual(maker.type, "embedded")
+
+    def test_make_backend(self) -> None:
+        """It calls the function that it was given the name of."""
+        for maker, config, backend in [
+            ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(), EmbeddedBackend),
+            ("ssdpreg.backends.consul_agent.make_backend", ConsulConfig(), ConsulAgent),
+        ]:
+            made = BackendMaker("x", maker).make_backend(Clock(), config, "scope")
+            self.assertIsInstance(made, backend)
