@@ -299,7 +299,7 @@ def parse(text: str, environ: Mapping[str, str] | None = None) -> Config:
     try:
         config = structure(_CONVERTER, raw, Config)
     except ConfigError as error:
-        places = {f"backend.{key}": VARIABLES.get(key, key) for key in borrowed.values}
+        places = {f"backend.{key}": name for key, name in VARIABLES.items() if key in borrowed.values}
         faults = (*(Fault(places.get(fault.path, fault.path), fault.problem) for fault in error.faults), *faults)
     if faults:
         raise ConfigError(*faults)
