@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from treq.testing import StubTreq
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -243,6 +243,16 @@ class ConsulAgentTests(SynchronousTestCase):
         outcome = self.successResultOf(applying)
         self.assertEqual(str(outcome.unavailable), "http://consul.test:8500: no answer within 10 s")
         self.assertEqual(len(self.agent.requests), 8)
+
+    def test_cancelled(self) -> None:
+        """A plan that is given up in the middle ends all its requests."""
+        self.result_of(self.backend.keep_alive())
+        self.agent.silent = True
+        plan = Plan(register=tuple(make_registration(number) for number in range(100)))
+        applying = Deferred.fromCoroutine(self.backend.apply(plan))
+        applying.cancel()
+        self.failureResultOf(applying, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_consul(self) -> None:
         """Something that answers 404 to a registration is no Consul, and the service is not registered."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL.crypto import FILETYPE_PEM
 from treq.testing import StubTreq
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.ssl import Certificate, PrivateCertificate
@@ -238,11 +238,11 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.assertAlmostEqual(self.http.seconds["register"], 10)
 
     def test_cancelled(self) -> None:
-        """A request that is not wanted any more leaves no timer behind."""
+        """A request that is not wanted any more ends as such, and leaves no timer behind."""
         self.resource.render = lambda request: NOT_DONE_YET  # type: ignore[method-assign]
         asking = Deferred.fromCoroutine(self.http.put("register", "/v1/x"))
         asking.cancel()
-        self.failureResultOf(asking)
+        self.failureResultOf(asking, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

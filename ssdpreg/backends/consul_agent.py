@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from zope.interface import implementer
 
 import ssdpreg
@@ -112,9 +112,12 @@ class ConsulAgent:
                 *((self._deregister, each) for each in plan.deregister),
             ]
         )
-        await gatherResults(
-            [Deferred.fromCoroutine(work(steps)) for _ in range(min(MAX_CONNECTIONS, len(plan)))], consumeErrors=True
-        )
+        workers = [Deferred.fromCoroutine(work(steps)) for _ in range(min(MAX_CONNECTIONS, len(plan)))]
+        try:
+            await gatherResults(workers, consumeErrors=True)
+        except FirstError as error:
+            # Such as a CancelledError, which the caller expects as such.
+            error.subFailure.raiseException()
         return Outcome(frozenset(applied), refused, unavailable)
 
     async def keep_alive(self) -> None:

@@ -186,7 +186,12 @@ class ConsulHTTP:
             answer = "forgot"
             raise
         except (ConnectError, ConnectionClosed, OSError, RequestTransmissionFailed, ResponseFailed) as error:
-            raise BackendUnavailableError(f"{self._url}: {_describe(error)}") from error
+            reasons: list[Failure] = getattr(error, "reasons", [])
+            if any(reason.check(CancelledError) for reason in reasons):
+                # Nobody wants the answer any more, which is how the client puts it.
+                raise CancelledError from error
+            cause = reasons[0].getErrorMessage() if reasons else error
+            raise BackendUnavailableError(f"{self._url}: {cause}") from error
         finally:
             self.requests[operation, answer] += 1
             self.seconds[operation] += self._reactor.seconds() - began
@@ -247,13 +252,6 @@ def _error(url: str, response: IResponse, content: bytes) -> Exception:
         seconds = float(retry_after) if retry_after.isdecimal() else None
         return BackendUnavailableError(f"{url}: {response.code} {reason}".rstrip(), seconds)
     return BackendRefusedError(response.code, reason)
-
-
-def _describe(error: Exception) -> str:
-    """Name the cause of a failed request, which some errors hold in a list."""
-    for reason in getattr(error, "reasons", ()):
-        return str(reason.getErrorMessage())
-    return str(error)
 
 
 class _Body(Protocol):
