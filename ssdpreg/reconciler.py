@@ -346,7 +346,7 @@ class Reconciler(Service):
     def _back_off(self) -> float:
         """Seconds until the next try: ever more, and never the same for all daemons of a rack."""
         longest = min(_BACK_OFF * 2 ** min(self._failures - 1, 10), _LONGEST_BACK_OFF)
-        return max(longest * self._random.uniform(0.5, 1.0), self._retry_after or 0.0)
+        return float(max(longest * self._random.uniform(0.5, 1.0), self._retry_after or 0.0))
 
     def _log_registered(self, verb: str, registration: Registration) -> None:
         self.log.info(
