@@ -311,6 +311,13 @@ class FaultTests(ConfigTestCase):
         for urn in ("*", "a*", "a"):
             parse(json.dumps({"ssdp": {"tags": {"A": [urn]}}}))
 
+    def test_tags(self) -> None:
+        """A tag may be of several words, but nobody would see a blank at its end."""
+        for tag in ("", " ", " A", "A ", "A\tB"):
+            [fault] = self.ssdp_faults(tags={tag: [API]})
+            self.assertTrue(fault.startswith(f"ssdp.tags[{json.dumps(tag)}]: "), fault)
+        parse(json.dumps({"ssdp": {"tags": {"Rack HD": [API]}}}))
+
     def test_urn_twice(self) -> None:
         """A URN under two tags would have two names: both places are told."""
         self.assertEqual(
@@ -320,7 +327,7 @@ class FaultTests(ConfigTestCase):
 
     def test_dns_names(self) -> None:
         """Two URNs must not share a name in DNS; what patterns will meet is not known yet."""
-        tags = {"A": ["urn:x:service:api:2.0", "urn:x:service:api:2-0", "urn:x:service:api:2*"]}
+        tags = {"A": ["urn:x:service:api:2.0", "urn:x:service:api:2-0", "urn:x:service:api:2.0*"]}
         self.assertEqual(
             self.ssdp_faults(tags=tags, names="dns"),
             ['ssdp.tags.A[1]: is called "a-service-api-2-0" in DNS, as is ssdp.tags.A[0]'],
