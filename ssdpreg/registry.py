@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from random import Random
 from typing import Any, Protocol
 
@@ -39,6 +40,8 @@ from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequ
 #: Characters; a UUID has 36.
 _LONGEST_DEVICE_ID = 255
 
+#: Messages whose meaning is remembered.
+_REMEMBERED = 8192
 #: Seconds between two datagrams of a search: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
 #: 1.3.2); and between the two rounds at the start.
 _SPACING = 0.1
@@ -97,6 +100,8 @@ class Registry(Service):
         self._random = random or Random()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._terms = SearchTerms({})
+        # A device repeats itself to the letter, and most of what is heard was heard before.
+        self._advertisement = lru_cache(_REMEMBERED)(self._read_advertisement)
         self._registrations: dict[str, Registration] = {}
         self._listeners: list[IRegistrationListener] = []
         self._gate = LogGate()
@@ -136,6 +141,7 @@ class Registry(Service):
         """Ask for these types instead of all before. What both ask for stays as it is."""
         added = not self._terms.tags.items() >= tags.items()
         self._terms = SearchTerms(tags)
+        self._advertisement.cache_clear()
         self._follow(self._table.reassign(self._terms.match, self._reactor.seconds()))
         if self.running and added:
             self._search()
@@ -257,7 +263,7 @@ class Registry(Service):
         else:
             self._follow(events)
 
-    def _advertisement(self, nt: str, message: Alive | SearchResponse, sender: str) -> Advertisement | None:
+    def _read_advertisement(self, nt: str, message: Alive | SearchResponse, sender: str) -> Advertisement | None:
         term = self._terms.match(nt)
         if term is None:
             return None

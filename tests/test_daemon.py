@@ -118,7 +118,7 @@ class ConsulTests(DaemonTestCase):
         self.assertEqual(list(self.rack.services()), [before])
 
     def test_leaves(self) -> None:
-        """A byebye deregisters after 2 s; one that is followed by an alive costs nothing; a stranger's is not believed."""
+        """A byebye counts after 2 s; one that an alive follows costs nothing; a stranger's is not believed."""
         self.rack.start_daemon()
         self.announce(self.first, "D")
         self.assert_soon(lambda: len(self.rack.services()), 1, 2)

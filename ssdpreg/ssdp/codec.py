@@ -30,7 +30,7 @@ _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
 
 #: A device repeats itself to the letter, so a look-up by the bytes saves nearly all parsing. Longer datagrams are rare,
 #: and not remembered, so that a stranger cannot fill the memory with them.
-_REMEMBERED = 4096
+_REMEMBERED = 8192
 _REMEMBERED_SIZE = 1024
 
 #: Who asks: UDA, 1.3.2. "UPnP/2.0" would oblige us to name a person in every search.
