@@ -217,6 +217,10 @@ class Host:
         """
         return _call("ip", "netns", "exec", self.name, *command)
 
+    def pids(self) -> list[int]:
+        """Tell which processes are on this host, whoever started them."""
+        return [int(pid) for pid in _ip("netns", "pids", self.name).split()]
+
     def inside(self, function: Callable[[], T]) -> T:
         """
         Call a function in a thread that is on this host's network; sockets that it opens stay there.

@@ -94,8 +94,8 @@ class InstallationTests(SynchronousTestCase):
         self.assertIn(Path("ssdpreg/py.typed"), names)
         with tarfile.open(sdist) as opened_sdist:
             packed = {Path(*Path(name).parts[1:]) for name in opened_sdist.getnames()}
-        for part in ("LICENSE", "Makefile", "registry.json", "demo/spoof.json", "tests/test_packaging.py"):
-            self.assertIn(Path(part), packed)
+        wanted = {"LICENSE", "Makefile", "registry.json", "demo/demo.py", "demo/spoof.json", "tests/test_packaging.py"}
+        self.assertEqual({Path(part) for part in wanted} - packed, set())
 
 
 class SourceTests(SynchronousTestCase):
