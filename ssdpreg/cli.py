@@ -11,6 +11,7 @@ from rich.json import JSON
 from rich.text import Text
 
 from ssdpreg import __version__, config
+from ssdpreg.backends import find_backend
 from ssdpreg.errors import ConfigError
 
 _DESCRIPTION = "Find out what announces itself over SSDP, and prepare the daemon (twistd ssdpreg) that registers it."
@@ -62,7 +63,9 @@ def _check_config(arguments: argparse.Namespace) -> int:
     if path is None:
         path = config.find()
         _to_stderr(Text(f"Checking {path}"))
-    _print_json(config.normalised(config.load(path)))
+    checked = config.load(path)
+    find_backend(checked.backend.type)
+    _print_json(config.normalised(checked))
     return 0
 
 

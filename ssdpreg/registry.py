@@ -146,6 +146,12 @@ class Registry(Service):
         if self.running and added:
             self._search()
 
+    def set_rules(self, rules: RegistrationRules) -> None:
+        """Register by other rules from now on, what is live already too. The scope has to be the same."""
+        self._rules = rules
+        for live in list(self._table):
+            self._register(live.advertisement)
+
     # What others follow.
 
     def subscribe(self, listener: IRegistrationListener) -> None:
@@ -307,10 +313,7 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement) | Changed(advertisement):
-                    registration = self._rules.registration(advertisement)
-                    self._registrations[registration.service_id] = registration
-                    for listener in self._listeners:
-                        listener.live(registration)
+                    self._register(advertisement)
                 case Left(advertisement, reason):
                     registration = self._registrations.pop(self._service_id(advertisement))
                     for listener in self._listeners:
@@ -319,6 +322,14 @@ class Registry(Service):
                     self._ask(advertisement, within)
         if self._table.next_due < self._expires_at:
             self._expire_later()
+
+    def _register(self, advertisement: Advertisement) -> None:
+        registration = self._rules.registration(advertisement)
+        if self._registrations.get(registration.service_id) == registration:
+            return
+        self._registrations[registration.service_id] = registration
+        for listener in self._listeners:
+            listener.live(registration)
 
     def _service_id(self, advertisement: Advertisement) -> str:
         return self._rules.service_id(advertisement.device_id, advertisement.urn)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from functools import partial
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService
-from twisted.plugin import getPlugins
+from twisted.logger import Logger
 from twisted.python import usage
 
 from ssdpreg import config as configuration
 from ssdpreg.advertisements import AdvertisementTable
+from ssdpreg.backends import find_backend
 from ssdpreg.config import Config, ConsulConfig, PluginBackendConfig
-from ssdpreg.errors import ConfigError, Fault
-from ssdpreg.interfaces import IBackendMaker, IRegistryBackend
+from ssdpreg.errors import ConfigError
+from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.location import LocationRules
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.registry import Registry
+from ssdpreg.reload import ReloadService
 from ssdpreg.ssdp.network import Network
+from ssdpreg.systemd import NotifyService
 
 
 class Options(usage.Options):
@@ -37,9 +41,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         try:
-            self["config"] = self["config"] or configuration.find()
-            self["configuration"] = configuration.load(self["config"]).with_consul(self["address"], self["datacenter"])
-            find_backend(self["configuration"])
+            # In full, for twistd may change to another folder before it is read again.
+            self["config"] = os.path.abspath(self["config"] or configuration.find())
+            self["configuration"] = self.load()
         except ConfigError as error:
             raise usage.UsageError(f"{self['config'] or 'No configuration'}:\n{error}") from error
         if self["log-json"]:
@@ -47,18 +51,25 @@ class Options(usage.Options):
             assert self.parent is not None
             self.parent["logger"] = "ssdpreg.json_log.stdout_observer"
 
+    def load(self) -> Config:
+        """
+        Read the configuration, as it is now.
 
-def find_backend(config: Config) -> IBackendMaker:
-    """
-    Find the plugin that makes the configured backend.
+        :raise ConfigError: If anything is wrong with it.
+        """
+        config = configuration.load(self["config"]).with_consul(self["address"], self["datacenter"])
+        find_backend(config.backend.type)
+        return config
 
-    :raise ConfigError: If there is none.
-    """
-    makers = {maker.type: maker for maker in getPlugins(IBackendMaker)}
-    maker = makers.get(config.backend.type)
-    if maker is None:
-        raise ConfigError(Fault("backend.type", f"{config.backend.type!r} is none of {', '.join(sorted(makers))}"))
-    return maker
+
+def make_rules(config: Config, scope: str) -> RegistrationRules:
+    """Say how services are to be written down."""
+    return RegistrationRules(
+        scope=scope,
+        dns_names=config.ssdp.names == "dns",
+        tags=config.backend.service_tags if isinstance(config.backend, ConsulConfig) else (),
+        checks=config.ssdp.checks,
+    )
 
 
 def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
@@ -68,12 +79,7 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
         reactor,
         partial(Network, reactor, interfaces=ssdp.interfaces, ttl=ssdp.search.ttl),
         AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source),
-        RegistrationRules(
-            scope=scope,
-            dns_names=ssdp.names == "dns",
-            tags=config.backend.service_tags if isinstance(config.backend, ConsulConfig) else (),
-            checks=ssdp.checks,
-        ),
+        make_rules(config, scope),
         LocationRules(ssdp.allow),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
@@ -99,11 +105,23 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     config: Config = options["configuration"]
+    Logger().info("Configured by {path}", path=options["config"])
     scope = socket.gethostname()
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
-    backend = find_backend(config).make_backend(reactor, section, scope)
+    backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
     registry = make_registry(reactor, config, scope)
+
+    def apply(changed: Config) -> None:
+        registry.set_rules(make_rules(changed, scope))
+        registry.set_search_terms(changed.search_terms())
+
     daemon = MultiService()
-    make_reconciler(reactor, config, registry, backend).setServiceParent(daemon)
-    registry.setServiceParent(daemon)
+    for service in (
+        make_reconciler(reactor, config, registry, backend),
+        registry,
+        ReloadService(reactor, options.load, config, apply),
+        # Ready is who has all the others running.
+        NotifyService(reactor, os.environ),
+    ):
+        service.setServiceParent(daemon)
     return daemon

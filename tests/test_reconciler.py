@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.embedded import EmbeddedBackend
@@ -101,10 +102,11 @@ class ReconcilerTestCase(SynchronousTestCase):
         self.adopted: list[list[Registration]] = []
         self.lines: list[str] = []
         self.reconciler = self.make_reconciler()
-        globalLogPublisher.addObserver(self._note)
-        self.addCleanup(globalLogPublisher.removeObserver, self._note)
+        observer = cast(ILogObserver, self._note)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
-    def _note(self, event: Mapping[str, object]) -> None:
+    def _note(self, event: LogEvent) -> None:
         if event.get("log_namespace") == "ssdpreg.reconciler.Reconciler" and event["log_level"] is not LogLevel.debug:
             self.lines.append(str(event["log_format"]).split(" {")[0].split(":")[0])
 

@@ -7,12 +7,13 @@ from functools import partial
 from ipaddress import ip_network
 from random import Random
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from ssdpreg.advertisements import AdvertisementTable
+from ssdpreg.config import CheckConfig
 from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.location import LocationRules
 from ssdpreg.registration import Registration, RegistrationRules
@@ -211,11 +212,12 @@ class HearingTests(RegistryTestCase):
         """What cannot be registered is counted by its reason, and told once for each sender and reason."""
         lines: list[str] = []
 
-        def observe(event: dict[str, object]) -> None:
+        @implementer(ILogObserver)
+        def observe(event: LogEvent) -> None:
             if event.get("log_level") is LogLevel.info and "reason" in event:
                 lines.append(str(event["reason"]))
 
-        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]
+        globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         for _ in range(3):
             self.hear(alive("192.168.1165535"))
@@ -274,6 +276,14 @@ class SearchTermTests(RegistryTestCase):
         self.registry.add_search_term(API, "New")
         self.assertEqual(list(self.registry.registrations), [before])
         self.assertEqual(self.notes.told[-1], ("live", "New-service:api:2.0 10.0.0.5:80"))
+
+    def test_other_rules(self) -> None:
+        """When rules change, what is live is registered by them at once; what they leave alone is not."""
+        self.start()
+        self.hear(alive())
+        self.hear(alive(nt=LLDP))
+        self.registry.set_rules(replace(self.rules, checks={API: CheckConfig(tcp=True)}))
+        self.assertEqual(self.notes.told[2:], [("live", "RackHD-service:api:2.0 10.0.0.5:80")])
 
     def test_a_new_term_is_searched_for(self) -> None:
         """What is asked for anew is searched for at once, what is asked for less is not."""

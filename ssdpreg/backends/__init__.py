@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.plugin import IPlugin
+from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+from ssdpreg.errors import ConfigError, Fault
 from ssdpreg.interfaces import IBackendMaker
 
 if TYPE_CHECKING:
@@ -33,3 +34,16 @@ class BackendMaker:
 
     def make_backend(self, reactor: Any, config: Any, scope: str) -> IRegistryBackend:
         return cast("IRegistryBackend", namedAny(self._maker)(reactor, config, scope))
+
+
+def find_backend(type: str) -> IBackendMaker:
+    """
+    Find the plugin that makes a backend.
+
+    :param type: What ``backend.type`` says in the configuration.
+    :raise ConfigError: If there is none.
+    """
+    makers = {maker.type: maker for maker in getPlugins(IBackendMaker)}
+    if type not in makers:
+        raise ConfigError(Fault("backend.type", f"no plugin is called {type!r}, but {', '.join(sorted(makers))}"))
+    return makers[type]
