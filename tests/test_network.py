@@ -398,6 +398,12 @@ class NetworkOnHostsTests(TestCase):
         self.say(BYEBYE, "10.78.0.3")
         self.assertEqual(await self.heard(), [(BYEBYE, "10.78.0.3", "eth1")])
 
+    async def test_labelled_address(self) -> None:
+        """A second address with a label of its own, as ``ifconfig`` makes them, is one of the interface's."""
+        self.near.call(["ip", "address", "add", "10.79.0.2/24", "dev", "eth0", "label", "eth0:1"])
+        self.assertEqual(self.network().interfaces, (("eth0", "10.77.0.2"),))
+        self.assertEqual(self.network("10.79.0.0/24").interfaces, (("eth0", "10.79.0.2"),))
+
     async def test_search(self) -> None:
         """
         A search leaves by each interface, from its own address and with the TTL, though no route leads to the group;
