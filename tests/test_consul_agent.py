@@ -139,6 +139,19 @@ class ConsulAgentTests(SynchronousTestCase):
             self.requests_of(backend.apply(Plan(register=(plain,)))),
             [("PUT", "/v1/agent/service/register"), ("PUT", f"/v1/agent/check/deregister/{http.check_id}")],
         )
+        self.assertEqual(
+            self.requests_of(backend.apply(Plan(register=(plain,)))), [("PUT", "/v1/agent/service/register")]
+        )
+
+    def test_checks_go_with_their_service(self) -> None:
+        """A service that left and is back without its check has no stale one."""
+        plain = make_registration()
+        http = Check(f"{plain.service_id}-http-0", "http", "http://192.0.2.1/", 15.0)
+        self.result_of(self.backend.apply(Plan(register=(replace(plain, checks=plain.checks | {http}),))))
+        self.result_of(self.backend.apply(Plan(deregister=(plain,))))
+        self.assertEqual(
+            self.requests_of(self.backend.apply(Plan(register=(plain,)))), [("PUT", "/v1/agent/service/register")]
+        )
 
     def test_stale_check_remains(self) -> None:
         """A stale check that could not be removed is, when the service is registered the next time."""
@@ -182,6 +195,13 @@ class ConsulAgentTests(SynchronousTestCase):
             [("GET", "/v1/agent/service/ssdpreg")] + [("PUT", "/v1/agent/service/register")] * 3,
         )
 
+    def test_own_service_once(self) -> None:
+        """A sign of life and a plan at the same time do not both register the daemon."""
+        self.agent.silent = True
+        Deferred.fromCoroutine(self.backend.keep_alive())
+        Deferred.fromCoroutine(self.backend.apply(Plan(register=(make_registration(),))))
+        self.assertEqual(self.agent.requests, [("GET", "/v1/agent/service/ssdpreg")])
+
     def test_own_service_refused(self) -> None:
         """When the daemon may not register itself, no service can follow it, but those that are there can go."""
         self.agent.denied.add("ssdpreg")
@@ -194,10 +214,13 @@ class ConsulAgentTests(SynchronousTestCase):
         self.assertEqual(self.agent.services, {})
 
     def test_lost_own_service_is_no_hidden_one(self) -> None:
-        """An agent that was wiped is read as it is: empty."""
+        """An agent that was wiped is read as it is, empty, and the daemon is registered anew before a service."""
         self.result_of(self.backend.keep_alive())
         self.agent.forget()
         self.assertEqual(self.result_of(self.backend.read()), {})
+        registration = make_registration()
+        self.result_of(self.backend.apply(Plan(register=(registration,))))
+        self.assertEqual(list(self.agent.services), ["ssdpreg", registration.service_id])
 
     def test_hidden(self) -> None:
         """A token that may not list services shows none: that is an error, and no loss."""

@@ -138,11 +138,15 @@ class ConsulHTTPTests(SynchronousTestCase):
         path.write_text("first\n")
         http = self.make_http(Token(path=str(path)))
         self.resource.status = 403
-        self.failure_of(http.put("register", "/v1/x"))
+
+        def assert_refused(body: dict[str, str] | None = None) -> None:
+            self.assertIsInstance(self.failure_of(http.put("register", "/v1/x", body)), BackendRefusedError)
+
+        assert_refused()
         path.write_text("second\n")
-        self.failure_of(http.put("register", "/v1/x", {"Name": "x"}))
+        assert_refused({"Name": "x"})
         path.unlink()
-        self.failure_of(http.put("register", "/v1/x"))
+        assert_refused()
         self.assertEqual(
             [(headers["X-Consul-Token"], body) for _, _, headers, body in self.resource.requests],
             [("first", b""), ("first", b'{"Name": "x"}'), ("second", b'{"Name": "x"}'), ("second", b"")],
