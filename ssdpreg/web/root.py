@@ -8,7 +8,11 @@ from twisted.web.resource import IResource
 
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.consul_api import make_consul_api
-from ssdpreg.web.resources import Folder
+from ssdpreg.web.health import Healthz, Readyz
+from ssdpreg.web.history import History
+from ssdpreg.web.metrics import Metrics
+from ssdpreg.web.prometheus_sd import PrometheusSD
+from ssdpreg.web.resources import Folder, compressed
 from ssdpreg.web.view import View
 
 
@@ -19,8 +23,14 @@ def make_root(reactor: Any, view: View) -> IResource:
     :param reactor: Provides ``IReactorTime``.
     :param view: What there is to show.
     """
-    catalogue = Catalogue(reactor)
+    catalogue, history = Catalogue(reactor), History(reactor)
     view.registry.subscribe(catalogue)
-    root = Folder()
+    view.registry.subscribe(history)
+    root, discovery = Folder(), Folder()
+    root.putChild(b"healthz", Healthz())
+    root.putChild(b"metrics", compressed(Metrics(view, history)))
+    root.putChild(b"readyz", Readyz(view))
+    root.putChild(b"sd", discovery)
     root.putChild(b"v1", make_consul_api(catalogue, view.datacenter, view.node))
+    discovery.putChild(b"prometheus", compressed(PrometheusSD(view.registry, catalogue)))
     return root
