@@ -24,6 +24,12 @@ from ssdpreg.registry import Registry
 from ssdpreg.reload import ReloadService
 from ssdpreg.ssdp.network import Network
 from ssdpreg.systemd import NotifyService
+from ssdpreg.web.root import make_root
+from ssdpreg.web.service import WebService
+from ssdpreg.web.view import View
+
+#: What Consul calls its own, if nobody says otherwise.
+_DATACENTER = "dc1"
 
 
 class Options(usage.Options):
@@ -100,6 +106,20 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
     return reconciler
 
 
+def describe(config: Config) -> tuple[str, str]:
+    """Say what to call the backend, and the datacenter that it is in, to those who look."""
+    if isinstance(config.backend, ConsulConfig):
+        return f"Consul at {config.backend.address}", config.backend.datacenter or _DATACENTER
+    return config.backend.type, _DATACENTER
+
+
+def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
+    """Make the part that others read, unless it is not wanted."""
+    if config.web.endpoint is None:
+        return []
+    return [WebService(reactor, config.web.endpoint, make_root(reactor, view))]
+
+
 def makeService(options: Options) -> IService:
     """Wire the daemon together."""
     from twisted.internet import reactor
@@ -115,10 +135,14 @@ def makeService(options: Options) -> IService:
         registry.set_rules(make_rules(changed, scope))
         registry.set_search_terms(changed.search_terms())
 
+    reconciler = make_reconciler(reactor, config, registry, backend)
     daemon = MultiService()
     for service in (
-        make_reconciler(reactor, config, registry, backend),
+        reconciler,
         registry,
+        *make_web(
+            reactor, config, View(registry, reconciler, *describe(config), scope, getattr(backend, "http", None))
+        ),
         ReloadService(reactor, options.load, config, apply),
         # Ready is who has all the others running.
         NotifyService(reactor, os.environ),
