@@ -311,7 +311,7 @@ class Display:
             f"Found, and registered in {self._catalogue.title}",
             table if self._rows else f"[red]Nothing yet. The daemon's log: {self._log}[/]" if late else "\n  …\n",
             *self._news,
-            "Ask for it (`| python3 -m json.tool` behind makes it easier to read):",
+            "\nAsk for it (`| python3 -m json.tool` behind makes it easier to read):",
             f"  curl -s {url}/v1/catalog/services",
             f"  curl -s {url}/v1/catalog/service/RackHD-service:api:2.0",
             "Ctrl-C ends it all.",
