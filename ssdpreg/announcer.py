@@ -32,8 +32,6 @@ _APART = 0.3
 _LONGEST_SILENCE = 0.1
 #: Devices announce themselves again before half of max-age is over, and not all at once: UDA, 1.2.2. Shares of it.
 _PERIOD = (0.4, 0.5)
-#: Nobody waits longer for a reply, whatever the MX of the search: UDA, 1.3.3. Seconds.
-_LONGEST_WAIT = 5
 #: Seconds between two looks at which interfaces there are.
 _LOOK_INTERVAL = 5
 
@@ -117,7 +115,6 @@ class Announcer(Service):
         # A search without MX, or with 0, is none: UDA, 1.3.3.
         if not isinstance(message, SearchRequest) or not message.mx:
             return
-        longest = min(message.mx, _LONGEST_WAIT)
         replies = [
             SearchResponse(st, device.usn(st), location, self._max_age)
             for device in self._devices
@@ -127,7 +124,7 @@ class Announcer(Service):
         if replies:
             self.log.debug("{peer} searches {st}: {count} replies", peer=peer, st=message.st, count=len(replies))
         for reply in replies:
-            self._later(self._rng.uniform(0, longest), self._network.reply, reply, peer, interface)
+            self._later(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
 
     def _drop(self, error: MessageError, peer: Address, interface: str) -> None:
         """What others say wrong is no concern of a device."""
