@@ -76,8 +76,7 @@ class DemoTests(SynchronousTestCase):
 
     def test_consul_answers(self) -> None:
         """A Consul that answers is used, and is left as it was."""
-        consul = self.host.run([self.find_consul(), "agent", "-dev", "-bind=127.0.0.1"])
-        consul.wait_for("cluster leadership acquired", seconds=30)
+        consul = self.start_consul()
         demo = self.demo()
         self.assertIn("Consul, which answers at http://127.0.0.1:8500", demo.output)
         self.interrupt(demo)
@@ -86,6 +85,14 @@ class DemoTests(SynchronousTestCase):
         consul.stop()
         self.assert_alone()
 
+    def test_consul_in_use(self) -> None:
+        """A Consul that another daemon of this machine works with is left to that."""
+        self.start_consul()
+        self.host.http("/v1/agent/service/register", method="PUT", body={"Name": "ssdpreg"})
+        demo = self.demo()
+        self.assertIn("catalogue: another ssdpreg works with the Consul at http://127.0.0.1:8500", demo.output)
+        self.assertEqual(list(self.host.http("/v1/agent/services").json()), ["ssdpreg"])
+
     def test_port_taken(self) -> None:
         """Where port 1900 is not to be had, the demo says so, what to do about it, and ends with status 1."""
         taker = self.host.run([sys.executable, "-c", _TAKE])
@@ -93,6 +100,12 @@ class DemoTests(SynchronousTestCase):
         demo = self.start()
         self.assertEqual(demo.process.wait(30), 1)
         self.assertIn("ss -ulpn sport = 1900", demo.output)
+
+    def start_consul(self) -> hosts.Program:
+        """Start a Consul on its own ports, and wait until it answers."""
+        consul = self.host.run([self.find_consul(), "agent", "-dev", "-bind=127.0.0.1"])
+        consul.wait_for("cluster leadership acquired", seconds=30)
+        return consul
 
     def find_consul(self) -> str:
         """Find Consul, or skip the test."""
