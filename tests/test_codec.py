@@ -155,6 +155,8 @@ class DecodeTests(SynchronousTestCase):
             "a field without a name": lines(*ALIVE, ": nothing", *fields),
             "said twice": lines(*ALIVE, *fields, "LOCATION: http://10.0.0.10/", "Cache-Control: max-age=5"),
             "folded": lines(*ALIVE, "CACHE-CONTROL:", " max-age=1800", "LOCATION:", "\thttp://10.0.0.9/"),
+            "folded from nothing": lines(ALIVE[0], " folded", *ALIVE[1:], *fields),
+            "a folded line of a field said twice": lines(*ALIVE, *fields, "LOCATION: x", " y"),
             "a body": lines(*ALIVE, *fields) + b"LOCATION: http://10.0.0.10/\r\n\r\n",
             "HTTP/1.0": lines("NOTIFY * HTTP/1.0", *ALIVE[1:], *fields),
             "a blank after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),

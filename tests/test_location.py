@@ -33,6 +33,7 @@ class LocationRulesTests(SynchronousTestCase):
             "http://10.0.0.5:/": Endpoint("http", "10.0.0.5", 80),
             "HTTP://BMC-1.Rack_7.example.:80?x": Endpoint("http", "bmc-1.rack_7.example", 80),
             "https://[2001:DB8::5]:8443/": Endpoint("https", "2001:db8::5", 8443),
+            "http://10.0.0.5:1/": Endpoint("http", "10.0.0.5", 1),
             "http://10.0.0.5:65535/fakepath": Endpoint("http", "10.0.0.5", 65535),
         }.items():
             self.assertEqual(EVERYWHERE.endpoint(location, "10.0.0.9"), endpoint)

@@ -193,6 +193,37 @@ class HearingTests(RegistryTestCase):
         self.pass_time(0.2)
         self.assertEqual(self.notes.told[1:], [("expired", "RackHD-service:api:2.0 10.0.0.5:80")])
 
+    def test_only_answers_prove_that_a_device_answers(self) -> None:
+        """A service that used to answer, and does not when another place is named, is followed; others are not."""
+        self.hear(alive(device_id="D"))
+        self.hear(alive(device_id="E"))
+        self.hear(SearchResponse(API, f"uuid:E::{API}", "http://10.0.0.5:80/x", 1800), reply=True)
+        for device_id in "DE":
+            self.hear(alive("10.0.0.6:80", device_id=device_id), "10.0.0.6")
+        self.pass_time(7)
+        self.assertEqual(
+            sorted(each.address for each in self.registry.registrations.values()), ["10.0.0.5", "10.0.0.6"]
+        )
+        self.assertEqual(self.registry.services()[1][0].address, "10.0.0.6")
+
+    def test_one_timer(self) -> None:
+        """However much is live, one timer waits for what is due next."""
+        waiting = len(self.reactor.getDelayedCalls())
+        for max_age in (1000, 100, 10, 500):
+            self.hear(alive(device_id=str(max_age), max_age=max_age))
+        self.assertEqual(len(self.reactor.getDelayedCalls()), waiting + 1)
+        self.pass_time(11.1)
+        self.assertEqual(len(self.registry.registrations), 3)
+
+    def test_device_ids(self) -> None:
+        """A device ID is any text that can be shown, and not endless."""
+        for device_id in ("x" * 255, "1", "roku:ecp:1GU48T017973", "ü"):
+            self.hear(alive(device_id=device_id))
+        self.assertEqual(len(self.registry.registrations), 4)
+        for device_id in ("x" * 256, "a\x00b", " "):
+            self.registry.notify_alive(alive(device_id=device_id), "10.0.0.5")
+        self.assertEqual((len(self.registry.registrations), self.registry.ignored["no device ID"]), (4, 3))
+
     def test_max_age_is_bounded(self) -> None:
         """Without a readable max-age it is 1800 s, and never more than a day."""
         self.hear(alive(max_age=None))
@@ -259,6 +290,16 @@ class SearchTermTests(RegistryTestCase):
         self.assertEqual(terms, {API: "RackHD", "urn:a": "B"})
         terms.clear()
         self.assertEqual(len(self.registry.get_search_terms()), 2)
+
+    def test_the_same_terms(self) -> None:
+        """Asking for what is asked for already changes nothing, and searches for nothing."""
+        self.start()
+        self.hear(alive())
+        self.pass_time(5)
+        self.searches()
+        self.registry.set_search_terms(dict(self.terms))
+        self.pass_time(1)
+        self.assertEqual((self.searches(), len(self.notes.told)), ([], 1))
 
     def test_removing_a_term_ends_its_services(self) -> None:
         """What nobody asks for any more is gone; others are not touched."""
@@ -358,6 +399,12 @@ class SearchingTests(RegistryTestCase):
         self.searches()
         self.pass_time(2)
         self.assertEqual(self.searches(), [(API, 3)])
+
+    def test_counts_searches(self) -> None:
+        """Rounds of searches are counted."""
+        self.start()
+        self.pass_time(300)
+        self.assertEqual(self.registry.searches, 3)
 
     def test_settled(self) -> None:
         """It knows when every device has had the time to answer."""

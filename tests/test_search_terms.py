@@ -53,10 +53,13 @@ class SearchTermsTests(SynchronousTestCase):
         self.assert_met(terms, f"{UPNP}:service:U:3", f"{UPNP}:service:*")
         self.assert_met(terms, f"{UPNP}:device:U:3", f"{UPNP}:*")
         self.assert_met(terms, "roku:ecp", "*")
+        self.assert_met(["urn:ab*"], "urn:ab", "urn:ab*")
+        self.assert_met(["urn:ab*"], "urn:ac", None)
 
     def test_patterns_take_no_rubbish(self) -> None:
         """A pattern lets no blanks, control characters or endless texts through."""
-        for nt in ("urn:a b", "urn:a\x00", "urn:ü", "urn:" + "a" * 300, ""):
+        self.assert_met(["*"], "a" * 255, "*")
+        for nt in ("urn:a b", "urn:a\x00", "urn:ü", "a" * 256, ""):
             self.assert_met(["*"], nt, None)
 
 
