@@ -7,11 +7,13 @@ import random
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import cast
 
+from twisted.application.service import MultiService
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.announcer import Announcer, Options
+from ssdpreg.announcer import Announcer, Options, makeService
 from ssdpreg.devices import Device
 from ssdpreg.ssdp.codec import USER_AGENT, encode
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse
@@ -220,6 +222,19 @@ class OptionsTests(SynchronousTestCase):
         error = self.assertRaises(UsageError, Options().parseOptions, ["--config", path])
         self.assertIn(path, str(error))
         self.assertIn("ssdp.d.urnList: is missing\nssdp.d.broadcastIP: is missing", str(error))
+
+
+class MakeServiceTests(SynchronousTestCase):
+    """Tests for :func:`makeService`; what it makes is started in :class:`TwistdTests`."""
+
+    def test_parts(self) -> None:
+        """There is an announcer; what serves the health check comes only if it is asked for."""
+        options = Options()
+        options["devices"] = [DEVICE]
+        [announcer] = cast(MultiService, makeService(options))
+        self.assertIsInstance(announcer, Announcer)
+        options["health"] = 8090
+        self.assertEqual(len(list(cast(MultiService, makeService(options)))), 2)
 
 
 class TwistdTests(SynchronousTestCase):
