@@ -128,7 +128,11 @@ def makeService(options: Options) -> IService:
     Logger().info("Configured by {path}", path=options["config"])
     scope = socket.gethostname()
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
-    backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
+    try:
+        backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
+    except ConfigError as error:
+        # Such as a certificate that is none: nobody could know before it was loaded.
+        raise SystemExit(f"{options['config']}:\n{error}") from error
     registry = make_registry(reactor, config, scope)
 
     def apply(changed: Config) -> None:

@@ -93,6 +93,13 @@ class OptionsTests(TapTestCase):
         self.assertTrue(IService.providedBy(service))
         self.assertFalse(service.running)
 
+    def test_an_unusable_file(self) -> None:
+        """What turns out to be unusable when the parts are made ends the program with its name, and no traceback."""
+        self.write({**PLAIN, "backend": {"type": "consul", "ca_file": self.path}})
+        with self.assertRaises(SystemExit) as caught:
+            makeService(self.options())
+        self.assertIn("backend.ca_file: ", str(caught.exception))
+
 
 class ReloadServiceTests(TapTestCase):
     """Tests for :class:`ReloadService`."""
