@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL.crypto import FILETYPE_PEM
 from treq.testing import StubTreq
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.ssl import Certificate, PrivateCertificate
@@ -285,6 +285,13 @@ class ConnectionTests(TestCase):
             self.assertEqual(await http.get("list", "/v1/x"), {"a": 1})
         self.assertEqual(len(self.resource.peers), 1)
 
+    async def test_eight_connections(self) -> None:
+        """As many connections are kept as there are requests at a time."""
+        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
+        for _ in range(2):
+            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(8)])
+        self.assertEqual(len(self.resource.peers), 8)
+
     async def test_refused_connection(self) -> None:
         """Where nobody listens, Consul is unavailable, and the error says where."""
         listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
@@ -317,7 +324,7 @@ class ConnectionTests(TestCase):
 
         def render(request: Any) -> int:
             request.setHeader("Content-Length", "100")
-            request.write(b"{")
+            request.write(b"{}")
             request.transport.loseConnection()
             return NOT_DONE_YET
 
