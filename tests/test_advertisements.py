@@ -276,6 +276,26 @@ class StrangerTests(TableTestCase):
         self.wait(200)
         self.assertEqual(self.hear(second), (Ask(advertisement(), 3),))
 
+    def test_one_question_at_a_time(self) -> None:
+        """However many byebyes a stranger sends, the device has one round after the other."""
+        self.hear(advertisement(), answer=True)
+        self.bye("10.0.0.66")
+        for _ in range(10):
+            self.now += 0.1
+            self.assertEqual(self.bye("10.0.0.66"), ())
+        self.assertEqual(self.wait(100)[-1], (5, Left(advertisement(), "byebye")))
+
+    def test_an_answer_ends_the_doubt(self) -> None:
+        """Once the device has answered, an old byebye of a stranger is no reason for anything later."""
+        self.hear(advertisement(), answer=True)
+        self.bye("10.0.0.66")
+        self.hear(advertisement(), answer=True)
+        self.hear(advertisement("10.0.0.66"))
+        # The newcomer ends before the rounds do, so nobody is left to take the place.
+        self.bye("10.0.0.66")
+        events = self.wait(20)
+        self.assertEqual([event for _, event in events if not isinstance(event, Ask)], [])
+
     def test_too_many_places(self) -> None:
         """A few other places are remembered, not hundreds."""
         for number in range(66, 70):
@@ -344,6 +364,23 @@ class MoveTests(TableTestCase):
         self.hear(self.first, answer=True)
         self.assertEqual(self.bye("10.0.0.6"), ())
         self.assertEqual(self.wait(100), [])
+
+    def test_what_took_over_lives_its_own_life(self) -> None:
+        """The address that took over is asked for in its time, and expires in its time."""
+        self.hear(self.second, "10.0.0.6")
+        self.hear(self.first, answer=True)
+        self.bye("10.0.0.5")
+        self.assertEqual(
+            self.wait(4000),
+            [(2, Changed(self.second)), (1440, Ask(self.second, 420)), (1860, Left(self.second, "expired"))],
+        )
+
+    def test_a_device_that_takes_back_everything(self) -> None:
+        """A byebye takes back all addresses that its sender announced."""
+        self.hear(self.second, "10.0.0.5")
+        self.hear(self.first, "10.0.0.5")
+        self.bye("10.0.0.5")
+        self.assertEqual(self.wait(10), [(2, Left(self.second, "byebye"))])
 
     def test_the_same_place_by_another_sender_prolongs(self) -> None:
         """The IPv4 and IPv6 copies of an announcement are one claim."""
