@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.json import JSON
 from rich.text import Text
 
 from ssdpreg import __version__, config
 from ssdpreg.backends import find_backend
-from ssdpreg.errors import ConfigError
+from ssdpreg.commands import search, services, watch
+from ssdpreg.commands.output import make_console, print_json, print_lines, safe
+from ssdpreg.errors import BackendError, ConfigError
 
 _DESCRIPTION = "Find out what announces itself over SSDP, and prepare the daemon (twistd ssdpreg) that registers it."
-_EXIT_STATUS = "Exit status: 0 if all is well, 1 if there was trouble, 2 for a wrong usage or configuration."
+_EXIT_STATUS = """
+Exit status: 0 if all is well, 1 if there was trouble, such as nothing found or nobody who answers, 2 for a wrong usage
+or configuration. "ssdpreg COMMAND --help" tells more.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,9 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = arguments.run(arguments)
     except ConfigError as error:
         for fault in error.faults:
-            path = f"{fault.path}: " if fault.path else ""
-            _to_stderr(Text.assemble((path, "bold"), fault.problem))
+            _to_stderr(fault.problem, f"{fault.path}: " if fault.path else "")
         return 2
+    except BackendError as error:
+        _to_stderr(str(error))
+        return 1
     return status
 
 
@@ -40,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ssdpreg", description=_DESCRIPTION, epilog=_EXIT_STATUS)
     parser.add_argument("--version", action="version", version=f"ssdpreg {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (search, services, watch):
+        command.add_parser(commands)
 
     check_config = commands.add_parser(
         "check-config",
@@ -62,22 +68,18 @@ def _check_config(arguments: argparse.Namespace) -> int:
     path = arguments.file
     if path is None:
         path = config.find()
-        _to_stderr(Text(f"Checking {path}"))
+        _to_stderr(f"Checking {path}")
     checked = config.load(path)
     find_backend(checked.backend.type)
-    _print_json(config.normalised(checked))
+    print_json(config.normalised(checked))
     return 0
 
 
 def _schema(_: argparse.Namespace) -> int:
-    _print_json(config.schema())
+    print_json(config.schema())
     return 0
 
 
-def _print_json(data: object) -> None:
-    # In ASCII: a plugin's options may hold what no terminal can show.
-    Console().print(JSON(json.dumps(data), ensure_ascii=True), soft_wrap=True)
-
-
-def _to_stderr(text: Text) -> None:
-    Console(stderr=True).print(text, soft_wrap=True)
+def _to_stderr(text: str, place: str = "") -> None:
+    console = make_console(stderr=True)
+    print_lines(console, [Text.assemble((safe(place, console), "bold"), safe(text, console))])
