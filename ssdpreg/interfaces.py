@@ -94,6 +94,24 @@ class IRegistryBackend(Interface):
         """Let go of connections and files. What is written down stays."""
 
 
+class ILifetimeStore(Interface):
+    """
+    A backend that also writes down how long services have left, so that a restart takes nothing from them.
+
+    Others would be written to all the time by that. What they hold is believed for a full time after a restart.
+    """
+
+    def remember(lifetimes: Mapping[str, float]) -> None:
+        """
+        Write down how long some services have left. Those that were never registered are passed over.
+
+        :param lifetimes: Seconds from now, by service ID.
+        """
+
+    def remaining() -> Mapping[str, float]:
+        """Tell how long each registered service has left: seconds from now, 0 or less where its time is over."""
+
+
 class IBackendMaker(Interface):
     """A plugin that makes a backend, found by what ``backend.type`` says in the configuration."""
 
