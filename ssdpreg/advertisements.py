@@ -291,16 +291,20 @@ class AdvertisementTable:
             self._reschedule(service)
         return events
 
-    def adopt(self, advertisement: Advertisement, now: float) -> tuple[Event, ...]:
+    def adopt(self, advertisement: Advertisement, now: float, remaining: float | None = None) -> tuple[Event, ...]:
         """
         Take over a service that was live before this table was made. What is known already stays as it is.
 
-        It is believed until there was time to hear it. Its sender is taken to be its own address; another one has to
-        wait until it no longer answers there.
+        Its sender is taken to be its own address; another one has to wait until it no longer answers there.
+
+        :param remaining: Seconds that it has left; ``None`` where nobody knows. Then it is believed until there was
+            time to hear it.
         """
         if advertisement.urn in self._devices.get(advertisement.device_id.casefold(), {}):
             return ()
-        claim = _Claim(advertisement, advertisement.endpoint.host, now, max(advertisement.lifetime, _PROBATION))
+        if remaining is None:
+            remaining = max(advertisement.lifetime, _PROBATION)
+        claim = _Claim(advertisement, advertisement.endpoint.host, now, remaining)
         claim.answers = True
         return self._add(claim, now)
 

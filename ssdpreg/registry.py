@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from random import Random
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -52,8 +53,11 @@ _TRAVEL = 0.5
 _MOST_TARGETS = 10
 #: Seconds that a question waits for others to the same search target.
 _GATHERING = 0.2
-#: Seconds between two looks for interfaces that came or went.
+#: Seconds between two looks for interfaces that came or went, and between two times that lifetimes are written down.
 _LOOK_AROUND = 10.0
+_REMEMBER_INTERVAL = 2.0
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Sockets(Protocol):
@@ -78,6 +82,7 @@ class Registry(Service):
     :param locations: Which LOCATIONs may be registered.
     :param search_interval: Seconds between two searches; 0 for none after the start.
     :param mx: Longest wait of a device before it replies, in whole seconds.
+    :param remember: Told every few seconds how long services have left, by service ID, where that can be kept.
     """
 
     log = Logger()
@@ -92,6 +97,7 @@ class Registry(Service):
         *,
         search_interval: float = 300.0,
         mx: int = 3,
+        remember: Callable[[Mapping[str, float]], None] | None = None,
         random: Random | None = None,
     ) -> None:
         self._reactor = reactor
@@ -107,7 +113,10 @@ class Registry(Service):
         self._gate = LogGate()
         self._searching = LoopingCall(self._search)
         self._looking = LoopingCall(self._look_around)
-        self._searching.clock = self._looking.clock = reactor
+        self._remembering = LoopingCall(self._remember_lifetimes)
+        self._searching.clock = self._looking.clock = self._remembering.clock = reactor
+        self._remember = remember
+        self._remembered_at = -math.inf
         self._sending: set[IDelayedCall] = set()
         self._questions: dict[str, int] = {}
         self._expiry: IDelayedCall | None = None
@@ -177,13 +186,20 @@ class Registry(Service):
         """What is live, and how it came to be known."""
         return [(self._registrations[self._service_id(live.advertisement)], live) for live in self._table]
 
-    def adopt(self, registrations: Iterable[Registration]) -> None:
-        """Take over what an earlier run of this daemon had registered, until there was time to hear it again."""
-        before = len(self._table)
+    def adopt(self, registrations: Iterable[Registration], remaining: Mapping[str, float] = _NOTHING) -> None:
+        """
+        Take over what an earlier run of this daemon had registered.
+
+        :param remaining: Seconds that services have left, by service ID. Of others nobody knows: they are believed
+            until there was time to hear them.
+        """
+        now, before = self._reactor.seconds(), len(self._table)
         for registration in registrations:
             advertisement = self._recall(registration)
             if advertisement is not None:
-                self._follow(self._table.adopt(advertisement, self._reactor.seconds()))
+                self._follow(self._table.adopt(advertisement, now, remaining.get(registration.service_id)))
+        # Some had no time left.
+        self._follow(self._table.expire(now))
         if len(self._table) > before:
             self.log.info("Adopted {count} services", count=len(self._table) - before)
 
@@ -195,6 +211,8 @@ class Registry(Service):
         if self._search_interval:
             self._searching.start(self._search_interval, now=False)
         self._looking.start(_LOOK_AROUND, now=False)
+        if self._remember is not None:
+            self._remembering.start(_REMEMBER_INTERVAL, now=False)
         # Twice, since datagrams get lost.
         self._settles_at = self._reactor.seconds() + _SECOND_ROUND + _SPACING * _MOST_TARGETS + self._mx + _TRAVEL
         self._search()
@@ -202,9 +220,9 @@ class Registry(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        if self._searching.running:
-            self._searching.stop()
-        self._looking.stop()
+        for loop in (self._searching, self._looking, self._remembering):
+            if loop.running:
+                loop.stop()
         for call in [*self._sending, *filter(None, [self._expiry])]:
             call.cancel()
         self._sending.clear()
@@ -376,6 +394,23 @@ class Registry(Service):
 
         call = self._reactor.callLater(delay, run)
         self._sending.add(call)
+
+    def _remember_lifetimes(self) -> None:
+        """Have it written down how long those services have left that were heard since the last time."""
+        assert self._remember is not None
+        now = self._reactor.seconds()
+        lifetimes = {
+            self._service_id(live.advertisement): live.expires_at - now
+            for live in self._table
+            if live.heard_at >= self._remembered_at
+        }
+        self._remembered_at = now
+        try:
+            if lifetimes:
+                self._remember(lifetimes)
+        except Exception:
+            # LoopingCall would end here for good.
+            self.log.failure("Cannot remember lifetimes, next in {seconds} s", seconds=_REMEMBER_INTERVAL)
 
     def _look_around(self) -> None:
         try:

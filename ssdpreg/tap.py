@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,10 +17,10 @@ from ssdpreg.advertisements import AdvertisementTable
 from ssdpreg.backends import find_backend
 from ssdpreg.config import Config, ConsulConfig, PluginBackendConfig
 from ssdpreg.errors import ConfigError
-from ssdpreg.interfaces import IRegistryBackend
+from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
 from ssdpreg.location import LocationRules
 from ssdpreg.reconciler import Reconciler
-from ssdpreg.registration import RegistrationRules
+from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.reload import ReloadService
 from ssdpreg.ssdp.network import Network
@@ -78,7 +79,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
     )
 
 
-def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
+def make_registry(reactor: Any, config: Config, scope: str, backend: IRegistryBackend) -> Registry:
     """Make the part that hears and asks."""
     ssdp = config.ssdp
     registry = Registry(
@@ -89,6 +90,7 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
         LocationRules(ssdp.allow),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
+        remember=backend.remember if ILifetimeStore.providedBy(backend) else None,
     )
     registry.set_search_terms(config.search_terms())
     return registry
@@ -96,10 +98,14 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
 
 def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: IRegistryBackend) -> Reconciler:
     """Make the part that keeps the backend true."""
+
+    def adopt(found: Iterable[Registration]) -> None:
+        registry.adopt(found, backend.remaining() if ILifetimeStore.providedBy(backend) else {})
+
     reconciler = Reconciler(
         reactor,
         backend,
-        registry.adopt,
+        adopt,
         deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
     )
     registry.subscribe(reconciler)
@@ -133,7 +139,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         # Such as a certificate that is none: nobody could know before it was loaded.
         raise SystemExit(f"{options['config']}:\n{error}") from error
-    registry = make_registry(reactor, config, scope)
+    registry = make_registry(reactor, config, scope, backend)
 
     def apply(changed: Config) -> None:
         registry.set_rules(make_rules(changed, scope))

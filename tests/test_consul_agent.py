@@ -99,13 +99,14 @@ class ConsulAgentTests(SynchronousTestCase):
                 },
                 "h": {
                     "Name": "HTTP https://192.0.2.1/x",
+                    "Status": "passing",
                     "HTTP": "https://192.0.2.1/x",
                     "TLSSkipVerify": True,
                     "Interval": "15s",
                     "Timeout": "2.5s",
                     "DeregisterCriticalServiceAfter": "300s",
                 },
-                "t": {"Name": "TCP 192.0.2.1:80", "TCP": "192.0.2.1:80", "Interval": "86400s"},
+                "t": {"Name": "TCP 192.0.2.1:80", "Status": "passing", "TCP": "192.0.2.1:80", "Interval": "86400s"},
             },
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
@@ -55,7 +56,12 @@ class RegistryTestCase(SynchronousTestCase):
         self.notes = Notes()
         self.registry.subscribe(self.notes)
 
-    def make_registry(self, table: AdvertisementTable | None = None, search_interval: float = 300) -> Registry:
+    def make_registry(
+        self,
+        table: AdvertisementTable | None = None,
+        search_interval: float = 300,
+        remember: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> Registry:
         """Make a registry that was not started yet."""
         registry = Registry(
             self.reactor,
@@ -64,6 +70,7 @@ class RegistryTestCase(SynchronousTestCase):
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
             search_interval=search_interval,
+            remember=remember,
             random=Random(1),
         )
         registry.set_search_terms(self.terms)
@@ -463,3 +470,43 @@ class AdoptTests(RegistryTestCase):
         later.remove_search_term(API)
         later.adopt([left])
         self.assertEqual(later.registrations, {})
+
+    def test_the_rest_of_its_time(self) -> None:
+        """Where it is known how long a service has left, that is what it has; if nothing, it is gone at once."""
+        self.start()
+        for device_id in "DE":
+            self.hear(alive(device_id=device_id))
+        first, second = self.registry.registrations.values()
+        self.stop()
+        self.registry = self.make_registry()
+        self.registry.subscribe(self.notes)
+        self.notes.told.clear()
+        self.registry.adopt([first, second], {first.service_id: 5.0, second.service_id: -1.0})
+        self.assertEqual([verb for verb, _ in self.notes.told], ["live", "live", "expired"])
+        self.assertEqual(list(self.registry.registrations), [first.service_id])
+        self.start()
+        self.pass_time(4.9)
+        self.assertEqual(len(self.notes.told), 3)
+        self.pass_time(0.2)
+        self.assertEqual(self.notes.told[-1][0], "expired")
+
+    def test_remembers_lifetimes(self) -> None:
+        """Every 2 s it is written down how long those have left that were heard meanwhile, and no others."""
+        remembered: list[dict[str, int]] = []
+
+        def remember(lifetimes: Mapping[str, float]) -> None:
+            remembered.append({key: round(seconds) for key, seconds in lifetimes.items()})
+            if len(remembered) == 2:
+                raise RuntimeError("of our own")
+
+        self.registry = self.make_registry(remember=remember)
+        self.start()
+        self.hear(alive(max_age=100))
+        self.hear(alive(device_id="E", max_age=1000))
+        first, second = self.registry.registrations
+        for _ in range(2):
+            self.pass_time(5.2)
+            self.hear(alive(max_age=100))
+        self.pass_time(2)
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
+        self.assertEqual(remembered, [{first: 108, second: 1058}, {first: 109}, {first: 108}])

@@ -166,14 +166,13 @@ class ConsulAgent:
         self._check_ids.pop(service_id, None)
 
     def _to_check(self, check_id: str, check: Check) -> dict[str, Any]:
-        body: dict[str, Any] = {"CheckID": check_id}
+        # It has just been heard. A check that the agent knows already keeps its status.
+        body: dict[str, Any] = {"CheckID": check_id, "Status": "passing"}
         if check.kind == "alive":
             return {
                 **body,
                 "Name": "ssdpreg hears the service",
                 "AliasService": self._own.service_id,
-                # It has just been heard.
-                "Status": "passing",
                 "DeregisterCriticalServiceAfter": _to_duration(_REAP_AFTER),
             }
         body["Interval"] = _to_duration(check.interval)
