@@ -21,10 +21,12 @@ class Event:
     """
     Something that became of a service.
 
+    :ivar number: Which one it is, from 1.
     :ivar at: When, in seconds of the reactor's clock.
     :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired`` or ``unconfigured``.
     """
 
+    number: int
     at: float
     kind: str
     registration: Registration
@@ -71,6 +73,11 @@ class History:
         return list(reversed(self._events))
 
     @property
+    def latest(self) -> int:
+        """The number of the latest event, 0 before the first."""
+        return sum(self.counts.values())
+
+    @property
     def minutes(self) -> Sequence[Minute]:
         """The last minutes, up to an hour of them, the present one at the end."""
         self._go_on()
@@ -88,8 +95,8 @@ class History:
         self._remember(reason, registration)
 
     def _remember(self, kind: str, registration: Registration) -> None:
-        self._events.append(Event(self._reactor.seconds(), kind, registration))
         self.counts[kind] += 1
+        self._events.append(Event(self.latest, self._reactor.seconds(), kind, registration))
         minute = self._minutes[-1]
         self._minutes[-1] = replace(
             minute,

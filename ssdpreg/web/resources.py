@@ -53,6 +53,7 @@ class Readable(Resource):
 
     async def _answer(self, request: Request) -> bytes:
         request.setHeader(b"Vary", b"Accept-Encoding")
+        request.setHeader(b"X-Content-Type-Options", b"nosniff")
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"OPTIONS,GET,HEAD")
             if request.method == b"OPTIONS":
@@ -91,6 +92,11 @@ def plain(request: Request, text: str, status: int = 200) -> bytes:
     return text.encode()
 
 
+class _QuickGzip(GzipEncoderFactory):
+    # The library's own 9 takes eight times as long for a tenth less.
+    compressLevel = 3  # noqa: N815
+
+
 def compressed(resource: IResource) -> IResource:
     """Let a resource be read compressed by whoever asks for that."""
-    return EncodingResourceWrapper(resource, [GzipEncoderFactory()])
+    return EncodingResourceWrapper(resource, [_QuickGzip()])

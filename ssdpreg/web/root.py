@@ -6,13 +6,16 @@ from typing import Any
 
 from twisted.web.resource import IResource
 
+from ssdpreg.web.assets import make_assets
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.consul_api import make_consul_api
 from ssdpreg.web.health import Healthz, Readyz
+from ssdpreg.web.hints import Hints
 from ssdpreg.web.history import History
 from ssdpreg.web.metrics import Metrics
 from ssdpreg.web.prometheus_sd import PrometheusSD
 from ssdpreg.web.resources import Folder, compressed
+from ssdpreg.web.status_page import StatusPage
 from ssdpreg.web.view import View
 
 
@@ -26,11 +29,15 @@ def make_root(reactor: Any, view: View) -> IResource:
     catalogue, history = Catalogue(reactor), History(reactor)
     view.registry.subscribe(catalogue)
     view.registry.subscribe(history)
+    page = StatusPage(reactor, view, history)
     root, discovery = Folder(), Folder()
+    root.putChild(b"", compressed(page))
+    root.putChild(b"events", Hints(reactor, page.state))
     root.putChild(b"healthz", Healthz())
     root.putChild(b"metrics", compressed(Metrics(view, history)))
     root.putChild(b"readyz", Readyz(view))
     root.putChild(b"sd", discovery)
+    root.putChild(b"static", make_assets())
     root.putChild(b"v1", make_consul_api(catalogue, view.datacenter, view.node))
     discovery.putChild(b"prometheus", compressed(PrometheusSD(view.registry, catalogue)))
     return root

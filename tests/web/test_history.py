@@ -34,10 +34,10 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(
             self.history.events,
             [
-                Event(6001, "alive", registration),
-                Event(6001, "expired", registration),
-                Event(6001, "changed", registration),
-                Event(6000, "alive", registration),
+                Event(4, 6001, "alive", registration),
+                Event(3, 6001, "expired", registration),
+                Event(2, 6001, "changed", registration),
+                Event(1, 6000, "alive", registration),
             ],
         )
         self.assertEqual(self.history.counts, {"alive": 2, "changed": 1, "expired": 1})
