@@ -36,23 +36,18 @@ from ssdpreg.location import LocationRules
 from ssdpreg.log_gate import LogGate
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.search_terms import SearchTerms, search_target
-from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.searcher import MOST_TARGETS, SPACING, Searcher
+from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
 
 #: Characters; a UUID has 36.
 _LONGEST_DEVICE_ID = 255
 
 #: Messages whose meaning is remembered.
 _REMEMBERED = 8192
-#: Seconds between two datagrams of a search: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
-#: 1.3.2); and between the two rounds at the start.
-_SPACING = 0.1
+#: Seconds between the two rounds of searches at the start.
 _SECOND_ROUND = 1.0
 #: Seconds that a reply may be late.
 _TRAVEL = 0.5
-#: More search targets than this are asked for at once, by ssdp:all.
-_MOST_TARGETS = 10
-#: Seconds that a question waits for others to the same search target.
-_GATHERING = 0.2
 #: Seconds between two looks for interfaces that came or went, and between two times that lifetimes are written down.
 _LOOK_AROUND = 10.0
 _REMEMBER_INTERVAL = 2.0
@@ -102,9 +97,11 @@ class Registry(Service):
     ) -> None:
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
-        self._search_interval, self._mx = search_interval, mx
-        self._random = random or Random()
+        self._search_interval = search_interval
+        # Seconds from the start until every device had the time to answer.
+        self._settling = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
         self._network = open_network(deliver=self.deliver, drop=self.drop)
+        self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
         self._terms = SearchTerms({})
         # A device repeats itself to the letter, and most of what is heard was heard before.
         self._advertisement = lru_cache(_REMEMBERED)(self._read_advertisement)
@@ -117,8 +114,6 @@ class Registry(Service):
         self._searching.clock = self._looking.clock = self._remembering.clock = reactor
         self._remember = remember
         self._remembered_at = -math.inf
-        self._sending: set[IDelayedCall] = set()
-        self._questions: dict[str, int] = {}
         self._expiry: IDelayedCall | None = None
         self._expires_at = math.inf
         self._settles_at = math.inf
@@ -214,7 +209,7 @@ class Registry(Service):
         if self._remember is not None:
             self._remembering.start(_REMEMBER_INTERVAL, now=False)
         # Twice, since datagrams get lost.
-        self._settles_at = self._reactor.seconds() + _SECOND_ROUND + _SPACING * _MOST_TARGETS + self._mx + _TRAVEL
+        self._settles_at = self._reactor.seconds() + self._settling
         self._search()
         self._search(_SECOND_ROUND)
 
@@ -223,9 +218,9 @@ class Registry(Service):
         for loop in (self._searching, self._looking, self._remembering):
             if loop.running:
                 loop.stop()
-        for call in [*self._sending, *filter(None, [self._expiry])]:
-            call.cancel()
-        self._sending.clear()
+        self._searcher.stop()
+        if self._expiry is not None:
+            self._expiry.cancel()
         self._expiry, self._expires_at = None, math.inf
         return self._network.close()
 
@@ -337,7 +332,7 @@ class Registry(Service):
                     for listener in self._listeners:
                         listener.gone(registration, reason)
                 case Ask(advertisement, within):
-                    self._ask(advertisement, within)
+                    self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
         if self._table.next_due < self._expires_at:
             self._expire_later()
 
@@ -366,34 +361,8 @@ class Registry(Service):
 
     def _search(self, delay: float = 0.0) -> None:
         exact = [term for term in self._terms.tags if not term.endswith("*")]
-        targets = exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL]
-        self._send(targets, self._mx, delay)
+        self._searcher.search(exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL], delay)
         self.searches += 1
-
-    def _ask(self, advertisement: Advertisement, within: float) -> None:
-        target = search_target(advertisement.term, advertisement.nt)
-        mx = max(1, min(int(within / 2), self._mx))
-        if not self._questions:
-            self._later(_GATHERING, self._send_questions)
-        self._questions[target] = min(mx, self._questions.get(target, mx))
-
-    def _send_questions(self) -> None:
-        questions, self._questions = self._questions, {}
-        self._send(list(questions), min(questions.values()), 0.0)
-
-    def _send(self, targets: Sequence[str], mx: int, delay: float) -> None:
-        """Search for each target, or for everything where they are many, spread out."""
-        for target in targets if len(targets) <= _MOST_TARGETS else [SEARCH_ALL]:
-            self._later(delay, self._network.send, SearchRequest(target, mx))
-            delay += _SPACING * self._random.uniform(0.5, 1.5)
-
-    def _later(self, delay: float, function: Callable[..., None], *arguments: object) -> None:
-        def run() -> None:
-            self._sending.discard(call)
-            function(*arguments)
-
-        call = self._reactor.callLater(delay, run)
-        self._sending.add(call)
 
     def _remember_lifetimes(self) -> None:
         """Have it written down how long those services have left that were heard since the last time."""

@@ -341,6 +341,23 @@ class MoveTests(TableTestCase):
         self.bye("10.0.0.5")
         self.assertEqual(self.wait(10), [(2, Left(self.second, "byebye"))])
 
+    def test_what_is_silent_longer_does_not_take_over(self) -> None:
+        """Neither a LOCATION that was moved from, nor one whose own time is over, takes over."""
+        self.hear(replace(self.second, max_age=4), "10.0.0.5")
+        self.assertEqual(self.wait(10)[-1], (5, Left(replace(self.second, max_age=4), "expired")))
+        self.hear(self.first)
+        self.hear(replace(self.second, max_age=4))
+        self.assertEqual(self.wait(4000)[-1], (1860, Left(self.first, "expired")))
+
+    def test_who_took_over_can_be_doubted(self) -> None:
+        """The address that took over leaves like any other."""
+        self.hear(self.second, "10.0.0.6", answer=True)
+        self.hear(self.first, answer=True)
+        self.bye("10.0.0.5")
+        self.assertEqual(self.wait(10), [(2, Changed(self.second))])
+        self.bye("10.0.0.66")
+        self.assertEqual(self.wait(10)[-1], (6, Left(self.second, "byebye")))
+
     def test_moves_back_after_its_time(self) -> None:
         """When the old LOCATION's time is over, coming back to it is a move like any other."""
         self.hear(self.second, "10.0.0.5")
