@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -154,13 +154,15 @@ class Reader:
         exchange = Deferred.fromCoroutine(self._exchange(url))
         try:
             status, index, content = await exchange.addTimeout(seconds, self._reactor, self._timed_out)
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
         except (ConnectError, ConnectionClosed, OSError, RequestTransmissionFailed, ResponseFailed) as error:
             reasons: Sequence[Failure] = getattr(error, "reasons", ())
             if any(reason.check(CancelledError) for reason in reasons):
                 # As the client puts it that nobody wants the answer any more.
                 raise CancelledError from error
             cause = reasons[0].getErrorMessage() if reasons else error
-            raise BackendUnavailableError(f"{self._url} does not answer: {cause}") from error
+            raise BackendUnavailableError(f"{self._url} does not answer: {str(cause).rstrip('.')}") from error
         if status == 200:
             return content, index
         reason = content[:_MAX_REASON].decode(errors="replace").strip()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.logger import (
     FilteringLogObserver,
@@ -28,7 +28,7 @@ def run(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
     Run a coroutine on the reactor to its end. Ctrl-C cancels it. Warnings go to standard error.
 
     :param command: Called as ``command(reactor)``.
-    :return: What it returned; what it raised is raised.
+    :return: What it returned, or 1 where it was cancelled and left it at that; what else it raised is raised.
     """
     outcome: list[int | Failure] = []
 
@@ -47,9 +47,11 @@ def run(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
     with suppress(SystemExit):
         react(begin)
     (status,) = outcome
-    if isinstance(status, Failure):
+    if not isinstance(status, Failure):
+        return status
+    if not status.check(CancelledError):
         status.raiseException()
-    return status
+    return 1
 
 
 @provider(ILogObserver)
