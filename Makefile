@@ -31,7 +31,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .ci-venvs .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .ci-venvs .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)
