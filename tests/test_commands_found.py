@@ -70,8 +70,16 @@ class FoundTests(SynchronousTestCase):
         for address in ("10.0.0.5", "10.0.0.6"):
             self.hear(found, Alive(API, "nonsense", AT), address=address)
         self.assertEqual(
-            [(device.device_id, device.offers[0].problem) for device in found.devices()], [("", "no device ID")] * 2
+            [(device.device_id, device.offers[0].problem) for device in found.devices()],
+            [("", "no usable device ID")] * 2,
         )
+
+    def test_odd_id(self) -> None:
+        """An ID that nobody could read is shown, and cannot be registered."""
+        found = make_found()
+        self.hear(found, alive(device_id="a\x1bb"))
+        (device,) = found.devices()
+        self.assertEqual((device.device_id, device.offers[0].problem), ("a\x1bb", "no usable device ID"))
 
     def test_problem(self) -> None:
         """It is told why the daemon would not register something."""

@@ -98,8 +98,9 @@ class Found:
             self._rules.endpoint(message.location, address)
         except IgnoredError as error:
             problem = error.reason
-        if not _device_id(message.usn):
-            problem = "no device ID"
+        device_id = _device_id(message.usn)
+        if not device_id or not device_id.isprintable():
+            problem = "no usable device ID"
         self._offers[_key(message.usn, address), nt, message.location, address] = Offer(
             nt, message.usn, message.location, message.server, message.max_age, address, problem
         )

@@ -70,8 +70,8 @@ async def _services(arguments: argparse.Namespace, reactor: Any) -> int:
     elif services:
         _print_table(services)
     else:
-        what = "No service" if arguments.name is None else f"No service is called {arguments.name!r}, or none"
-        print_lines(make_console(stderr=True), [f"{what} of ssdpreg is at {arguments.url}."])
+        called = "" if arguments.name is None else f" is called {arguments.name!r}"
+        print_lines(make_console(stderr=True), [f"No service of ssdpreg at {arguments.url}{called}."])
     return 0
 
 
