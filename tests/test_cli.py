@@ -50,7 +50,7 @@ class MainTests(CommandTestCase):
         """The help lists the commands, and what an exit status means."""
         status, stdout, _ = self.run_command("--help")
         self.assertEqual(status, 0)
-        for word in ("check-config", "schema", "Exit status:"):
+        for word in ("search", "services", "watch", "check-config", "schema", "Exit status:"):
             self.assertIn(word, stdout)
 
     def test_misuse(self) -> None:
@@ -59,6 +59,39 @@ class MainTests(CommandTestCase):
             status, stdout, stderr = self.run_command(*argv)
             self.assertEqual((status, stdout), (2, ""))
             self.assertIn("usage: ssdpreg", stderr)
+
+    def test_help_of_each(self) -> None:
+        """The help of each command that speaks to a network says what its exit status means."""
+        for command in ("search", "services", "watch"):
+            status, stdout, _ = self.run_command(command, "--help")
+            self.assertEqual(status, 0)
+            self.assertIn("Exit status: 0 if", stdout)
+
+    def test_misuse_of_each(self) -> None:
+        """Values that make no sense are refused, each with what would be right."""
+        for argv, words in (
+            (("search", "--seconds", "0"), "it is a number of seconds, 1 to 3600"),
+            (("search", "--seconds", "nan"), "it is a number of seconds, 1 to 3600"),
+            (("search", "--seconds", "x"), "invalid number of seconds value: 'x'"),
+            (("search", "--mx", "6"), "it is a whole number, 1 to 5"),
+            (("search", "--ttl", "0"), "it is a whole number, 1 to 255"),
+            (("search", "--ttl", "1.5"), "invalid whole number value: '1.5'"),
+            (("search", "a\nb"), "'a\\nb' is no URN"),
+            (("search", "a*b"), "'a*b' is no URN"),
+            (("services", "--url", "127.0.0.1:8580"), "http://127.0.0.1:8580 is"),
+            (("services", "--url", "ftp://127.0.0.1"), "http://127.0.0.1:8580 is"),
+            (("watch", "--url", "http://127.0.0.1:x"), "http://127.0.0.1:8580 is"),
+            (("watch", "--url", "http://127.0.0.1/?x"), "http://127.0.0.1:8580 is"),
+        ):
+            status, stdout, stderr = self.run_command(*argv)
+            self.assertEqual((status, stdout), (2, ""))
+            self.assertIn(words, stderr)
+
+    def test_two_documents(self) -> None:
+        """Standard output takes one document, before anything is searched for."""
+        status, stdout, stderr = self.run_command("search", "--json", "--write-config", "-")
+        self.assertEqual((status, stdout), (2, ""))
+        self.assertIn("--write-config: prints a document of its own", stderr)
 
     def test_module(self) -> None:
         """``python -m ssdpreg`` is the same command."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_network
 from itertools import groupby
@@ -50,9 +50,15 @@ def add_parser(commands: Any) -> None:
         epilog=_EXIT_STATUS,
     )
     parser.add_argument(
-        "urns", metavar="URN", nargs="*", help="what to search for, also with a * at its end; default: all"
+        "urns", metavar="URN", type=_urn, nargs="*", help="what to search for, also with a * at its end; default: all"
     )
-    parser.add_argument("--seconds", metavar="N", type=_seconds, default=5.0, help="how long to listen; default: 5")
+    parser.add_argument(
+        "--seconds",
+        metavar="N",
+        type=_number(float, 1, 3600, "number of seconds"),
+        default=5.0,
+        help="how long to listen; default: 5",
+    )
     parser.add_argument(
         "--interface",
         metavar="NAME",
@@ -60,9 +66,15 @@ def add_parser(commands: Any) -> None:
         default=[],
         help="interface to use, or network that it has an address in; may be repeated; default: all that can multicast",
     )
-    parser.add_argument("--ttl", metavar="N", type=_whole(1, 255), default=2, help="hops of a search; default: 2")
     parser.add_argument(
-        "--mx", metavar="N", type=_whole(1, 5), default=3, help="seconds that devices may take to answer; default: 3"
+        "--ttl", metavar="N", type=_number(int, 1, 255, "whole number"), default=2, help="hops of a search; default: 2"
+    )
+    parser.add_argument(
+        "--mx",
+        metavar="N",
+        type=_number(int, 1, 5, "whole number"),
+        default=3,
+        help="seconds that devices may take to answer; default: 3",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -72,22 +84,28 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=search)
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("it is a number of seconds, 1 to 3600")
-    return seconds
+def _urn(text: str) -> str:
+    if not text or " " in text or "*" in text[:-1] or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no URN, and none with a * at its end")
+    return text
 
 
-def _whole(low: int, high: int) -> Any:
-    def read(text: str) -> int:
-        number = int(text)
+def _number(kind: type[float], low: int, high: int, words: str) -> Callable[[str], float]:
+    """
+    Make what reads a number.
+
+    :param kind: ``int`` or ``float``.
+    :param words: What to call it.
+    """
+
+    def read(text: str) -> float:
+        number = kind(text)
         if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"it is a whole number, {low} to {high}")
+            raise argparse.ArgumentTypeError(f"it is a {words}, {low} to {high}")
         return number
 
-    # As argparse words that it is none at all.
-    read.__name__ = "whole number"
+    # By this argparse calls what cannot be read at all.
+    read.__name__ = words
     return read
 
 

@@ -56,10 +56,14 @@ def token() -> str:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    # The port is read when it is asked for.
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
-        raise argparse.ArgumentTypeError(f"{text!r} is none: http://127.0.0.1:8580 is")
+    wrong = argparse.ArgumentTypeError(f"{text!r} is none: http://127.0.0.1:8580 is")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
+        raise wrong
     return text
 
 
