@@ -33,6 +33,7 @@ from ssdpreg.values import (
     HTTPPath,
     Interface,
     Network,
+    OwnFile,
     ReadableFile,
     Text,
     Token,
@@ -163,11 +164,11 @@ class EmbeddedConfig:
     Services are written down by the daemon itself.
 
     :ivar type: ``embedded``.
-    :ivar path: File of the SQLite database; null keeps all in memory.
+    :ivar path: File of the SQLite database, which need not exist; null keeps all in memory.
     """
 
     type: Literal["embedded"] = "embedded"
-    path: Text | None = None
+    path: OwnFile | None = None
 
 
 @attrs.frozen
@@ -240,7 +241,6 @@ class Config:
 _NOT_YET: Mapping[type, Mapping[str, object]] = {
     SSDPConfig: {"describe": False},
     ConsulConfig: {"mode": "agent", "lock": None},
-    EmbeddedConfig: {"path": None},
 }
 
 

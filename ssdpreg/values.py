@@ -152,6 +152,16 @@ def _readable_file(value: object) -> str:
     return os.path.abspath(path)
 
 
+def _own_file(value: object) -> str:
+    path = os.path.abspath(_text(value))
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise ValueError(f"there is no folder {show(folder)}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{show(path)} is no file")
+    return path
+
+
 def _datacenter(value: object) -> str:
     name = _text(value)
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
@@ -237,6 +247,7 @@ Urn = Annotated[str, Kind(_urn, {"type": "string", "pattern": r"^[^\s*]*([^\s*]|
 HTTPPath = Annotated[str, Kind(_http_path, {"type": "string", "pattern": "^/[!-~]*$"})]
 Token = Annotated[str, Kind(_token, {"type": "string", "pattern": "^[!-~]+$"})]
 ReadableFile = Annotated[str, Kind(_readable_file, {"type": "string", "minLength": 1})]
+OwnFile = Annotated[str, Kind(_own_file, {"type": "string", "minLength": 1})]
 Datacenter = Annotated[str, Kind(_datacenter, {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"})]
 Address = Annotated[str, Kind(_address, {"type": "string", "minLength": 1})]
 Network = Annotated[IPv4Network | IPv6Network, Kind(_network, {"type": "string", "minLength": 2})]

@@ -186,6 +186,18 @@ class ParseTests(ConfigTestCase):
         config = parse(json.dumps({"ssdp": TAGS, "backend": {"type": "embedded", "path": None}}))
         self.assertEqual(config.backend, EmbeddedConfig(path=None))
 
+    def test_file_of_embedded(self) -> None:
+        """The file to write to need not be there yet, but its folder, and what has its name is a file."""
+        for path in ("ssdpreg.sqlite", str(DATA / "full.json")):
+            config = parse(json.dumps({"ssdp": TAGS, "backend": {"type": "embedded", "path": path}}))
+            self.assertEqual(config.backend, EmbeddedConfig(path=os.path.abspath(path)))
+        for path, problem in {
+            "": "is empty",
+            str(DATA): f'"{DATA}" is no file',
+            "/nowhere/x.sqlite": 'there is no folder "/nowhere"',
+        }.items():
+            self.assertEqual(self.backend_fault({"type": "embedded", "path": path}), f"backend.path: {problem}")
+
     def test_plugin(self) -> None:
         """A backend of another type gets all other keys, whatever they are."""
         options = {"options": 1, "mode": "catalog", "path": {"deep": [None, 1.5]}}
@@ -411,8 +423,6 @@ class FaultTests(ConfigTestCase):
         self.assertEqual(self.ssdp_faults(describe=True), ["ssdp.describe: true is not supported yet"])
         self.assertEqual(self.backend_fault({"mode": "catalog"}), 'backend.mode: "catalog" is not supported yet')
         self.assertEqual(self.backend_fault({"lock": "rack-7"}), 'backend.lock: "rack-7" is not supported yet')
-        fault = self.backend_fault({"type": "embedded", "path": "ssdpreg.sqlite"})
-        self.assertEqual(fault, 'backend.path: "ssdpreg.sqlite" is not supported yet')
 
     def test_only_the_environment_turns_verification_off(self) -> None:
         """No file can say that Consul's certificate does not matter."""

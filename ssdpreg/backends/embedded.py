@@ -1,4 +1,4 @@
-"""A catalogue of our own, for those who have no Consul."""
+"""A catalogue of our own, for those who have no Consul: in memory, or in a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
+from ssdpreg.backends import sqlite
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Outcome, Plan, Registration
 
@@ -43,4 +44,4 @@ class EmbeddedBackend:
 
 def make_backend(reactor: Any, config: EmbeddedConfig, scope: str) -> IRegistryBackend:
     """See :meth:`ssdpreg.interfaces.IBackendMaker.make_backend`."""
-    return EmbeddedBackend()
+    return EmbeddedBackend() if config.path is None else sqlite.make_backend(reactor, config.path, scope)
