@@ -9,13 +9,16 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
+from twisted.web.resource import IResource
 
+from ssdpreg.web.resources import Folder
 from ssdpreg.web.service import WebService
 from ssdpreg.web.status import say_duration
 from tests.web.browser import shared_browser
 from tests.web.programs import ProgramTestCase, skip_without
 
 _ROWS = "return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)"
+_STALE = "return document.body.classList.contains('stale')"
 _WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
 
@@ -93,17 +96,31 @@ class BrowserTests(ProgramTestCase):
         self.assertIsNone(await self.run_script("return window.run ?? null"))
         self.assertIn("Content Security Policy", " ".join(await deferToThread(self.browser.log)))
 
+    async def serve(self, root: IResource) -> None:
+        """Let the endpoint serve something else from now on."""
+        await self.web.stopService()
+        self.web = WebService(reactor, f"tcp:{self.address.rpartition(':')[2]}:interface=127.0.0.1", root)
+        self.web.startService()
+        self.addCleanup(self.web.stopService)
+
     async def test_restart_of_the_daemon(self) -> None:
         """The page says when the daemon is gone, and goes on when it is back."""
         await self.open()
         await self.web.stopService()
-        await self.until("return document.body.classList.contains('stale')", bool)
-        self.web = WebService(reactor, f"tcp:{self.address.rpartition(':')[2]}:interface=127.0.0.1", self.daemon.root)
-        self.web.startService()
-        self.addCleanup(self.web.stopService)
+        await self.until(_STALE, bool)
+        await self.serve(self.daemon.root)
         self.daemon.hear_alive("dev-1")
         await self.until(_ROWS, lambda rows: len(rows) == 1)
-        self.assertFalse(await self.run_script("return document.body.classList.contains('stale')"))
+        self.assertFalse(await self.run_script(_STALE))
+
+    async def test_error_in_between(self) -> None:
+        """An error, such as a proxy's while the daemon is away, does not end it either."""
+        await self.open()
+        await self.serve(Folder())
+        await self.until("return stream.readyState === EventSource.CLOSED", bool)
+        self.assertTrue(await self.run_script(_STALE))
+        await self.serve(self.daemon.root)
+        await self.until(_STALE, lambda stale: not stale)
 
     async def test_focus_stays(self) -> None:
         """What a reader has focused stays so while the page changes around it, and so does what it has typed."""

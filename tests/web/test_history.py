@@ -56,7 +56,8 @@ class HistoryTests(SynchronousTestCase):
         self.clock.advance(120)
         self.history.gone(make_registration(0), "byebye")
         self.history.gone(make_registration(1), "expired")
-        self.clock.advance(60)
+        self.clock.advance(120)
+        self.history.live(make_registration(3))
         self.assertEqual(
             self.history.minutes,
             [
@@ -64,6 +65,7 @@ class HistoryTests(SynchronousTestCase):
                 Minute(101, services=3),
                 Minute(102, services=1, byebye=1, expired=1),
                 Minute(103, services=1),
+                Minute(104, services=2, alive=1),
             ],
         )
 

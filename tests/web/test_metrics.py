@@ -18,6 +18,7 @@ from ssdpreg.ssdp.network import Adapter
 from tests.memory_reactor import MemoryMulticastReactor
 from tests.web.daemon import LLDP, Daemon, Reader
 from tests.web.programs import skip_without
+from tests.web.test_health import BrokenBackend
 
 _DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 
@@ -93,6 +94,19 @@ class MetricsTests(MetricsTestCase):
             ("ssdpreg_build_info", "0.1.0"): 1,
         }.items():
             self.assertEqual(samples.get(key), value, key)
+
+    def test_backend_unavailable(self) -> None:
+        """It shows in the numbers that the backend does not answer, and that requests to it are not counted."""
+        self.daemon = Daemon(self.reactor, BrokenBackend())
+        self.daemon.start()
+        self.addCleanup(self.daemon.stop)
+        self.daemon.hear_alive("dev-1")
+        self.reactor.advance(0)
+        samples = self.samples()
+        self.assertEqual(samples["ssdpreg_backend_up",], 0)
+        self.assertEqual(samples["ssdpreg_backend_pending",], 1)
+        self.assertEqual(samples["ssdpreg_services", "waiting"], 1)
+        self.assertEqual([key for key in samples if key[0].startswith("ssdpreg_backend_request")], [])
 
     def test_no_words_of_strangers(self) -> None:
         """Nothing that a device said is in a label."""

@@ -98,10 +98,10 @@ class PrometheusSDTests(SynchronousTestCase):
 
     def test_strange_locations(self) -> None:
         """No LOCATION that was let in keeps the others from being listed."""
-        for number, location in enumerate(("http://[::ffff:1.2.3.4%25a%25b]:80/", "http://[10.0.0.7]/", "HTTP://h")):
+        for number, location in enumerate(("http://[2001:db8::1%25a%25b]:80/", "http://[10.0.0.7]/", "HTTP://h")):
             self.daemon.hear_alive(f"dev-{number}", location=location)
         groups: list[Any] = self.read().json
-        self.assertEqual([group["targets"] for group in groups], [["[::ffff:102:304]:80"], ["10.0.0.7:80"], ["h:80"]])
+        self.assertEqual([group["targets"] for group in groups], [["[2001:db8::1]:80"], ["10.0.0.7:80"], ["h:80"]])
 
 
 _CONFIG = """

@@ -139,9 +139,11 @@ class StoppingTests(TestCase):
         return service, endless, client
 
     async def test_ends_open_requests(self) -> None:
-        """When it has stopped, nobody is connected, and no answer is being made."""
+        """When it has stopped, at once, nobody is connected, and no answer is being made."""
         service, endless, client = await self.start(b"")
-        await service.stopService()
+        stopping = service.stopService()
+        stopping.addTimeout(0.9, real_reactor)
+        await stopping
         self.assertIsNone(service.port)
         self.successResultOf(endless.left)
         await client.lost

@@ -159,7 +159,9 @@ class StatusPageTests(SynchronousTestCase):
     def test_unchanged_file(self) -> None:
         """A file that a browser has already is not sent again."""
         self.start()
-        etag = Reader(self.daemon.root, self.reactor, "/static/page.js").headers["ETag"]
+        first = Reader(self.daemon.root, self.reactor, "/static/page.js")
+        self.assertIn(b"EventSource", first.body)
+        etag = first.headers["ETag"]
         again = Reader(self.daemon.root, self.reactor, "/static/page.js", headers={"If-None-Match": etag})
         self.assertEqual((again.status, again.body), (304, b""))
 
