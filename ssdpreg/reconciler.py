@@ -92,7 +92,8 @@ class Reconciler(Service):
         self._actual: dict[str, Registration] | None = None
         # Why services left that may still be registered.
         self._departed: dict[str, str] = {}
-        self._changed: set[str] = set()
+        # IDs of services that changed since the last turn, in their order: who was heard first is told first.
+        self._changed: dict[str, None] = {}
         self._refused: dict[str, _Refusal] = {}
         self._suspects: frozenset[str] = frozenset()
         self._beating = LoopingCall(self._beat)
@@ -137,7 +138,7 @@ class Reconciler(Service):
         self._change(registration.service_id)
 
     def _change(self, service_id: str) -> None:
-        self._changed.add(service_id)
+        self._changed[service_id] = None
         if self.running and not self._failures:
             self._wake(_GATHERING)
 
@@ -243,7 +244,7 @@ class Reconciler(Service):
 
     async def _follow(self, actual: dict[str, Registration]) -> None:
         """Bring over what changed since the last turn."""
-        changed, self._changed = self._changed, set()
+        changed, self._changed = self._changed, {}
         desired = {key: self._desired[key] for key in changed if key in self._desired}
         known = {key: actual[key] for key in changed if key in actual}
         await self._apply(self._guard(plan(desired, known), actual, looked=False), actual)

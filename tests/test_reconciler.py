@@ -47,6 +47,7 @@ class TroubledBackend(EmbeddedBackend):
     :ivar trouble: What every method raises, or ``None``.
     :ivar refused: What is answered for single services.
     :ivar hanging: Whether answers have to wait, and who waits.
+    :ivar patience: How many changes of a plan are made before nobody answers any more, or ``None``.
     """
 
     def __init__(self) -> None:
@@ -55,6 +56,7 @@ class TroubledBackend(EmbeddedBackend):
         self.trouble: BackendError | None = None
         self.refused: dict[str, BackendRefusedError] = {}
         self.hanging = False
+        self.patience: int | None = None
         self.waiting: list[Deferred[None]] = []
         self.closed = False
 
@@ -78,6 +80,9 @@ class TroubledBackend(EmbeddedBackend):
         await self._called("apply")
         if isinstance(self.trouble, BackendUnavailableError):
             return Outcome(unavailable=self.trouble)
+        if self.patience is not None:
+            part = await super().apply(Plan(register=plan.register[: self.patience]))
+            return replace(part, unavailable=BackendUnavailableError("tired"))
         allowed = [
             tuple(each for each in part if each.service_id not in self.refused)
             for part in (plan.register, plan.deregister)
@@ -101,6 +106,7 @@ class ReconcilerTestCase(SynchronousTestCase):
         self.backend = TroubledBackend()
         self.adopted: list[list[Registration]] = []
         self.lines: list[str] = []
+        self.reasons: list[str] = []
         self.reconciler = self.make_reconciler()
         observer = cast(ILogObserver, self._note)
         globalLogPublisher.addObserver(observer)
@@ -109,6 +115,7 @@ class ReconcilerTestCase(SynchronousTestCase):
     def _note(self, event: LogEvent) -> None:
         if event.get("log_namespace") == "ssdpreg.reconciler.Reconciler" and event["log_level"] is not LogLevel.debug:
             self.lines.append(str(event["log_format"]).split(" {")[0].split(":")[0])
+            self.reasons += [str(event["reason"])] if "reason" in event else []
 
     def make_reconciler(self, *, deregister_on_stop: bool = False) -> Reconciler:
         def adopt(found: Iterable[Registration]) -> None:
@@ -172,6 +179,26 @@ class FollowingTests(ReconcilerTestCase):
         self.pass_time(0.2)
         self.assertEqual(self.registered(), {})
         self.assertEqual(self.lines, ["Registered", "Updated", "Deregistered"])
+        self.assertEqual(self.reasons, ["byebye"])
+
+    def test_shows_life_first(self) -> None:
+        """Before anything is read or written, the backend knows that this daemon lives."""
+        self.reconciler.live(ONE)
+        self.start()
+        self.assertEqual(self.backend.calls, ["keep_alive", "read", "apply"])
+
+    def test_comes_back(self) -> None:
+        """What is gone and live again leaves for no reason but the last."""
+        self.start()
+        self.reconciler.live(ONE)
+        self.pass_time(0.2)
+        self.reconciler.gone(ONE, "byebye")
+        self.reconciler.live(ONE)
+        self.pass_time(0.2)
+        self.assertEqual(self.lines, ["Registered"])
+        self.reconciler.gone(ONE, "expired")
+        self.pass_time(0.2)
+        self.assertEqual(self.reasons, ["expired"])
 
     def test_steady_state(self) -> None:
         """While nothing changes there is one sign of life every 10 s one look every 30 s, and no write."""
@@ -248,6 +275,27 @@ class GuardTests(ReconcilerTestCase):
             self.assertEqual(len(self.registered()), 10 - strange)
             self.stop()
             self.reconciler = self.make_reconciler()
+
+    def test_half_is_not_more_than_half(self) -> None:
+        """Six of twelve are removed at once, six of eleven are not."""
+        for count, left in ((12, 6), (11, 11)):
+            every = [make_registration(number) for number in range(count)]
+            self.put(*(replace(each, name="strange") for each in every[:6]), *every[6:])
+            self.start()
+            self.assertEqual(len(self.registered()), left)
+            self.stop()
+            self.remove(*every)
+            self.reconciler = self.make_reconciler()
+
+    def test_the_second_look_has_to_agree(self) -> None:
+        """When the second look would remove others than the first, that is a first look again."""
+        self.put(*(replace(each, name="strange") for each in self.all[:6]), *self.all[6:])
+        self.start()
+        self.put(replace(make_registration(99), name="strange"))
+        self.pass_time(30.5)
+        self.assertEqual(len(self.registered()), 11)
+        self.pass_time(30)
+        self.assertEqual(self.registered(), by_id(*self.all[6:]))
 
     def test_byebye_and_expiry_are_announced(self) -> None:
         """What left by its own word, or in silence, is removed at once, however many it is."""
@@ -351,6 +399,66 @@ class TroubleTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE, TWO))
         self.assertEqual(self.reconciler.state(ONE.service_id), "registered")
         self.assertEqual(self.lines.count("Refused"), 1)
+
+    def test_one_line_for_one_reason(self) -> None:
+        """Many services that are refused for the same reason are one line; another reason is another."""
+        self.start()
+        for number in range(5):
+            self.backend.refused[make_registration(number).service_id] = BackendRefusedError(403, "Permission denied")
+        self.backend.refused[make_registration(5).service_id] = BackendRefusedError(400, "Invalid")
+        for number in range(6):
+            self.reconciler.live(make_registration(number))
+        self.pass_time(1)
+        self.assertEqual(self.lines, ["Refused", "Refused"])
+
+    def test_a_refused_removal(self) -> None:
+        """A service that may not be removed is tried again after a while."""
+        self.start()
+        self.reconciler.live(ONE)
+        self.pass_time(1)
+        self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
+        self.reconciler.gone(ONE, "byebye")
+        self.pass_time(1)
+        self.backend.refused.clear()
+        self.pass_time(50)
+        self.assertEqual(self.registered(), by_id(ONE))
+        self.pass_time(45)
+        self.assertEqual((self.registered(), self.reasons), ({}, ["byebye"]))
+
+    def test_gives_up_in_the_middle(self) -> None:
+        """When nobody answers in the middle of a plan, the rest is done later, and each change is told once."""
+        self.start()
+        self.backend.patience = 1
+        self.reconciler.live(ONE)
+        self.reconciler.live(TWO)
+        self.pass_time(0.5)
+        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE), False))
+        self.backend.patience = None
+        self.pass_time(2)
+        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), True))
+        self.assertEqual(self.lines, ["Registered", "Backend unavailable", "Registered", "Backend recovered after"])
+
+    def test_a_failing_sign_of_life(self) -> None:
+        """Trouble is found out by the next sign of life, and its end by looking."""
+        self.start()
+        self.backend.trouble = BackendUnavailableError("down")
+        self.pass_time(10)
+        self.assertFalse(self.reconciler.available)
+        self.backend.trouble = None
+        self.backend.calls.clear()
+        self.pass_time(1.5)
+        self.assertEqual((self.backend.calls, self.reconciler.available), (["keep_alive", "read"], True))
+
+    def test_the_unforeseen_in_a_sign_of_life(self) -> None:
+        """An error of our own in a sign of life is logged, and the next one comes."""
+        self.start()
+        self.backend.trouble = RuntimeError("of our own")  # type: ignore[assignment]
+        self.pass_time(10)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.backend.trouble = None
+        self.backend.calls.clear()
+        self.pass_time(10)
+        self.assertEqual(self.backend.calls, ["keep_alive"])
 
     def test_bad_data_is_not_tried_again_until_it_changes(self) -> None:
         """What the backend cannot take is left alone until it is other."""
