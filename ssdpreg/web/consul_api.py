@@ -15,7 +15,7 @@ from ssdpreg.web import consul_json
 from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Entry, Topic, name_topic, node_topic
 from ssdpreg.web.errors import AnswerError
 from ssdpreg.web.query import Query, parse_query
-from ssdpreg.web.resources import Folder, Readable, compressed
+from ssdpreg.web.resources import Folder, Readable, compressed, query_of
 
 
 class _Endpoint(Readable):
@@ -30,7 +30,7 @@ class _Endpoint(Readable):
         self._datacenter = datacenter
 
     async def answer(self, request: Request) -> bytes:
-        query = parse_query(request.uri.partition(b"?")[2].decode(errors="replace"), self._datacenter)
+        query = parse_query(query_of(request), self._datacenter)
         value = await self.value(request, query)
         request.setHeader(b"Content-Type", b"application/json")
         if query.pretty:

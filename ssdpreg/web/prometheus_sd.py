@@ -15,7 +15,7 @@ from ssdpreg.registration import Registration
 from ssdpreg.registry import Registry
 from ssdpreg.web.catalogue import Catalogue, Entry
 from ssdpreg.web.errors import AnswerError
-from ssdpreg.web.resources import Readable
+from ssdpreg.web.resources import Readable, query_of
 
 #: Scheme and path of a LOCATION, which was found to be one: urllib would raise at some that are in use.
 _PARTS = re.compile(r"(https?)://[^/?#]*([^?#]*)", re.IGNORECASE)
@@ -37,7 +37,7 @@ class PrometheusSD(Readable):
         self._registry, self._catalogue = registry, catalogue
 
     async def answer(self, request: Request) -> bytes:
-        wanted = parse_filters(request.uri.partition(b"?")[2].decode(errors="replace"))
+        wanted = parse_filters(query_of(request))
         if not self._registry.settled:
             raise AnswerError("The first search is not over yet", 503)
         groups = [_target_group(entry) for entry in self._catalogue.entries() if _meets(entry.registration, wanted)]

@@ -97,6 +97,12 @@ class _QuickGzip(GzipEncoderFactory):
     compressLevel = 3  # noqa: N815
 
 
+def query_of(request: Request) -> str:
+    """Return what stands behind the question mark. The library's own arguments lack names without a value."""
+    query: bytes = request.uri.partition(b"?")[2]
+    return query.decode(errors="replace")
+
+
 def compressed(resource: IResource) -> IResource:
     """Let a resource be read compressed by whoever asks for that."""
     return EncodingResourceWrapper(resource, [_QuickGzip()])

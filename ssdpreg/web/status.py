@@ -13,7 +13,10 @@ from ssdpreg.registration import Registration
 #: Services on one page: more than anybody reads, and few enough to be made every second.
 PAGE_SIZE = 100
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+# Seconds.
+_MINUTE = 60
+_HOUR = 3600
+_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,17 @@ def count_devices(rows: Sequence[Row]) -> int:
 
 
 def say_duration(seconds: float) -> str:
-    """Say how long something lasts, in the two largest units that tell something, as the page's script does."""
+    """Say how long something lasts, as precisely as anybody wants to know. The page's script does the same."""
     rest = max(0, int(seconds))
-    for position, (unit, size) in enumerate(_UNITS):
-        if rest >= size or unit == "s":
-            more = _UNITS[position + 1 : position + 2]
-            minor = [f"{rest % size // smaller} {name}" for name, smaller in more if rest % size >= smaller]
-            # Seconds beside minutes would only flicker.
-            return " ".join([f"{rest // size} {unit}", *(minor if unit in ("d", "h") else ())])
-    raise AssertionError("seconds are the last unit")
+    if rest < _MINUTE:
+        return f"{rest} s"
+    if rest < _HOUR:
+        # Seconds beside minutes would only flicker.
+        return f"{rest // _MINUTE} min"
+    if rest < _DAY:
+        return _say_both(rest // _HOUR, "h", rest % _HOUR // _MINUTE, "min")
+    return _say_both(rest // _DAY, "d", rest % _DAY // _HOUR, "h")
+
+
+def _say_both(major: int, major_unit: str, minor: int, minor_unit: str) -> str:
+    return f"{major} {major_unit} {minor} {minor_unit}" if minor else f"{major} {major_unit}"

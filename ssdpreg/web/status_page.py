@@ -13,7 +13,7 @@ from twisted.web.template import Element, Tag, XMLFile, flattenString, renderer,
 import ssdpreg
 from ssdpreg.web import picture
 from ssdpreg.web.history import History
-from ssdpreg.web.resources import Readable
+from ssdpreg.web.resources import Readable, query_of
 from ssdpreg.web.status import Page, Row, count_devices, count_states, find_page, make_rows, say_duration
 from ssdpreg.web.view import View
 
@@ -60,7 +60,7 @@ class StatusPage(Readable):
         )
 
     async def answer(self, request: Request) -> bytes:
-        query = parse_qs(request.uri.partition(b"?")[2].decode(errors="replace"))
+        query = parse_qs(query_of(request))
         text, number = query.get("q", [""])[0], query.get("page", ["1"])[0]
         rows = make_rows(self._view.registry.services(), self._view.reconciler.state)
         page = find_page(rows, text, int(number) if number.isdecimal() and len(number) < 7 else 1)

@@ -34,6 +34,20 @@ class CrowdedReactor(MemoryReactorClock):
         return super().listenTCP(port, factory, backlog, interface)
 
 
+class SlowEndpoint:
+    """
+    An endpoint that does not know yet.
+
+    :param listening: What it promises.
+    """
+
+    def __init__(self, listening: Deferred[Any]) -> None:
+        self._listening = listening
+
+    def listen(self, factory: object) -> Deferred[Any]:
+        return self._listening
+
+
 class TakenEndpointTests(SynchronousTestCase):
     """Tests for :class:`WebService` on ports in memory."""
 
@@ -70,6 +84,16 @@ class TakenEndpointTests(SynchronousTestCase):
         self.reactor.taken = False
         self.reactor.advance(1)
         self.assertEqual(len(self.reactor.tcpServers), 1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_stops_while_it_begins(self) -> None:
+        """An endpoint that takes its time is not listened on later, when it is no longer wanted."""
+        listening: Deferred[Any] = Deferred()
+        self.patch(self.service, "_endpoint", SlowEndpoint(listening))
+        self.service.startService()
+        self.successResultOf(self.service.stopService())
+        # It was cancelled, and nobody tries again.
+        self.assertTrue(listening.called)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_stops_while_taken(self) -> None:

@@ -90,7 +90,9 @@ function glow(element) {
 
 // --- Time that passes ---
 
-const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 86400;
 
 // Seconds that this computer's clock is ahead of the daemon's.
 let ahead = 0;
@@ -103,13 +105,14 @@ function setClock(date) {
 
 function sayDuration(seconds) {
   const rest = Math.max(0, Math.floor(seconds));
-  const position = UNITS.findIndex(([unit, size]) => rest >= size || unit === "s");
-  const [unit, size] = UNITS[position];
-  const major = `${Math.floor(rest / size)} ${unit}`;
-  if (position > 1) return major;
-  const [name, smaller] = UNITS[position + 1];
-  const minor = Math.floor((rest % size) / smaller);
-  return minor ? `${major} ${minor} ${name}` : major;
+  if (rest < MINUTE) return `${rest} s`;
+  if (rest < HOUR) return `${Math.floor(rest / MINUTE)} min`;
+  if (rest < DAY) return sayBoth(Math.floor(rest / HOUR), "h", Math.floor((rest % HOUR) / MINUTE), "min");
+  return sayBoth(Math.floor(rest / DAY), "d", Math.floor((rest % DAY) / HOUR), "h");
+}
+
+function sayBoth(major, majorUnit, minor, minorUnit) {
+  return minor ? `${major} ${majorUnit} ${minor} ${minorUnit}` : `${major} ${majorUnit}`;
 }
 
 function tick() {
