@@ -96,6 +96,8 @@ class LocationRules:
     def _host(self, host: str, sender: str) -> str:
         address = _address(host)
         if address is not None:
+            # An IPv4 address in IPv6's clothes is an IPv4 address.
+            address = getattr(address, "ipv4_mapped", None) or address
             self._judge(address, sender)
             return str(address)
         if not _NAME.fullmatch(host) or _NUMBER_LAST.fullmatch(host):
@@ -107,15 +109,14 @@ class LocationRules:
         return host.rstrip(".")
 
     def _judge(self, address: IPAddress, sender: str) -> None:
-        plain = getattr(address, "ipv4_mapped", None) or address
-        if plain.is_unspecified or plain.is_multicast or plain == _BROADCAST or plain in _THIS_NETWORK:
+        if address.is_unspecified or address.is_multicast or address == _BROADCAST or address in _THIS_NETWORK:
             raise IgnoredError("LOCATION's address is no host's")
         # Such an address means something else to everybody: only who has one too may speak of it.
-        if plain.is_loopback and not _is(sender, "is_loopback"):
+        if address.is_loopback and not _is(sender, "is_loopback"):
             raise IgnoredError("LOCATION is on loopback")
-        if plain.is_link_local and not _is(sender, "is_link_local"):
+        if address.is_link_local and not _is(sender, "is_link_local"):
             raise IgnoredError("LOCATION is link-local")
-        if not any(plain in network for network in self._allow):
+        if not any(address in network for network in self._allow):
             raise IgnoredError("LOCATION is not in an allowed network")
 
 

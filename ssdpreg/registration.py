@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Protocol
 
 from ssdpreg.advertisements import Advertisement
@@ -167,9 +168,7 @@ class RegistrationRules:
         A stranger's text becomes letters, digits and hyphens, which every URL takes, and a digest, so that no two
         services share an ID.
         """
-        identity = "\0".join((self.scope, device_id.casefold(), urn))
-        slug = re.sub(r"[^a-z0-9]+", "-", urn.split(":", 2)[-1].lower())[:_SLUG_LIMIT].strip("-")
-        return f"{ID_PREFIX}{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+        return _service_id(self.scope, device_id.casefold(), urn)
 
     def _checks(self, service_id: str, advertisement: Advertisement) -> list[Check]:
         checks = [Check(f"{service_id}-alive", kind="alive")]
@@ -182,6 +181,13 @@ class RegistrationRules:
             digest = hashlib.sha256(repr(check).encode()).hexdigest()[:8]
             checks.append(replace(check, check_id=f"{service_id}-{kind}-{digest}"))
         return checks
+
+
+@lru_cache(8192)
+def _service_id(*identity: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", identity[-1].split(":", 2)[-1].lower())[:_SLUG_LIMIT].strip("-")
+    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
+    return f"{ID_PREFIX}{slug}-{digest}"
 
 
 def _meta_value(value: str) -> str:

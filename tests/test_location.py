@@ -32,6 +32,7 @@ class LocationRulesTests(SynchronousTestCase):
             "https://10.0.0.5/redfish/v1/": Endpoint("https", "10.0.0.5", 443),
             "http://10.0.0.5:/": Endpoint("http", "10.0.0.5", 80),
             "HTTP://BMC-1.Rack_7.example.:80?x": Endpoint("http", "bmc-1.rack_7.example", 80),
+            "http://[::ffff:10.0.0.5]/": Endpoint("http", "10.0.0.5", 80),
             "https://[2001:DB8::5]:8443/": Endpoint("https", "2001:db8::5", 8443),
             "http://10.0.0.5:1/": Endpoint("http", "10.0.0.5", 1),
             "http://10.0.0.5:65535/fakepath": Endpoint("http", "10.0.0.5", 65535),
