@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from ssdpreg.backends import sqlite
 from ssdpreg.backends.consul_agent import ConsulAgent, make_backend
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.embedded import EmbeddedBackend
@@ -29,6 +30,15 @@ class EmbeddedBackendTests(BackendTestsMixin, TestCase):
 
     def make_backend(self, scope: str = "test") -> IRegistryBackend:
         return EmbeddedBackend()
+
+
+class SQLiteBackendTests(BackendTestsMixin, TestCase):
+    """Tests for :class:`ssdpreg.backends.sqlite.SQLiteBackend`, each with a file of its own."""
+
+    def make_backend(self, scope: str = "test") -> IRegistryBackend:
+        backend = sqlite.make_backend(reactor, self.mktemp(), scope)
+        self.addCleanup(lambda: Deferred.fromCoroutine(backend.close()))
+        return backend
 
 
 class ConsulAgentTestsMixin(BackendTestsMixin):

@@ -10,6 +10,7 @@ from zope.interface.verify import verifyObject
 from ssdpreg.backends import BackendMaker
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.backends.sqlite import SQLiteBackend
 from ssdpreg.config import ConsulConfig, EmbeddedConfig
 from ssdpreg.interfaces import IBackendMaker
 
@@ -28,6 +29,7 @@ class BackendMakerTests(SynchronousTestCase):
         """It calls the function that it was given the name of."""
         for maker, config, backend in [
             ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(), EmbeddedBackend),
+            ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(path=self.mktemp()), SQLiteBackend),
             ("ssdpreg.backends.consul_agent.make_backend", ConsulConfig(), ConsulAgent),
         ]:
             made = BackendMaker("x", maker).make_backend(Clock(), config, "scope")
