@@ -123,6 +123,7 @@ class UnitTests(SynchronousTestCase):
         daemon = self.start()
         main = daemon.process.pid
         self.assertEqual(self.manager.hear(), ("READY=1", main))
+        self.assertIn("Listening on eth0 at 10.77.0.3", daemon.output)
         self.device.send(notify(API, "d", "http://10.77.0.9:80/"))
         daemon.wait_for("Registered .* at 10.77.0.9:80")
         self.assertEqual([self.manager.hear() for _ in range(3)], [("WATCHDOG=1", main)] * 3)
