@@ -87,7 +87,10 @@ class Found:
         for (device, *_), offer in self._offers.items():
             by_device.setdefault(device, []).append(offer)
         devices = (
-            Device(_device_id(offers[0].usn), tuple(sorted(offers, key=lambda offer: (offer.location, offer.nt))))
+            Device(
+                _device_id(offers[0].usn),
+                tuple(sorted(offers, key=lambda offer: (offer.location, offer.problem, offer.nt))),
+            )
             for offers in by_device.values()
         )
         return sorted(devices, key=lambda device: (_numeric(device.addresses[0]), device.device_id))

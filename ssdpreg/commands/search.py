@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import ip_network
-from itertools import groupby
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 
-from ssdpreg.commands.found import Device, Found, Offer, types
-from ssdpreg.commands.output import make_console, print_json, print_lines, print_table, safe
+from ssdpreg.commands.found import Device, Found
+from ssdpreg.commands.output import make_console, print_json, print_lines
+from ssdpreg.commands.progress import Bar
 from ssdpreg.commands.proposal import propose
+from ssdpreg.commands.report import advice, count, document, print_devices, where
 from ssdpreg.commands.running import run
 from ssdpreg.errors import ConfigError, Fault, MessageError
 from ssdpreg.location import LocationRules
@@ -31,8 +28,6 @@ from ssdpreg.ssdp.protocol import Address
 
 #: UDP loses datagrams, so what is sought is asked for again after so many seconds: UPnP Device Architecture 2.0, 1.3.2.
 _APART = 0.5
-#: Seconds between two looks of the progress bar.
-_FRAME = 0.1
 
 _DESCRIPTION = """
 Listen and search for a few seconds, and print every device that is on the network. No configuration is needed; the
@@ -160,123 +155,25 @@ async def _listen(reactor: Any, network: Network, found: Found, arguments: argpa
         for request in requests:
             network.send(request)
 
-    with _Bar(reactor, found, arguments.seconds):
+    with Bar(reactor, arguments.seconds, lambda: count(len(found.devices()), "device")):
         ask()
         await deferLater(reactor, _APART, ask)
         await deferLater(reactor, arguments.seconds - _APART)
 
 
-class _Bar:
-    """
-    Shows on a terminal how far a search is, and on nothing else.
-
-    :param found: To be counted.
-    :param seconds: How long it takes.
-    """
-
-    def __init__(self, reactor: Any, found: Found, seconds: float) -> None:
-        console = make_console()
-        self._progress = Progress(
-            TextColumn("Searching"),
-            BarColumn(),
-            TextColumn("{task.fields[found]}"),
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            disable=not console.is_interactive,
-        )
-        self._found = found
-        self._reactor = reactor
-        self._began = reactor.seconds()
-        self._task = self._progress.add_task("", total=seconds, found="")
-        self._drawing = LoopingCall(self._draw)
-        self._drawing.clock = reactor
-
-    def __enter__(self) -> None:
-        self._progress.start()
-        self._drawing.start(_FRAME)
-
-    def __exit__(self, *_: object) -> None:
-        self._drawing.stop()
-        self._progress.stop()
-
-    def _draw(self) -> None:
-        count = _count(len(self._found.devices()), "device")
-        self._progress.update(self._task, completed=self._reactor.seconds() - self._began, found=count, refresh=True)
-
-
 def _report(arguments: argparse.Namespace, interfaces: Sequence[tuple[str, str]], devices: Sequence[Device]) -> int:
     if arguments.json:
-        print_json(_document(interfaces, devices))
+        print_json(document(interfaces, devices))
     elif devices and arguments.write_config != "-":
-        _print_devices(devices)
+        print_devices(devices)
     errors = make_console(stderr=True)
     if not devices:
-        print_lines(errors, _advice(arguments, interfaces))
+        print_lines(errors, advice(arguments.urns, arguments.seconds, arguments.ttl, interfaces))
         return 1
     if arguments.write_config is not None:
         return _write(arguments, devices, errors)
-    print_lines(errors, [f"{_count(len(devices), 'device')} on {_where(interfaces)}"])
+    print_lines(errors, [f"{count(len(devices), 'device')} on {where(interfaces)}"])
     return 0
-
-
-def _print_devices(devices: Sequence[Device]) -> None:
-    console = make_console()
-    for number, device in enumerate(devices):
-        if number:
-            console.print()
-        name = Text(safe(device.device_id, console) or "no device ID", "bold")
-        console.print(Text.assemble(name, "  ", ", ".join(device.addresses)), soft_wrap=True)
-        for _, offers in groupby(device.offers, lambda offer: (offer.location, offer.problem)):
-            print_table(console, _table(list(offers), console))
-
-
-def _table(offers: Sequence[Offer], console: Console) -> Table:
-    """Show what is offered at one LOCATION."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=0)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-
-    def row(label: str, values: Sequence[str], style: str = "") -> None:
-        for value in values:
-            table.add_row("", label, Text(safe(value, console), style))
-            label = ""
-
-    row("Location", [offers[0].location or "none"])
-    if offers[0].problem:
-        row("", [f"cannot be registered: {offers[0].problem}"], "yellow")
-    row("Types", types(offers))
-    row("Server", list(dict.fromkeys(offer.server for offer in offers if offer.server)))
-    row(
-        "Max-age", list(dict.fromkeys("unknown" if offer.max_age is None else f"{offer.max_age} s" for offer in offers))
-    )
-    return table
-
-
-def _document(interfaces: Sequence[tuple[str, str]], devices: Sequence[Device]) -> dict[str, Any]:
-    return {
-        "interfaces": [{"name": name, "address": address} for name, address in interfaces],
-        "devices": [
-            {
-                "device": device.device_id,
-                "addresses": list(device.addresses),
-                "advertisements": [
-                    {
-                        "type": offer.nt,
-                        "usn": offer.usn,
-                        "location": offer.location,
-                        "server": offer.server,
-                        "max_age": offer.max_age,
-                        "address": offer.address,
-                        "problem": offer.problem or None,
-                    }
-                    for offer in device.offers
-                ],
-            }
-            for device in devices
-        ],
-    }
 
 
 def _write(arguments: argparse.Namespace, devices: Sequence[Device], errors: Console) -> int:
@@ -297,27 +194,3 @@ def _write(arguments: argparse.Namespace, devices: Sequence[Device], errors: Con
         return 1
     print_lines(errors, [f"Wrote {target}"])
     return 0
-
-
-def _advice(arguments: argparse.Namespace, interfaces: Sequence[tuple[str, str]]) -> list[str]:
-    if not interfaces:
-        return [
-            "There is no interface to search on: one has to be up, with an IPv4 address and multicast (ip address)."
-        ]
-    what = " ".join(arguments.urns) or "anything"
-    seconds = math.ceil(arguments.seconds)
-    return [
-        f"Nobody announced or answered a search for {what} within {seconds} s on {_where(interfaces)}. To be checked:",
-        "  firewall   it has to let in UDP to port 1900, and the answers, which are UDP from any port to a high one",
-        "  interface  is it one to the devices' network? --interface chooses another",
-        f"  routers    a search passes {arguments.ttl - 1} of them: --ttl {arguments.ttl + 1} lets it pass one more",
-        f"  time       slow devices may need more than {seconds} s: --seconds {2 * seconds}",
-    ]
-
-
-def _where(interfaces: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} ({address})" for name, address in interfaces)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
