@@ -17,7 +17,7 @@ IPNetwork = IPv4Network | IPv6Network
 #: control characters, blanks and backslashes through, and raises from its properties.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<user>[^/?#\\@]*@)?(?P<host>\[[0-9a-f:.]+(?:%[\w.~%-]+)?\]|[^/?#\\@:\[\]]*)"
-    r"(?::(?P<port>\d{0,5}))?(?P<path>[/?#][!-~]*)?",
+    r"(?::(?P<port>\d{0,5}))?(?:[/?#].*)?",
     re.ASCII | re.IGNORECASE,
 )
 #: RFC 1123, 2.1; underscores, which hosts in the field have.
@@ -83,7 +83,8 @@ class LocationRules:
 
     def _endpoint(self, location: str, sender: str) -> Endpoint:
         match = _URL.fullmatch(location)
-        if match is None:
+        # Devices write blanks and umlauts in paths as they are; a path is shown, and never followed.
+        if match is None or not location.isprintable():
             raise IgnoredError("LOCATION is no http or https URL")
         if match["user"] is not None:
             raise IgnoredError("LOCATION has a user or password")

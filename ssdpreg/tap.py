@@ -15,7 +15,7 @@ from twisted.python import usage
 from ssdpreg import config as configuration
 from ssdpreg.advertisements import AdvertisementTable
 from ssdpreg.backends import find_backend
-from ssdpreg.config import Config, ConsulConfig, PluginBackendConfig
+from ssdpreg.config import Config, ConsulConfig, EmbeddedConfig, PluginBackendConfig
 from ssdpreg.errors import ConfigError
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
 from ssdpreg.location import LocationRules
@@ -116,6 +116,8 @@ def describe(config: Config) -> tuple[str, str]:
     """Say what to call the backend, and the datacenter that it is in, to those who look."""
     if isinstance(config.backend, ConsulConfig):
         return f"Consul at {config.backend.address}", config.backend.datacenter or _DATACENTER
+    if isinstance(config.backend, EmbeddedConfig):
+        return f"own catalogue in {config.backend.path or 'memory'}", _DATACENTER
     return config.backend.type, _DATACENTER
 
 

@@ -161,6 +161,7 @@ class DecodeTests(SynchronousTestCase):
             "HTTP/1.0": lines("NOTIFY * HTTP/1.0", *ALIVE[1:], *fields),
             "a blank after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),
             "NTS in capitals": lines(*ALIVE[:2], "NTS: SSDP:ALIVE", *ALIVE[3:], *fields),
+            "NTS in quotes": lines(*ALIVE[:2], 'NTS: "ssdp:alive"', *ALIVE[3:], *fields),
             "longer than is remembered": lines(*ALIVE, *fields, "X-PAD: " + "x" * 4000),
         }
         for name, datagram in variants.items():

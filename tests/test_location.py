@@ -29,6 +29,7 @@ class LocationRulesTests(SynchronousTestCase):
         for location, endpoint in {
             "http://10.0.0.5:8080/a/b?c#d": Endpoint("http", "10.0.0.5", 8080),
             "http://10.0.0.5": Endpoint("http", "10.0.0.5", 80),
+            "http://10.0.0.5:2869/Küche & Co/desc ription.xml": Endpoint("http", "10.0.0.5", 2869),
             "https://10.0.0.5/redfish/v1/": Endpoint("https", "10.0.0.5", 443),
             "http://10.0.0.5:/": Endpoint("http", "10.0.0.5", 80),
             "HTTP://BMC-1.Rack_7.example.:80?x": Endpoint("http", "bmc-1.rack_7.example", 80),
@@ -47,8 +48,9 @@ class LocationRulesTests(SynchronousTestCase):
             "ftp://10.0.0.5/",
             "10.0.0.5",
             "http:/10.0.0.5/",
-            "http://10.0.0.5/a b",
+            "http://10.0.0.5 /",
             "http://10.0.0.5/\x00",
+            "http://10.0.0.5/\n",
             "http://10.0.0.5\\@10.0.0.6/",
             "http://10.0.0.5:port/",
             "http://10.0.0.5:80:80/",

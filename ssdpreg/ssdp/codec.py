@@ -136,7 +136,7 @@ def _fields(text: str) -> dict[str, str]:
 
 def _notify(fields: dict[str, str]) -> Message:
     nt, nts, usn = (_required(fields, name) for name in ("NT", "NTS", "USN"))
-    match nts.lower():
+    match nts.strip('"').lower():
         case "ssdp:alive":
             return Alive(nt, usn, _location(fields), _max_age(fields), fields.get("SERVER", ""))
         case "ssdp:byebye":
