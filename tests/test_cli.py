@@ -80,6 +80,7 @@ class MainTests(CommandTestCase):
             (("search", "a*b"), "'a*b' is no URN"),
             (("services", "--url", "127.0.0.1:8580"), "http://127.0.0.1:8580 is"),
             (("services", "--url", "ftp://127.0.0.1"), "http://127.0.0.1:8580 is"),
+            (("services", "--url", "http://127.0.0.1:0"), "http://127.0.0.1:8580 is"),
             (("watch", "--url", "http://127.0.0.1:x"), "http://127.0.0.1:8580 is"),
             (("watch", "--url", "http://127.0.0.1/?x"), "http://127.0.0.1:8580 is"),
         ):

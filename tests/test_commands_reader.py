@@ -121,8 +121,9 @@ class ConsulTests(ReaderTestCase):
 
     def test_foreign(self) -> None:
         """What others registered is not shown, and the daemon itself is no service of a device."""
+        other = entry("other", Meta={**META, "external-source": "nomad"})
         itself = entry("ssdpreg", Meta={"external-source": "ssdpreg"})
-        services = self.read(self.consul(entry(), entry("consul", Meta=None), entry("web", Meta={}), itself))
+        services = self.read(self.consul(entry(), entry("consul", Meta=None), entry("web", Meta={}), other, itself))
         self.assertEqual([service.name for service in services], ["api"])
 
     def test_health(self) -> None:

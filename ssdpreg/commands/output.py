@@ -57,4 +57,9 @@ def print_table(console: Console, table: Table) -> None:
 
 def print_json(data: object) -> None:
     """Print a document. In ASCII, for it may hold what no terminal should be shown."""
-    Console().print(JSON(json.dumps(data), ensure_ascii=True), soft_wrap=True)
+    console = Console()
+    text = json.dumps(data, indent=2)
+    if console.is_terminal:
+        console.print(JSON(text, ensure_ascii=True), soft_wrap=True)
+    else:
+        console.out(text, highlight=False)
