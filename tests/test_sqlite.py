@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path
 from random import Random
@@ -171,6 +172,14 @@ class DatabaseTests(DatabaseTestCase):
         # No text, so it cannot be written as JSON.
         bad: Any = make_registration(3, name=object())
         self.assertRaises(TypeError, database.apply, Plan((*registrations(2), bad), registrations(1)))
+        self.assertEqual(tuple(database.read()[0].values()), registrations(1))
+
+    def test_mistake(self) -> None:
+        """A mistake of ours, as a call from another thread, costs nobody a file."""
+        database = self.open()
+        database.apply(Plan(registrations(1)))
+        with ThreadPoolExecutor(1) as executor:
+            self.assertRaises(sqlite3.ProgrammingError, executor.submit(database.read).result)
         self.assertEqual(tuple(database.read()[0].values()), registrations(1))
 
     def test_killed(self) -> None:

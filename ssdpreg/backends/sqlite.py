@@ -265,8 +265,11 @@ class SQLiteBackend:
 
     async def close(self) -> None:
         if self._thread.started:
-            await self._call(self._database.close)
-            self._thread.stop()
+            try:
+                await self._call(self._database.close)
+            finally:
+                # A thread that goes on would keep the process from ending.
+                self._thread.stop()
 
     def remember(self, lifetimes: Mapping[str, float]) -> None:
         now = self._wall_clock()
