@@ -12,6 +12,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -300,7 +301,8 @@ class TroubleTests(DatabaseTestCase):
         self.patch(sqlite3, "connect", connect_read_only)
         self.patch(os, "access", lambda path, mode: False)
         database = self.open()
-        self.assertRaises(BackendUnavailableError, database.apply, Plan(registrations(1000)))
+        error = self.assertRaises(BackendUnavailableError, database.apply, Plan(registrations(1000)))
+        self.assertEqual(str(error), f"{self.path}: {os.path.dirname(self.path)} cannot be written")
         self.assertEqual(len(database.read()[0]), 200)
         self.assertFalse(os.path.exists(f"{self.path}.damaged-1"))
 
@@ -308,9 +310,17 @@ class TroubleTests(DatabaseTestCase):
         """A row that is none of ours is damage."""
         connection = sqlite3.connect(self.path)
         with connection:
-            connection.execute("UPDATE services SET registration = '{}'")
+            connection.execute(f"UPDATE services SET registration = '{{}}', digest = {crc32(b'{}')}")
         connection.close()
-        self.assert_set_aside(Path(self.path).read_bytes(), "a row that cannot be read")
+        self.assert_set_aside(Path(self.path).read_bytes(), "a row that cannot be read: 'checks'")
+
+    def test_one_byte(self) -> None:
+        """A registration of which one letter is another is damage."""
+        self.assert_set_aside(self.sound.replace(b'"port": 8080', b'"port": 8081', 1), "its digest is another")
+
+    def test_no_text(self) -> None:
+        """A description of the table that is no text any more is damage."""
+        self.assert_set_aside(self.sound.replace(b"scope TEXT", b"\xff(\xc1\xcd) EXT", 1), "malformed")
 
     def test_versions(self) -> None:
         """A file of a later version, or of another program, is set aside."""
@@ -413,6 +423,8 @@ class SQLiteBackendTests(TestCase):
         backend = self.make_backend()
         await backend.read()
         await backend.apply(Plan((first, second)))
+        backend.remember({first.service_id: 50.0})
+        await backend.keep_alive()
         backend.remember({first.service_id: 100.0, unknown.service_id: 100.0})
         self.clock.now += 10
         self.assertEqual(backend.remaining(), {first.service_id: 90.0, second.service_id: 1850.0})

@@ -12,6 +12,7 @@ from dataclasses import fields
 from itertools import count
 from operator import attrgetter
 from typing import Any, TypeVar
+from zlib import crc32
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -35,18 +36,19 @@ _SCHEMA = """
         scope TEXT NOT NULL,
         service_id TEXT NOT NULL,
         registration TEXT NOT NULL,
+        digest INTEGER NOT NULL,
         expires_at REAL NOT NULL,
         PRIMARY KEY (scope, service_id)
     )
 """
 #: What is registered again keeps the time that it had: to be registered is not to be heard.
 _REGISTER = """
-    INSERT INTO services VALUES (?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET registration = excluded.registration
+    INSERT INTO services VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET registration = excluded.registration, digest = excluded.digest
 """
 _DEREGISTER = "DELETE FROM services WHERE scope = ? AND service_id = ?"
 _REMEMBER = "UPDATE services SET expires_at = ? WHERE scope = ? AND service_id = ?"
-_READ = "SELECT registration, expires_at FROM services WHERE scope = ?"
+_READ = "SELECT registration, digest, expires_at FROM services WHERE scope = ?"
 
 #: What SQLite says of trouble that is not the file's own. Python 3.10 does not tell its error codes.
 _LOCKED = "database is locked"
@@ -58,6 +60,10 @@ _CHECK_FIELDS = tuple(field.name for field in fields(Check))
 
 class _DamagedError(Exception):
     """The file holds what we did not write."""
+
+
+#: What says that a file cannot be used. Messages of SQLite quote the file, where it may be no text any more.
+_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError, _DamagedError)
 
 
 class Database:
@@ -96,8 +102,8 @@ class Database:
 
         def work(connection: sqlite3.Connection) -> tuple[dict[str, Registration], dict[str, float]]:
             registrations, expiries = {}, {}
-            for text, expires_at in connection.execute(_READ, (self._scope,)):
-                registration = _decode(text)
+            for text, digest, expires_at in connection.execute(_READ, (self._scope,)):
+                registration = _decode(text, digest)
                 registrations[registration.service_id] = registration
                 # The clock may have been set back since.
                 expiries[registration.service_id] = min(expires_at, self.latest_expiry(registration))
@@ -113,7 +119,7 @@ class Database:
             connection.executemany(_DEREGISTER, ((scope, each.service_id) for each in plan.deregister))
             connection.executemany(
                 _REGISTER,
-                ((scope, each.service_id, _encode(each), self.latest_expiry(each)) for each in plan.register),
+                ((scope, each.service_id, *_encode(each), self.latest_expiry(each)) for each in plan.register),
             )
 
         self._run(work)
@@ -147,19 +153,18 @@ class Database:
         except sqlite3.ProgrammingError:
             # A mistake of ours, which says nothing about the file.
             raise
-        except (sqlite3.DatabaseError, _DamagedError) as error:
+        except _ERRORS as error:
             self.close()
             if self._is_damage(error):
                 # The caller is to look at what there is now: nothing.
                 self._set_aside(error)
-            problem = "another process uses it" if str(error) == _LOCKED else error
-            raise BackendUnavailableError(f"{self._path}: {problem}") from error
+            raise BackendUnavailableError(f"{self._path}: {self._problem(error)}") from error
 
     def _open_sound(self) -> sqlite3.Connection:
         """Open the file, or a new one in its place if it is damaged."""
         try:
             return self._open()
-        except (sqlite3.DatabaseError, _DamagedError) as error:
+        except _ERRORS as error:
             if not self._is_damage(error):
                 raise
             self._set_aside(error)
@@ -181,7 +186,7 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         # What is committed outlives the process. A power failure may cost the last commits, but not the file.
         connection.execute("PRAGMA synchronous = NORMAL")
-        [(verdict,)] = connection.execute("PRAGMA quick_check(1)")
+        [(verdict,)] = connection.execute("PRAGMA integrity_check(1)")
         if verdict != "ok":
             raise _DamagedError(verdict)
         [(application_id,)] = connection.execute("PRAGMA application_id")
@@ -203,6 +208,14 @@ class Database:
             # Where it could be written, a byte of its header says that it must not.
             return os.access(self._path, os.W_OK)
         return not (isinstance(error, sqlite3.OperationalError) and str(error) in _TROUBLES)
+
+    def _problem(self, error: Exception) -> str:
+        if str(error) == _LOCKED:
+            return "another process uses it"
+        for place in (os.path.dirname(self._path), self._path):
+            if os.path.exists(place) and not os.access(place, os.R_OK | os.W_OK):
+                return f"{place} cannot be written"
+        return str(error)
 
     def _set_aside(self, reason: Exception) -> None:
         aside = next(name for n in count(1) if not os.path.lexists(name := f"{self._path}.damaged-{n}"))
@@ -333,9 +346,10 @@ def _identify(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _encode(registration: Registration) -> str:
+def _encode(registration: Registration) -> tuple[str, int]:
+    """Return all of a registration as JSON, and a digest by which a disk that forgets a bit is found out."""
     checks = sorted(registration.checks, key=attrgetter("check_id"))
-    return json.dumps(
+    text = json.dumps(
         {
             "service_id": registration.service_id,
             "name": registration.name,
@@ -346,10 +360,13 @@ def _encode(registration: Registration) -> str:
             "checks": [{name: getattr(check, name) for name in _CHECK_FIELDS} for check in checks],
         }
     )
+    return text, crc32(text.encode())
 
 
-def _decode(text: str) -> Registration:
+def _decode(text: str, digest: int) -> Registration:
     try:
+        if crc32(text.encode()) != digest:
+            raise ValueError("its digest is another")
         raw = json.loads(text)
         checks = frozenset(Check(**check) for check in raw["checks"])
         return Registration(**{**raw, "tags": tuple(raw["tags"]), "checks": checks})
