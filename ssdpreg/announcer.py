@@ -11,7 +11,7 @@ from typing import ClassVar
 from twisted.application import strports
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorMulticast, IReactorTime
+from twisted.internet.interfaces import IReactorMulticast, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
@@ -21,6 +21,7 @@ from twisted.web.static import Data
 
 from ssdpreg.devices import Device, load
 from ssdpreg.errors import ConfigError, MessageError
+from ssdpreg.later import Later
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import Address
@@ -63,7 +64,7 @@ class Announcer(Service):
         self._announced = [device for device in devices if not device.search_only]
         self._max_age = max_age
         self._rng = rng or random.Random()
-        self._calls: set[IDelayedCall] = set()
+        self._later = Later(reactor)
 
     def startService(self) -> None:
         super().startService()
@@ -74,9 +75,7 @@ class Announcer(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        for call in self._calls:
-            call.cancel()
-        self._calls.clear()
+        self._later.forget()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
@@ -87,15 +86,15 @@ class Announcer(Service):
 
     def _look(self) -> None:
         """Use the interfaces that there are now. On one that is new nobody has heard of us yet."""
-        self._later(_LOOK_INTERVAL, self._look)
+        self._later.call(_LOOK_INTERVAL, self._look)
         if self._network.refresh():
             for device in self._announced:
                 silence = self._rng.uniform(0, _LONGEST_SILENCE)
-                self._later(silence, self._announce, device)
-                self._later(silence + _APART, self._announce, device)
+                self._later.call(silence, self._announce, device)
+                self._later.call(silence + _APART, self._announce, device)
 
     def _repeat_later(self, device: Device) -> None:
-        self._later(self._max_age * self._rng.uniform(*_PERIOD), self._repeat, device)
+        self._later.call(self._max_age * self._rng.uniform(*_PERIOD), self._repeat, device)
 
     def _repeat(self, device: Device) -> None:
         self._repeat_later(device)
@@ -124,20 +123,10 @@ class Announcer(Service):
         if replies:
             self.log.debug("{peer} searches {st}: {count} replies", peer=peer, st=message.st, count=len(replies))
         for reply in replies:
-            self._later(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
+            self._later.call(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
 
     def _drop(self, error: MessageError, peer: Address, interface: str) -> None:
         """What others say wrong is no concern of a device."""
-
-    def _later(self, delay: float, function: Callable[..., None], *arguments: object) -> None:
-        """Call a function after some seconds, unless the service stops before."""
-
-        def run() -> None:
-            self._calls.discard(call)
-            function(*arguments)
-
-        call = self._reactor.callLater(delay, run)
-        self._calls.add(call)
 
 
 def _health(devices: Sequence[Device]) -> Resource:

@@ -22,6 +22,7 @@ from ssdpreg.structure import (
     Path,
     decode,
     destructure,
+    read_text,
     spell,
     strict_converter,
     structure,
@@ -252,14 +253,7 @@ def load(path: str, environ: Mapping[str, str] = os.environ) -> Config:
     :param environ: The environment.
     :raise ConfigError: With everything that is wrong with either.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except OSError as error:
-        raise ConfigError(Fault("", f"{path} cannot be read: {error.strerror}")) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(Fault("", f"{path} is no UTF-8 text, from its byte {error.start + 1} on")) from error
-    return parse(text, environ)
+    return parse(read_text(path), environ)
 
 
 def find(environ: Mapping[str, str] = os.environ) -> str:

@@ -9,10 +9,9 @@ from uuid import NAMESPACE_OID, uuid5
 
 import attrs
 
-from ssdpreg.errors import ConfigError, Fault
 from ssdpreg.search_terms import REDFISH, SearchTerms
 from ssdpreg.ssdp.messages import SEARCH_ALL
-from ssdpreg.structure import NOT_EMPTY, FaultError, decode, strict_converter, structure
+from ssdpreg.structure import NOT_EMPTY, FaultError, decode, read_text, strict_converter, structure
 from ssdpreg.values import Text
 
 #: The source of this name has no UUID.
@@ -101,14 +100,7 @@ def load(path: str) -> list[Device]:
     :param path: Of the file.
     :raise ConfigError: With everything that is wrong with it.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except OSError as error:
-        raise ConfigError(Fault("", f"cannot be read: {error.strerror}")) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(Fault("", f"is no UTF-8 text, from its byte {error.start + 1} on")) from error
-    return parse(text)
+    return parse(read_text(path))
 
 
 def parse(text: str) -> list[Device]:

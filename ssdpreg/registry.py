@@ -38,9 +38,7 @@ from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.search_terms import SearchTerms, search_target
 from ssdpreg.searcher import MOST_TARGETS, SPACING, Searcher
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
-
-#: Characters; a UUID has 36.
-_LONGEST_DEVICE_ID = 255
+from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 #: Messages whose meaning is remembered.
 _REMEMBERED = 8192
@@ -251,17 +249,13 @@ class Registry(Service):
         self._observe(message.st, message, sender, answer=True)
 
     def notify_bye(self, message: ByeBye, sender: str = "") -> None:
-        device_id = _device_id(message.usn)
-        if not device_id:
-            return
         urn = None
-        # A root device that leaves takes all with it; many say no more than that.
-        if message.nt.lower() != "upnp:rootdevice" and not message.nt.lower().startswith("uuid:"):
+        if not means_whole_device(message.nt):
             term = self._terms.match(message.nt)
             if term is None:
                 return
             urn = message.nt if term.is_pattern else term.urn
-        self._follow(self._table.bye(device_id, urn, sender, self._reactor.seconds()))
+        self._follow(self._table.bye(device_id(message.usn), urn, sender, self._reactor.seconds()))
 
     def notify_update(self, message: Update, sender: str = "") -> None:
         # It prolongs nothing, and its LOCATION has to be the one announced: UPnP Device Architecture 2.0, 1.2.4.
@@ -286,11 +280,11 @@ class Registry(Service):
         term = self._terms.match(nt)
         if term is None:
             return None
-        device_id = _device_id(message.usn)
-        if not device_id:
+        announcer = device_id(message.usn)
+        if not is_usable(announcer):
             raise IgnoredError("no device ID")
         return Advertisement(
-            device_id=device_id,
+            device_id=announcer,
             urn=nt if term.is_pattern else term.urn,
             term=term,
             nt=nt,
@@ -388,9 +382,3 @@ class Registry(Service):
         except Exception:
             # LoopingCall would end here for good.
             self.log.failure("Cannot look for interfaces, next in {seconds} s", seconds=_LOOK_AROUND)
-
-
-def _device_id(usn: str) -> str:
-    """Return the ID in a USN (UPnP Device Architecture 2.0, 1.2.2, table 1-1): any text, or empty if there is none."""
-    device_id = usn[5:].partition("::")[0].strip() if usn[:5].lower() == "uuid:" else ""
-    return device_id if device_id.isprintable() and len(device_id) <= _LONGEST_DEVICE_ID else ""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
-
+from ssdpreg.later import Later
 from ssdpreg.ssdp.messages import SEARCH_ALL, SearchRequest
 
 #: Seconds between two datagrams, by and large: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
@@ -30,8 +29,8 @@ class Searcher:
     """
 
     def __init__(self, reactor: Any, send: Callable[[SearchRequest], None], mx: int, random: Random) -> None:
-        self._reactor, self._send, self._mx, self._random = reactor, send, mx, random
-        self._calls: set[IDelayedCall] = set()
+        self._send, self._mx, self._random = send, mx, random
+        self._later = Later(reactor)
         # Targets to ask for, and how long devices may wait before they reply.
         self._questions: dict[str, int] = {}
 
@@ -50,15 +49,13 @@ class Searcher:
         :param within: Seconds until the answer is of no more use.
         """
         if not self._questions:
-            self._later(_GATHERING, self._ask)
+            self._later.call(_GATHERING, self._ask)
         mx = max(1, min(int(within / 2), self._mx))
         self._questions[target] = min(mx, self._questions.get(target, mx))
 
     def stop(self) -> None:
         """Forget what was not sent yet."""
-        for call in self._calls:
-            call.cancel()
-        self._calls.clear()
+        self._later.forget()
         self._questions.clear()
 
     def _ask(self) -> None:
@@ -67,13 +64,5 @@ class Searcher:
 
     def _spread(self, targets: Sequence[str], mx: int, delay: float) -> None:
         for target in targets if len(targets) <= MOST_TARGETS else [SEARCH_ALL]:
-            self._later(delay, self._send, SearchRequest(target, mx))
+            self._later.call(delay, self._send, SearchRequest(target, mx))
             delay += SPACING * self._random.uniform(*_SPREAD)
-
-    def _later(self, delay: float, function: Callable[..., None], *arguments: object) -> None:
-        def run() -> None:
-            self._calls.discard(call)
-            function(*arguments)
-
-        call = self._reactor.callLater(delay, run)
-        self._calls.add(call)

@@ -67,6 +67,21 @@ class _Object(dict[str, Any]):
             self.repeated = [key for key, count in counts.items() if count > 1]
 
 
+def read_text(path: str) -> str:
+    """
+    Read a file.
+
+    :raise ConfigError: If there is none, or no text in it.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(Fault("", f"{path} cannot be read: {error.strerror}")) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(Fault("", f"{path} is no UTF-8 text, from its byte {error.start + 1} on")) from error
+
+
 def decode(text: str) -> object:
     """
     Read JSON.

@@ -10,6 +10,7 @@ from ssdpreg.errors import IgnoredError
 from ssdpreg.location import LocationRules
 from ssdpreg.search_terms import SearchTerms
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
+from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Found:
             by_device.setdefault(device, []).append(offer)
         devices = (
             Device(
-                _device_id(offers[0].usn),
+                device_id(offers[0].usn),
                 tuple(sorted(offers, key=lambda offer: (offer.location, offer.problem, offer.nt))),
             )
             for offers in by_device.values()
@@ -101,8 +102,7 @@ class Found:
             self._rules.endpoint(message.location, address)
         except IgnoredError as error:
             problem = error.reason
-        device_id = _device_id(message.usn)
-        if not device_id or not device_id.isprintable():
+        if not is_usable(device_id(message.usn)):
             problem = "no usable device ID"
         self._offers[_key(message.usn, address), nt, message.location, address] = Offer(
             nt, message.usn, message.location, message.server, message.max_age, address, problem
@@ -110,20 +110,15 @@ class Found:
 
     def _forget(self, nt: str, usn: str, address: str) -> None:
         device = _key(usn, address)
-        # A root device that leaves takes all with it; many say no more than that.
-        whole = nt.lower() == "upnp:rootdevice" or nt.lower().startswith("uuid:")
+        whole = means_whole_device(nt)
         for key, offer in list(self._offers.items()):
             if key[0] == device and offer.address == address and (whole or offer.nt == nt):
                 del self._offers[key]
 
 
-def _device_id(usn: str) -> str:
-    return usn[5:].partition("::")[0].strip() if usn[:5].lower() == "uuid:" else ""
-
-
 def _key(usn: str, address: str) -> str:
     """Tell devices apart: those that have no ID by their address."""
-    return _device_id(usn).casefold() or f" {address}"
+    return device_id(usn).casefold() or f" {address}"
 
 
 def _numeric(address: str) -> tuple[int, int]:
