@@ -40,6 +40,17 @@ _PROBATION = 60.0
 _MOST_OTHERS = 4
 
 
+def lifetime(max_age: int) -> float:
+    """
+    Say how long a service lives that is not heard again: its max-age, and a grace.
+
+    :param max_age: Seconds.
+    :return: Seconds.
+    """
+    shortest, longest = _GRACE_BOUNDS
+    return max_age + min(max(max_age * _GRACE, shortest), longest)
+
+
 @dataclass(frozen=True, slots=True)
 class Advertisement:
     """
@@ -69,9 +80,8 @@ class Advertisement:
 
     @property
     def lifetime(self) -> float:
-        """Seconds from reception to the end, grace included."""
-        shortest, longest = _GRACE_BOUNDS
-        return self.max_age + min(max(self.max_age * _GRACE, shortest), longest)
+        """Seconds from reception to the end: see :func:`lifetime`."""
+        return lifetime(self.max_age)
 
 
 @dataclass(frozen=True, slots=True)

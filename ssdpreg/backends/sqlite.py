@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ssdpreg.advertisements import DEFAULT_MAX_AGE
+from ssdpreg.advertisements import DEFAULT_MAX_AGE, lifetime
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, ConfigError, Fault
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
 from ssdpreg.registration import Check, Outcome, Plan, Registration
@@ -141,7 +141,7 @@ class Database:
             max_age = int(registration.meta.get("ssdp-max-age", ""))
         except ValueError:
             max_age = DEFAULT_MAX_AGE
-        return self._wall_clock() + max_age + min(max(max_age * 0.1, 1.0), 60.0)
+        return self._wall_clock() + lifetime(max_age)
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something in one transaction."""
