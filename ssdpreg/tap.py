@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
@@ -131,6 +132,10 @@ def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
 def makeService(options: Options) -> IService:
     """Wire the daemon together."""
     from twisted.internet import reactor
+
+    # Twisted's timers follow the time of day. When that is set, as happens after a boot, no service must expire for it,
+    # and no sign of life be late.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
     config: Config = options["configuration"]
     Logger().info("Configured by {path}", path=options["config"])

@@ -16,9 +16,13 @@ API = "urn:schemas-upnp-org:service:api:2.0"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
 
 
-def twistd(*arguments: str) -> list[str]:
-    """Return the command that runs ``twistd`` in the foreground, with the Python of this process."""
-    run = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+def twistd(*arguments: str, before: str = "") -> list[str]:
+    """
+    Return the command that runs ``twistd`` in the foreground, with the Python of this process.
+
+    :param before: What that Python is to do first.
+    """
+    run = f"{before}\nimport sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
     return [sys.executable, "-c", run, "-n", "--pidfile=", *arguments]
 
 
@@ -72,17 +76,18 @@ class Rack:
         except (OSError, ValueError):
             return False
 
-    def start_daemon(self, config: Mapping[str, Any] | None = None) -> Program:
+    def start_daemon(self, config: Mapping[str, Any] | None = None, before: str = "") -> Program:
         """
         Start the daemon, and wait until it hears.
 
         :param config: Instead of the project's own ``registry.json``.
+        :param before: What its Python is to do first.
         """
         path = ROOT / "registry.json"
         if config is not None:
             path = self._folder / "registry.json"
             path.write_text(json.dumps(config))
-        self.daemon = self.host.run(twistd("ssdpreg", "--config", str(path)), cwd=str(ROOT))
+        self.daemon = self.host.run(twistd("ssdpreg", "--config", str(path), before=before), cwd=str(ROOT))
         self.daemon.wait_for("Listening on eth0")
         return self.daemon
 

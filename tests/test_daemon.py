@@ -221,10 +221,28 @@ class ConsulTests(DaemonTestCase):
         self.assertEqual(self.rack.raft_index(), index)
         self.assertEqual(len(self.rack.services()), 200)
 
-    def count_requests(self) -> int:
-        """How many requests Consul has answered."""
+    def count_requests(self, path: str = "") -> int:
+        """How many requests Consul has answered, of those whose path has a certain part."""
         assert self.rack.consul is not None
-        return len(re.findall("Request finished", self.rack.consul.output))
+        return len(re.findall(f"Request finished: .*{path}", self.rack.consul.output))
+
+    def test_the_time_of_day_is_set(self) -> None:
+        """When the clock is set, by a day and back by two, nothing expires, and the signs of life go on."""
+        setting = """if True:
+            import time
+            real, began = time.time, time.monotonic()
+            def set_twice():
+                passed = time.monotonic() - began
+                return real() + (0 if passed < 4 else 86400 if passed < 8 else -86400)
+            time.time = set_twice
+        """
+        daemon = self.rack.start_daemon(before=setting)
+        self.announce(self.first, "D")
+        self.assert_soon(lambda: len(self.rack.services()), 1, 2)
+        passes = self.count_requests("check/pass/")
+        self.assert_soon(lambda: self.count_requests("check/pass/") >= passes + 2, True, 25)
+        self.assertEqual(len(self.rack.services()), 1)
+        self.assertNotIn("Backend unavailable", daemon.output)
 
     def test_deregisters_on_stop(self) -> None:
         """If it is asked to, the daemon leaves nothing behind."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.python.failure import Failure
@@ -37,6 +39,8 @@ class TapTestCase(SynchronousTestCase):
         os.makedirs(folder)
         self.path = os.path.join(os.path.abspath(folder), "registry.json")
         self.write(PLAIN)
+        # The daemon, which has its reactor to itself, sets this for good.
+        self.patch(reactor, "seconds", IReactorTime(reactor).seconds)
 
     def write(self, config: object) -> None:
         with open(self.path, "w") as file:

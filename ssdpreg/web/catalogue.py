@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +71,13 @@ class Catalogue:
     Knows what is live, in which state of the whole it changed last, and who waits for a change.
 
     :param reactor: Provides ``IReactorTime``.
+    :param wall_clock: Tells the seconds since 1970: no other clock goes on from one run to the next.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, wall_clock: Callable[[], float] = time.time) -> None:
         self._reactor = reactor
         # A reader that saw the daemon before a restart, and waits for a higher index, must not wait in vain.
-        self._index = self._last_loss = max(1, int(reactor.seconds() * 1000))
+        self._index = self._last_loss = max(1, int(wall_clock() * 1000))
         self._entries: dict[str, Entry] = {}
         self._by_topic: dict[Topic, dict[str, Entry]] = {}
         self._indexes: dict[Topic, int] = {}

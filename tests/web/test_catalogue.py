@@ -34,7 +34,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.catalogue = Catalogue(self.clock)
+        self.catalogue = Catalogue(self.clock, self.clock.seconds)
 
     def wait(self, topic: tuple[str, str], seconds: float = 300.0) -> Deferred[None]:
         """Wait for a change of a topic from its present state."""
@@ -103,7 +103,8 @@ class CatalogueTests(SynchronousTestCase):
         for _ in range(100):
             self.catalogue.live(make_registration(1))
         self.clock.advance(1)
-        self.assertGreater(Catalogue(self.clock).index(EVERYTHING), self.catalogue.index(EVERYTHING))
+        after = Catalogue(self.clock, self.clock.seconds)
+        self.assertGreater(after.index(EVERYTHING), self.catalogue.index(EVERYTHING))
 
     def test_waiting(self) -> None:
         """Who waits is told of a change soon, once, and no longer waits."""
@@ -154,7 +155,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """Names and nodes that are gone leave nothing behind."""
-        empty = Catalogue(self.clock)
+        empty = Catalogue(self.clock, self.clock.seconds)
         for number in range(10):
             self.catalogue.live(make_registration(number, f"name-{number}", f"device-{number}"))
         for number in range(10):
