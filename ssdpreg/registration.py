@@ -192,5 +192,6 @@ def _service_id(*identity: str) -> str:
 
 def _meta_value(value: str) -> str:
     """Make a stranger's text fit to be stored and shown: no control characters, and no more than Consul takes."""
-    printable = "".join(character for character in value if character.isprintable())
-    return printable.encode()[:_META_LIMIT].decode(errors="ignore")
+    if not value.isprintable():
+        value = "".join(character for character in value if character.isprintable())
+    return value.encode()[:_META_LIMIT].decode(errors="ignore")
