@@ -24,7 +24,7 @@ class ReloadService(Service):
 
     :param reactor: Provides ``IReactorFromThreads``.
     :param load: Reads the configuration, or raises :class:`ssdpreg.errors.ConfigError`.
-    :param config: What is in force.
+    :param config: What the daemon was started with.
     :param apply: Puts another configuration in force, as far as :data:`_RELOADED` goes.
     """
 
@@ -33,7 +33,7 @@ class ReloadService(Service):
     def __init__(
         self, reactor: Any, load: Callable[[], Config], config: Config, apply: Callable[[Config], None]
     ) -> None:
-        self._reactor, self._load, self._config, self._apply = reactor, load, config, apply
+        self._reactor, self._load, self._started, self._apply = reactor, load, config, apply
         self._before: Any = None
 
     def startService(self) -> None:
@@ -55,10 +55,9 @@ class ReloadService(Service):
         except ConfigError as error:
             self.log.error("Configuration not reloaded, the old one stays in force:\n{faults}", faults=str(error))
             return
-        for path in _changed(self._config, config):
+        for path in _changed(self._started, config):
             if not path.startswith(_RELOADED):
                 self.log.warn("A change of {path} takes effect at the next start", path=path)
-        self._config = config
         self._apply(config)
         self.log.info("Configuration reloaded")
 

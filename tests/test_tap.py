@@ -153,6 +153,9 @@ class ReloadServiceTests(TapTestCase):
         self.service.reload()
         self.assertEqual(len(self.applied), 1)
         self.assertEqual(self.lines, ["A change of", "Configuration reloaded"])
+        self.write(PLAIN)
+        self.service.reload()
+        self.assertEqual(self.lines[2:], ["Configuration reloaded"])
 
 
 class NotifyServiceTests(SynchronousTestCase):

@@ -231,6 +231,8 @@ def from_config(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
     token = _load("token_file", config.token_file, lambda path: Token(path=path)) or Token(config.token)
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = MAX_CONNECTIONS
+    # Twisted would log every connection that is made and lost.
+    pool._factory.noisy = False
     prefix, _, path = config.address.partition("://")
     if prefix == "unix":
         agent = Agent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
