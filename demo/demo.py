@@ -259,12 +259,14 @@ class Display:
 
     :param console: Where to.
     :param catalogue: What is shown.
+    :param page: URL of the daemon's status page.
     :param log: The daemon's, to be named where nothing is found.
     """
 
-    def __init__(self, console: Console, catalogue: Catalogue, log: Path) -> None:
+    def __init__(self, console: Console, catalogue: Catalogue, page: str, log: Path) -> None:
         self._console = console
         self._catalogue = catalogue
+        self._page = page
         self._log = log
         self._patience = time.monotonic() + _PATIENCE
         self._rows: list[Row] = []
@@ -315,6 +317,7 @@ class Display:
             "Ask for it (`| python3 -m json.tool` behind makes it easier to read):",
             f"  curl -s {url}/v1/catalog/services",
             f"  curl -s {url}/v1/catalog/service/RackHD-service:api:2.0",
+            f"Look at it: {self._page}",
             "Ctrl-C ends it all.",
         )
 
@@ -357,7 +360,7 @@ def run(console: Console, ended: threading.Event) -> None:
         visits.start()
         stack.callback(visits.join)
         stack.callback(ended.set)
-        display = Display(console, catalogue, daemon.log)
+        display = Display(console, catalogue, f"http://127.0.0.1:{own_port}/", daemon.log)
         live = stack.enter_context(Live(console=console, auto_refresh=False)) if console.is_terminal else None
         while not ended.wait(_PERIOD):
             daemon.check()

@@ -59,6 +59,8 @@ class DemoTests(SynchronousTestCase):
         demo = self.demo()
         self.assertIn("catalogue: no Consul answers at 127.0.0.1:8500, and none is on the PATH", demo.output)
         demo.wait_for(r"curl -s http://127\.0\.0\.1:8580/v1/catalog/service/RackHD-service:api:2\.0$")
+        demo.wait_for(r"^Look at it: http://127\.0\.0\.1:8580/$")
+        self.assertEqual(self.host.http("/", port=8580).status, 200)
         names = self.host.http("/v1/catalog/services", port=8580).json()
         self.assertIn("RackHD-service:api:2.0", names)
         demo.wait_for(r"^\d\d:\d\d:\d\d \+ ", seconds=30)
