@@ -231,6 +231,14 @@ class DecodeTests(SynchronousTestCase):
         with self.assertRaises(HeaderError):
             decode(lines("HTTP/1.1 200 OK", "ST: urn:a"))
 
+    def test_nothing_endless_is_kept(self) -> None:
+        """A name that has no end is refused, and a vendor's praise of itself is cut."""
+        for name in ("NT", "USN"):
+            with self.assertRaises(HeaderError):
+                decode(lines(*(f"{name}: {'x' * 513}" if line.startswith(f"{name}:") else line for line in ALIVE)))
+        message = decode(lines(*ALIVE, f"SERVER: {'x' * 60000}"))
+        self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", server="x" * 512))
+
     def test_answers_with_nt_count(self) -> None:
         """A device that answers with NT where ST belongs is understood."""
         self.assertEqual(decode(lines("HTTP/1.1 200 OK", *ALIVE[1:])), SearchResponse("urn:a", "uuid:1::urn:a"))

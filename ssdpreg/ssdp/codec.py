@@ -28,6 +28,9 @@ _MAX_AGE_BEYOND = 10**_MAX_AGE_DIGITS
 #: The first URL of an AL field, which is bare (DSP0266, 12.4.3) or one of a list in angle brackets (SSDP draft 1.03).
 _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
 
+#: Characters of a value that names something: messages are kept, and a datagram may have 65,507 bytes.
+_LONGEST = 512
+
 #: A device repeats itself to the letter, so a look-up by the bytes saves nearly all parsing. Longer datagrams are rare,
 #: and not remembered, so that a stranger cannot fill the memory with them.
 _REMEMBERED = 8192
@@ -101,7 +104,7 @@ def _parse(datagram: bytes) -> Message:
         # Some devices answer with NT where ST belongs.
         st = fields.get("ST") or _required(fields, "NT")
         usn = _required(fields, "USN")
-        return SearchResponse(st, usn, _location(fields), _max_age(fields), fields.get("SERVER", ""))
+        return SearchResponse(st, usn, _location(fields), _max_age(fields), _server(fields))
     if method.upper() == "M-SEARCH":
         return _search(fields)
     return _notify(fields)
@@ -138,7 +141,7 @@ def _notify(fields: dict[str, str]) -> Message:
     nt, nts, usn = (_required(fields, name) for name in ("NT", "NTS", "USN"))
     match nts.strip('"').lower():
         case "ssdp:alive":
-            return Alive(nt, usn, _location(fields), _max_age(fields), fields.get("SERVER", ""))
+            return Alive(nt, usn, _location(fields), _max_age(fields), _server(fields))
         case "ssdp:byebye":
             return ByeBye(nt, usn)
         case "ssdp:update":
@@ -158,7 +161,13 @@ def _required(fields: dict[str, str], name: str) -> str:
     value = fields.get(name)
     if not value:
         raise HeaderError(name, "missing")
+    if len(value) > _LONGEST:
+        raise HeaderError(name, "too long")
     return value
+
+
+def _server(fields: dict[str, str]) -> str:
+    return fields.get("SERVER", "")[:_LONGEST]
 
 
 def _location(fields: dict[str, str]) -> str:
