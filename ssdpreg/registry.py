@@ -42,7 +42,7 @@ from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 #: Messages whose meaning is remembered.
 _REMEMBERED = 8192
-#: Seconds between the two rounds of searches at the start.
+#: Seconds between the two rounds of searches at the start, and on an interface that is new.
 _SECOND_ROUND = 1.0
 #: Seconds that a reply may be late.
 _TRAVEL = 0.5
@@ -96,7 +96,7 @@ class Registry(Service):
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
         self._search_interval = search_interval
-        # Seconds from the start until every device had the time to answer.
+        # Seconds from the first search until every device had the time to answer.
         self._settling = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
@@ -172,8 +172,8 @@ class Registry(Service):
 
     @property
     def settled(self) -> bool:
-        """Whether every device had the time to answer the searches of the start."""
-        return bool(self.running) and bool(self._reactor.seconds() >= self._settles_at)
+        """Whether every device had the time to answer the first searches: never, while there is nothing to send them on."""
+        return bool(self._reactor.seconds() >= self._settles_at)
 
     def services(self) -> list[tuple[Registration, Live]]:
         """What is live, and how it came to be known."""
@@ -200,16 +200,11 @@ class Registry(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._network.refresh()
+        self._looking.start(_LOOK_AROUND)
         if self._search_interval:
             self._searching.start(self._search_interval, now=False)
-        self._looking.start(_LOOK_AROUND, now=False)
         if self._remember is not None:
             self._remembering.start(_REMEMBER_INTERVAL, now=False)
-        # Twice, since datagrams get lost.
-        self._settles_at = self._reactor.seconds() + self._settling
-        self._search()
-        self._search(_SECOND_ROUND)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -219,7 +214,7 @@ class Registry(Service):
         self._searcher.stop()
         if self._expiry is not None:
             self._expiry.cancel()
-        self._expiry, self._expires_at = None, math.inf
+        self._expiry, self._expires_at, self._settles_at = None, math.inf, math.inf
         return self._network.close()
 
     # What is heard.
@@ -378,7 +373,10 @@ class Registry(Service):
     def _look_around(self) -> None:
         try:
             if self._network.refresh():
+                # Twice, since datagrams get lost.
                 self._search()
+                self._search(_SECOND_ROUND)
+                self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settling)
         except Exception:
             # LoopingCall would end here for good.
             self.log.failure("Cannot look for interfaces, next in {seconds} s", seconds=_LOOK_AROUND)

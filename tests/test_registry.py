@@ -422,15 +422,27 @@ class SearchingTests(RegistryTestCase):
         self.pass_time(2)
         self.assertTrue(self.registry.settled)
 
+    def test_settled_without_a_network(self) -> None:
+        """Where nobody could be asked, nobody had the time to answer."""
+        self.adapters = []
+        self.start()
+        self.pass_time(65)
+        self.assertFalse(self.registry.settled)
+        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.pass_time(10)
+        self.assertFalse(self.registry.settled)
+        self.pass_time(6)
+        self.assertTrue(self.registry.settled)
+
     def test_an_interface_that_comes_is_searched_on(self) -> None:
-        """A new interface is found within 10 s, and asked at once."""
+        """A new interface is found within 10 s, and asked at once, twice."""
         self.start()
         self.pass_time(5)
         self.searches()
         self.adapters = [*self.adapters, Adapter("eth1", 3, ("10.1.0.1",))]
-        self.pass_time(6)
+        self.pass_time(7)
         self.assertEqual([name for name, _ in self.registry.interfaces], ["eth0", "eth1"])
-        self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 2))
+        self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 4))
 
     def test_stop(self) -> None:
         """When it is stopped nothing is left running, and it can be started again."""
