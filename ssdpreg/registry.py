@@ -172,7 +172,7 @@ class Registry(Service):
 
     @property
     def settled(self) -> bool:
-        """Whether every device had the time to answer the first searches: never, while there is nothing to send them on."""
+        """Whether every device had the time to answer the first searches, once there was an interface to send them."""
         return bool(self._reactor.seconds() >= self._settles_at)
 
     def services(self) -> list[tuple[Registration, Live]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http.client import HTTPResponse
 from io import BytesIO
@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
@@ -26,7 +26,7 @@ from ssdpreg.location import LocationRules
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.registry import Registry
-from ssdpreg.ssdp.messages import Alive, ByeBye
+from ssdpreg.ssdp.messages import Alive, ByeBye, Message
 from ssdpreg.ssdp.network import Adapter, Network
 from ssdpreg.web.root import make_root
 from ssdpreg.web.view import BackendRequests, View
@@ -34,6 +34,25 @@ from ssdpreg.web.view import BackendRequests, View
 API = "urn:schemas-upnp-org:service:api:2.0"
 LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
+
+
+class Mute:
+    """The sockets of a host with a network on which nobody speaks."""
+
+    interfaces: Sequence[tuple[str, str]] = ()
+
+    def __init__(self, deliver: object, drop: object) -> None:
+        self._opened = False
+
+    def refresh(self) -> bool:
+        opened, self._opened = self._opened, True
+        return not opened
+
+    def send(self, message: Message) -> None:
+        """Nobody hears it."""
+
+    def close(self) -> Deferred[None]:
+        return succeed(None)
 
 
 class Daemon:
@@ -52,7 +71,7 @@ class Daemon:
     ) -> None:
         self.registry = Registry(
             reactor,
-            partial(Network, reactor, find_adapters=lambda: adapters or []),
+            Mute if adapters is None else partial(Network, reactor, find_adapters=lambda: adapters),
             AdvertisementTable(),
             RegistrationRules(scope="rack-7", tags=("lab", "Blue")),
             LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]),
