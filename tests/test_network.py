@@ -435,8 +435,8 @@ class NetworkOnHostsTests(TestCase):
     async def test_large(self) -> None:
         """The longest datagram that UDP can carry is read whole."""
         self.network()
-        padding = 65507 - len(encode(Alive("a", "uuid:d::a", server="s")))
-        message = Alive("a", "uuid:d::a", server="s" * (padding + 1))
+        padding = 65507 - len(encode(Alive("a", "uuid:d::a", "l", server="s")))
+        message = Alive("a", "uuid:d::a", "l" * (padding + 1), server="s")
         self.say(message, "10.77.0.3")
         self.assertEqual(await self.heard(), [(message, "10.77.0.3", "eth0")])
 
