@@ -270,7 +270,7 @@ class AdvertisementTable:
         """
         if not advertisement.max_age:
             return self.bye(advertisement.device_id, advertisement.urn, sender, now)
-        service = self._devices.get(advertisement.device_id.casefold(), {}).get(advertisement.urn)
+        service = self._find(advertisement)
         if service is None:
             return self._appear(advertisement, sender, now, answer)
         if service.claim.advertisement.location == advertisement.location:
@@ -310,7 +310,7 @@ class AdvertisementTable:
         :param remaining: Seconds that it has left; ``None`` where nobody knows. Then it is believed until there was
             time to hear it.
         """
-        if advertisement.urn in self._devices.get(advertisement.device_id.casefold(), {}):
+        if self._find(advertisement) is not None:
             return ()
         if remaining is None:
             remaining = max(advertisement.lifetime, _PROBATION)
@@ -332,9 +332,12 @@ class AdvertisementTable:
                 continue
             self._remove(service)
             events += (Left(advertisement, "unconfigured"),)
-            if term is not None:
-                urn = advertisement.nt if term.is_pattern else term.urn
-                service.claim.advertisement = replace(advertisement, term=term, urn=urn)
+            if term is None:
+                continue
+            urn = advertisement.nt if term.is_pattern else term.urn
+            service.claim.advertisement = replace(advertisement, term=term, urn=urn)
+            # Of two versions that the device offered, the other one may have been registered by this term already.
+            if self._find(service.claim.advertisement) is None:
                 events += self._add(service.claim, now)
         return events
 
@@ -467,6 +470,9 @@ class AdvertisementTable:
         if due < service.scheduled:
             service.scheduled = due
             heapq.heappush(self._schedule, (due, next(self._serial), service))
+
+    def _find(self, advertisement: Advertisement) -> _Service | None:
+        return self._devices.get(advertisement.device_id.casefold(), {}).get(advertisement.urn)
 
     def _services(self) -> Iterator[_Service]:
         for services in self._devices.values():

@@ -467,6 +467,19 @@ class ReassignTests(TableTestCase):
         self.assertEqual(events, (Left(advertisement(max_age=100), "unconfigured"), Appeared(renamed)))
         self.assertEqual(self.wait(1000)[-1], (60, Left(renamed, "expired")))
 
+    def test_two_that_come_to_be_one(self) -> None:
+        """A device that offered two versions, of which one is still asked for, is one service, and leaves once."""
+        urn = "urn:schemas-upnp-org:service:T:"
+        first, second = advertisement(urn=f"{urn}1"), advertisement(urn=f"{urn}2")
+        self.hear(first)
+        self.hear(second)
+        self.assertEqual(
+            self.table.reassign(SearchTerms({f"{urn}1": "RackHD"}).match, self.now), (Left(second, "unconfigured"),)
+        )
+        self.assertEqual(len(self.table), 1)
+        self.assertEqual(self.wait(4000)[-1], (1860, Left(first, "expired")))
+        self.assertEqual((len(self.table), self.table.next_due), (0, math.inf))
+
 
 HOSTS = ["10.0.0.5", "10.0.0.6", "10.0.0.7"]
 STEPS = st.one_of(
