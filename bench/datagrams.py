@@ -40,8 +40,8 @@ SSDPREG = f"""
 from functools import partial
 from ipaddress import ip_network
 from twisted.internet import reactor
-from ssdpreg.advertisements import AdvertisementTable
-from ssdpreg.location import LocationRules
+from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.discovery.location import LocationRules
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.network import Network

@@ -1,5 +1,5 @@
 """``python -m ssdpreg``: the same as ``ssdpreg``."""
 
-from ssdpreg.cli import main
+from ssdpreg.cli.main import main
 
 raise SystemExit(main())

@@ -18,7 +18,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ssdpreg.advertisements import (
+from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.log_limit import LogGate
+from ssdpreg.discovery.search_terms import SearchTerms, search_target
+from ssdpreg.discovery.table import (
     DEFAULT_MAX_AGE,
     LONGEST_MAX_AGE,
     Advertisement,
@@ -32,12 +35,9 @@ from ssdpreg.advertisements import (
 )
 from ssdpreg.errors import IgnoredError, MessageError
 from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
-from ssdpreg.location import LocationRules
-from ssdpreg.log_gate import LogGate
 from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.search_terms import SearchTerms, search_target
-from ssdpreg.searcher import MOST_TARGETS, SPACING, Searcher
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
+from ssdpreg.ssdp.search_scheduler import MOST_TARGETS, SPACING, Searcher
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 #: Messages whose meaning is remembered.

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from twisted.web.server import Request
 
-from ssdpreg.location import Endpoint
+from ssdpreg.discovery.location import Endpoint
 from ssdpreg.registration import Registration
 from ssdpreg.registry import Registry
 from ssdpreg.web.catalogue import Catalogue, Entry

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.advertisements import Live
+from ssdpreg.discovery.table import Live
 from ssdpreg.registration import Registration
 
 #: Services on one page: more than anybody reads, and few enough to be made every second.

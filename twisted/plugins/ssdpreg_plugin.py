@@ -10,13 +10,13 @@ from ssdpreg.backends import BackendMaker
 
 ssdpreg = ServiceMaker(
     "ssdpreg",
-    "ssdpreg.tap",
+    "ssdpreg.daemon.tap",
     "Keep Consul true to what devices announce over SSDP.",
     "ssdpreg",
 )
 ssdpspoof = ServiceMaker(
     "ssdpspoof",
-    "ssdpreg.announcer",
+    "ssdpreg.announcer.tap",
     "Announce over SSDP what a file says, to try listeners with.",
     "ssdpspoof",
 )

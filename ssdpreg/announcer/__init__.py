@@ -1,0 +1,1 @@
+"""``twistd ssdpspoof``: an announcer of devices that a file describes, to test listeners with."""

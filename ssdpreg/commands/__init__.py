@@ -1,1 +1,0 @@
-"""The subcommands of ``ssdpreg`` that speak to a network: one module each, and what they share."""

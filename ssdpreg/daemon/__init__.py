@@ -1,0 +1,1 @@
+"""``twistd ssdpreg``: options, wiring, clock, reload, service manager and log format."""

@@ -1,0 +1,168 @@
+"""``twistd ssdpreg``: its options, and which part is wired to which."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import Logger
+from twisted.python import usage
+
+from ssdpreg import config as configuration
+from ssdpreg.backends import find_backend
+from ssdpreg.config import Config, ConsulConfig, EmbeddedConfig, PluginBackendConfig
+from ssdpreg.daemon.reload import ReloadService
+from ssdpreg.daemon.systemd import NotifyService
+from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.errors import ConfigError
+from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
+from ssdpreg.reconciler import Reconciler
+from ssdpreg.registration import Registration, RegistrationRules
+from ssdpreg.registry import Registry
+from ssdpreg.ssdp.network import Network
+from ssdpreg.web.root import make_root
+from ssdpreg.web.service import WebService
+from ssdpreg.web.view import View
+
+#: What Consul calls its own, if nobody says otherwise.
+_DATACENTER = "dc1"
+
+
+class Options(usage.Options):
+    """What the command line says, and after it was read the configuration, as ``options["configuration"]``."""
+
+    synopsis = "[--config FILE] [--address HOST:PORT] [--datacenter DC]"
+    longdesc = "Hears which services announce themselves over SSDP, and keeps Consul true to it."
+
+    optParameters: ClassVar = [
+        ["config", "c", None, "registry.json; without it the first of ./, $HOME, /etc/ssdpreg and /etc/infranm.d."],
+        ["address", "a", None, "Consul's address, instead of the file's."],
+        ["datacenter", "d", None, "Consul's datacenter, instead of the file's."],
+    ]
+    optFlags: ClassVar = [["log-json", None, "Log to standard output, one flat JSON object a line."]]
+
+    def postOptions(self) -> None:
+        try:
+            # In full, for twistd may change to another folder before it is read again.
+            self["config"] = os.path.abspath(self["config"] or configuration.find())
+            self["configuration"] = self.load()
+        except ConfigError as error:
+            raise usage.UsageError(f"{self['config'] or 'No configuration'}:\n{error}") from error
+        if self["log-json"]:
+            # As the option --logger of twistd itself, which begins to log before it makes any service.
+            assert self.parent is not None
+            self.parent["logger"] = "ssdpreg.daemon.json_log.stdout_observer"
+
+    def load(self) -> Config:
+        """
+        Read the configuration, as it is now.
+
+        :raise ConfigError: If anything is wrong with it.
+        """
+        config = configuration.load(self["config"]).with_consul(self["address"], self["datacenter"])
+        find_backend(config.backend.type)
+        return config
+
+
+def make_rules(config: Config, scope: str) -> RegistrationRules:
+    """Say how services are to be written down."""
+    return RegistrationRules(
+        scope=scope,
+        dns_names=config.ssdp.names == "dns",
+        tags=config.backend.service_tags if isinstance(config.backend, ConsulConfig) else (),
+        checks=config.ssdp.checks,
+    )
+
+
+def make_registry(reactor: Any, config: Config, scope: str, backend: IRegistryBackend) -> Registry:
+    """Make the part that hears and asks."""
+    ssdp = config.ssdp
+    registry = Registry(
+        reactor,
+        partial(Network, reactor, interfaces=ssdp.interfaces, ttl=ssdp.search.ttl),
+        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source),
+        make_rules(config, scope),
+        LocationRules(ssdp.allow),
+        search_interval=ssdp.search.interval,
+        mx=ssdp.search.mx,
+        remember=backend.remember if ILifetimeStore.providedBy(backend) else None,
+    )
+    registry.set_search_terms(config.search_terms())
+    return registry
+
+
+def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: IRegistryBackend) -> Reconciler:
+    """Make the part that keeps the backend true."""
+
+    def adopt(found: Iterable[Registration]) -> None:
+        registry.adopt(found, backend.remaining() if ILifetimeStore.providedBy(backend) else {})
+
+    reconciler = Reconciler(
+        reactor,
+        backend,
+        adopt,
+        deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
+    )
+    registry.subscribe(reconciler)
+    return reconciler
+
+
+def describe(config: Config) -> tuple[str, str]:
+    """Say what to call the backend, and the datacenter that it is in, to those who look."""
+    if isinstance(config.backend, ConsulConfig):
+        return f"Consul at {config.backend.address}", config.backend.datacenter or _DATACENTER
+    if isinstance(config.backend, EmbeddedConfig):
+        return f"own catalogue in {config.backend.path or 'memory'}", _DATACENTER
+    return config.backend.type, _DATACENTER
+
+
+def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
+    """Make the part that others read, unless it is not wanted."""
+    if config.web.endpoint is None:
+        return []
+    return [WebService(reactor, config.web.endpoint, make_root(reactor, view))]
+
+
+def makeService(options: Options) -> IService:
+    """Wire the daemon together."""
+    from twisted.internet import reactor
+
+    # Twisted's timers follow the time of day. When that is set, as happens after a boot, no service must expire for it,
+    # and no sign of life be late.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+
+    config: Config = options["configuration"]
+    Logger().info("Configured by {path}", path=options["config"])
+    scope = socket.gethostname()
+    section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
+    try:
+        backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
+    except ConfigError as error:
+        # Such as a certificate that is none: nobody could know before it was loaded.
+        raise SystemExit(f"{options['config']}:\n{error}") from error
+    registry = make_registry(reactor, config, scope, backend)
+
+    def apply(changed: Config) -> None:
+        registry.set_rules(make_rules(changed, scope))
+        registry.set_search_terms(changed.search_terms())
+
+    reconciler = make_reconciler(reactor, config, registry, backend)
+    daemon = MultiService()
+    for service in (
+        reconciler,
+        registry,
+        *make_web(
+            reactor, config, View(registry, reconciler, *describe(config), scope, getattr(backend, "http", None))
+        ),
+        ReloadService(reactor, options.load, config, apply),
+        # Ready is who has all the others running.
+        NotifyService(reactor, os.environ),
+    ):
+        service.setServiceParent(daemon)
+    return daemon

@@ -1,0 +1,14 @@
+"""Registrations of live services: names, IDs, Meta, checks, and plans of changes to a backend. Pure."""
+
+from ssdpreg.registration.rules import (
+    ID_PREFIX,
+    SOURCE,
+    Check,
+    CheckRule,
+    Outcome,
+    Plan,
+    Registration,
+    RegistrationRules,
+)
+
+__all__ = ["ID_PREFIX", "SOURCE", "Check", "CheckRule", "Outcome", "Plan", "Registration", "RegistrationRules"]

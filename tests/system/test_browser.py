@@ -1,0 +1,240 @@
+"""The status page in a real browser: what its script does, and what a hostile device cannot."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.web.resource import IResource
+
+from ssdpreg.web.resources import Folder
+from ssdpreg.web.service import WebService
+from ssdpreg.web.status import say_duration
+from tests.support.browser import shared_browser
+from tests.support.programs import ProgramTestCase, skip_without
+
+_ROWS = "return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)"
+_STALE = "return document.body.classList.contains('stale')"
+_WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+
+
+class BrowserTests(ProgramTestCase):
+    """The page in Chromium."""
+
+    skip = skip_without("chromedriver", "chromium-driver") or skip_without("chromium", "chromium")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.browser = shared_browser()
+        self.browser.log()
+
+    async def open(self, path: str = "/") -> None:
+        """Load the page, and wait until it follows the daemon."""
+        await deferToThread(self.browser.go, f"http://{self.address}{path}")
+        await self.until("return document.getElementById('connection-text').textContent", lambda text: text == "live")
+
+    async def run_script(self, script: str, *arguments: object) -> Any:
+        """Run a script in the page."""
+        return await deferToThread(self.browser.run, script, *arguments)
+
+    async def until(self, script: str, accept: Callable[[Any], bool], seconds: float = 10.0) -> float:
+        """
+        Wait until a script returns what is wanted.
+
+        :return: Seconds that it took.
+        """
+        began = time.monotonic()
+        while True:
+            seen = await self.run_script(script)
+            took = time.monotonic() - began
+            if accept(seen):
+                return took
+            self.assertLess(took, seconds, seen)
+
+    async def assert_no_complaints(self) -> None:
+        """Check that the browser had nothing to complain about."""
+        self.assertEqual(await deferToThread(self.browser.log), [])
+
+    async def test_service_comes_and_goes(self) -> None:
+        """A service is shown within 2 s of being heard, and is no longer soon after it has left."""
+        await self.open()
+        self.assertEqual(await self.run_script(_ROWS), [])
+        self.daemon.hear_alive("dev-1")
+        await self.until(_ROWS, lambda rows: len(rows) == 1 and "dev-1" in rows[0], 2.0)
+        self.daemon.hear_bye("dev-1")
+        # It has 2 s to change its mind.
+        await self.until(_ROWS, lambda rows: not rows, 2.0 + 2.0)
+        await self.assert_no_complaints()
+
+    async def test_hostile_names(self) -> None:
+        """A device called <script> is shown and not run, whether it was there first or comes later."""
+        hostile = ("<script>window.run = 1</script>", "<img src=x onerror='window.run = 2'>", "javascript:window.run=3")
+        self.daemon.hear_alive(hostile[0])
+        await self.open()
+        for device in hostile[1:]:
+            self.daemon.hear_alive(device)
+        await self.until(_ROWS, lambda rows: len(rows) == 3)
+        text = await self.run_script("return document.body.innerText")
+        for device in hostile:
+            self.assertIn(device, text)
+        self.assertIsNone(await self.run_script("return window.run ?? null"))
+        self.assertEqual(await self.run_script("return document.querySelectorAll('main script, main img').length"), 0)
+        await self.assert_no_complaints()
+
+    async def test_inline_script_is_not_run(self) -> None:
+        """Even markup that got into the page would not be run."""
+        await self.open()
+        await self.run_script(
+            "const added = document.createElement('div'); added.innerHTML = '<img src=x onerror=\"window.run = 1\">';"
+            "document.body.append(added)"
+        )
+        await self.until("return performance.now()", lambda now: now > 500)
+        self.assertIsNone(await self.run_script("return window.run ?? null"))
+        self.assertIn("Content Security Policy", " ".join(await deferToThread(self.browser.log)))
+
+    async def serve(self, root: IResource) -> None:
+        """Let the endpoint serve something else from now on."""
+        await self.web.stopService()
+        self.web = WebService(reactor, f"tcp:{self.address.rpartition(':')[2]}:interface=127.0.0.1", root)
+        self.web.startService()
+        self.addCleanup(self.web.stopService)
+
+    async def test_restart_of_the_daemon(self) -> None:
+        """The page says when the daemon is gone, and goes on when it is back."""
+        await self.open()
+        await self.web.stopService()
+        await self.until(_STALE, bool)
+        await self.serve(self.daemon.root)
+        self.daemon.hear_alive("dev-1")
+        await self.until(_ROWS, lambda rows: len(rows) == 1)
+        self.assertFalse(await self.run_script(_STALE))
+
+    async def test_error_in_between(self) -> None:
+        """An error, such as a proxy's while the daemon is away, does not end it either."""
+        await self.open()
+        await self.serve(Folder())
+        await self.until("return stream.readyState === EventSource.CLOSED", bool)
+        self.assertTrue(await self.run_script(_STALE))
+        await self.serve(self.daemon.root)
+        await self.until(_STALE, lambda stale: not stale)
+
+    async def test_focus_stays(self) -> None:
+        """What a reader has focused stays so while the page changes around it, and so does what it has typed."""
+        self.daemon.hear_alive("dev-5")
+        await self.open()
+        await self.run_script("document.querySelector('#rows a').focus(); document.activeElement.mark = 1")
+        for number in (3, 4, 6, 7):
+            self.daemon.hear_alive(f"dev-{number}")
+        await self.until(_ROWS, lambda rows: len(rows) == 5)
+        order = [row.split()[1] for row in await self.run_script(_ROWS)]
+        self.assertEqual(order, ["dev-3", "dev-4", "dev-5", "dev-6", "dev-7"])
+        self.assertEqual(await self.run_script("return document.activeElement.mark"), 1)
+
+    async def test_filter(self) -> None:
+        """The filter takes effect while it is typed, and stays in the page's address."""
+        for number in range(12):
+            self.daemon.hear_alive(f"dev-{number}")
+        await self.open()
+        await self.run_script(
+            "const q = document.getElementById('q'); q.value = 'dev-11'; q.dispatchEvent(new Event('input'))"
+        )
+        await self.until(_ROWS, lambda rows: len(rows) == 1)
+        self.assertEqual(await self.run_script("return location.search"), "?q=dev-11")
+        await self.open("/?q=dev-3")
+        self.assertEqual(len(await self.run_script(_ROWS)), 1)
+
+    async def test_durations(self) -> None:
+        """The script words durations as the server does."""
+        seconds = [-5, 0, 59.9, 60, 119, 3599, 3600, 3725, 86399, 86400, 90000, 1_000_000]
+        await self.open()
+        said = await self.run_script("return arguments[0].map(sayDuration)", seconds)
+        self.assertEqual(said, [say_duration(each) for each in seconds])
+
+    async def test_five_thousand(self) -> None:
+        """Five thousand services change nothing in how quick the page is."""
+        for number in range(5000):
+            self.daemon.hear_alive(f"dev-{number:04}", sender=f"10.0.0.{number % 8}")
+        began = time.monotonic()
+        await self.open()
+        self.assertLess(time.monotonic() - began, 5.0)
+        self.daemon.hear_alive("dev-0000a")
+        await self.until(_ROWS, lambda rows: "dev-0000a" in rows[1], 2.0)
+        text = await self.run_script("return document.querySelector('caption').textContent")
+        self.assertEqual(text, "1 to 100 of 5,001 services")
+
+    async def test_phone(self) -> None:
+        """Nothing is wider than a phone's screen, whatever devices are called."""
+        self.daemon.hear_alive("x" * 200, location=f"http://{'y' * 60}.{'z' * 60}/")
+        await deferToThread(
+            self.browser.command,
+            "Emulation.setDeviceMetricsOverride",
+            width=360,
+            height=740,
+            deviceScaleFactor=2,
+            mobile=True,
+        )
+        self.addCleanup(self.browser.command, "Emulation.clearDeviceMetricsOverride")
+        await self.open()
+        scroll_width, client_width = await self.run_script(_WIDTHS)
+        self.assertLessEqual(scroll_width, client_width)
+
+    async def test_accessible(self) -> None:
+        """A screen reader is told of tables, headings, fields and changes by name."""
+        self.daemon.hear_alive("dev-1")
+        await self.open()
+        tree = await deferToThread(self.browser.command, "Accessibility.getFullAXTree")
+        nodes = {
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in tree["nodes"]
+            if not node["ignored"]
+        }
+        for expected in (
+            ("table", "1 service"),
+            ("columnheader", "Expires in"),
+            ("rowheader", "RackHD-service:api:2.0"),
+            ("heading", "Services"),
+            ("heading", "The last hour"),
+            ("searchbox", "Show only services with these words"),
+            ("link", "10.0.0.5:8080"),
+        ):
+            self.assertIn(expected, nodes, json.dumps(sorted(nodes)))
+        live = await self.run_script("return document.querySelector('[aria-live=polite]').textContent")
+        self.assertEqual(live, "1 service on 1 device")
+
+    async def test_contrast(self) -> None:
+        """All text can be read, in the light and in the dark."""
+        self.daemon.hear_alive("dev-1")
+        for scheme in ("light", "dark"):
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            await deferToThread(self.browser.command, "Emulation.setEmulatedMedia", features=features)
+            await self.open()
+            self.assertGreaterEqual(await self.run_script(_LEAST_CONTRAST), 4.5, scheme)
+
+
+#: The least contrast of any text with the card or ground that it is on, as WCAG 2.1 computes it.
+_LEAST_CONTRAST = """
+const parse = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+const luminance = (rgb) => {
+  const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = (element) => {
+  for (let each = element; each; each = each.parentElement) {
+    const color = getComputedStyle(each).backgroundColor;
+    if (!color.startsWith("rgba(0, 0, 0, 0")) return parse(color);
+  }
+  return [255, 255, 255];
+};
+let least = 21;
+for (const element of document.querySelectorAll("body *")) {
+  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
+  if (!element.checkVisibility() || element.closest(".none")) continue;
+  const [a, b] = [luminance(parse(getComputedStyle(element).color)), luminance(ground(element))];
+  least = Math.min(least, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
+}
+return least;
+"""

@@ -1,0 +1,147 @@
+"""``ssdpreg services`` and ``ssdpreg watch`` as their users have them: processes, beside a daemon or Consul."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import time
+
+from tests.support.consul import skip_without_consul
+from tests.support.hosts import Program, wait_until
+from tests.support.rack import API, REDFISH, Rack, byebye, notify
+from tests.system.test_search_command import CommandTestCase
+
+TERMS = {"ssdp": {"tags": {"RackHD": [API], "BMC": [REDFISH]}}}
+CONSUL = "http://127.0.0.1:8500"
+
+
+class EmbeddedTests(CommandTestCase):
+    """With a daemon that keeps to itself."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rack = Rack(self.host, self.lan.folder)
+        self.start_daemon()
+        self.media_server.send(
+            notify(API, "2a35af60-74f7-5e33-8f42-b99e5c1d15a6", "http://10.77.0.3:8080/"),
+            notify(REDFISH, "[red]bmc[/red]", "https://10.77.0.3/"),
+        )
+        wait_until(lambda: len(self.host.http("/v1/catalog/services", port=8580).json()) == 2)
+
+    def start_daemon(self) -> Program:
+        """Start the daemon."""
+        return self.rack.start_daemon({**TERMS, "backend": {"type": "embedded"}})
+
+    def test_services(self) -> None:
+        """All services are listed, in whole lines."""
+        self.assertEqual(
+            self.call("services"),
+            (
+                0,
+                "Service                     Device                                Address         Health\n"
+                "BMC-service:redfish-rest:1  [red]bmc[/red]                        10.77.0.3:443   passing\n"
+                "RackHD-service:api:2.0      2a35af60-74f7-5e33-8f42-b99e5c1d15a6  10.77.0.3:8080  passing\n",
+                "",
+            ),
+        )
+
+    def test_json(self) -> None:
+        """They are to be had for machines, and by name."""
+        status, stdout, _ = self.call("services", "--json", "--name", "RackHD-service:api:2.0")
+        (service,) = json.loads(stdout)["services"]
+        self.assertEqual((status, service["address"], service["port"]), (0, "10.77.0.3", 8080))
+
+    def test_none(self) -> None:
+        """No service is an answer too."""
+        status, stdout, stderr = self.call("services", "--name", "x")
+        self.assertEqual((status, stdout), (0, ""))
+        self.assertEqual(stderr, "No service of ssdpreg at http://127.0.0.1:8580 is called 'x'.\n")
+
+    def test_watch(self) -> None:
+        """Each change is a line, before and after the daemon was killed and started again; Ctrl-C ends it in peace."""
+        watch = self.host.run(self.command("watch"))
+        watch.wait_for(r"^\+ .* RackHD-service:api:2\.0 10\.77\.0\.3:8080 passing$")
+        self.media_server.send(notify(API, "new", "http://10.77.0.3:8081/"))
+        watch.wait_for(r"^\+ .* 10\.77\.0\.3:8081 passing$", 3)
+        self.media_server.send(notify(API, "new", "http://10.77.0.3:8082/"))
+        watch.wait_for(r"^~ .* 10\.77\.0\.3:8081 -> 10\.77\.0\.3:8082 passing$", 3)
+        self.media_server.send(byebye(API, "new"))
+        watch.wait_for(r"^- .* 10\.77\.0\.3:8082 passing$", 5)
+        assert self.rack.daemon is not None
+        self.rack.daemon.kill()
+        watch.wait_for("^http://127.0.0.1:8580 does not answer: .*; waiting for it$", 3)
+        time.sleep(2.5)
+        self.start_daemon()
+        self.media_server.send(notify(API, "2a35af60-74f7-5e33-8f42-b99e5c1d15a6", "http://10.77.0.3:8080/"))
+        watch.wait_for(r"^It answers again\.$", 20)
+        watch.wait_for(r"^- .* BMC-service:redfish-rest:1 .*$", 3)
+        watch.signal(signal.SIGINT)
+        self.assertEqual(watch.process.wait(5), 0)
+        lines = watch.output.splitlines()
+        self.assertEqual([line[0] for line in lines], list("+++~-hI-"))
+        self.assertTrue(all(re.match(r". \d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines if line[0] in "+~-"))
+
+    def test_watch_json(self) -> None:
+        """For machines each change is an object in a line of its own, which is written at once."""
+        watch = self.host.run(self.command("watch", "--json"))
+        watch.wait_for('"name": "RackHD')
+        watch.stop()
+        changes = [json.loads(line) for line in watch.output.splitlines()]
+        self.assertEqual([change["change"] for change in changes], ["added", "added"])
+        self.assertEqual(set(changes[0]), {"time", "change", "service"})
+
+
+class ConsulTests(CommandTestCase):
+    """With Consul, which has services of others as well."""
+
+    skip = CommandTestCase.skip or skip_without_consul
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rack = Rack(self.host, self.lan.folder)
+        self.rack.start_consul()
+        self.rack.tell("/v1/agent/service/register", {"Name": "web", "Address": "192.0.2.1", "Port": 1})
+        self.rack.start_daemon(TERMS)
+        self.media_server.send(notify(API, "D", "http://10.77.0.3:8080/"))
+        wait_until(lambda: "RackHD-service:api:2.0" in self.rack.names())
+
+    def test_services(self) -> None:
+        """Only what the daemon has registered is listed."""
+        status, stdout, stderr = self.call("services", "--url", CONSUL)
+        self.assertEqual((status, stderr), (0, ""))
+        self.assertRegex(stdout, r"\AService +.*\nRackHD-service:api:2\.0 +D +10\.77\.0\.3:8080 +passing\n\Z")
+
+    def test_watch(self) -> None:
+        """A change of health is seen as well, which Consul lets nobody wait for by the names of services."""
+        watch = self.host.run(self.command("watch", "--url", f"{CONSUL}/"))
+        watch.wait_for(r"^\+ .* passing$")
+        (service_id,) = self.rack.services()
+        self.rack.tell(f"/v1/agent/service/maintenance/{service_id}?enable=true")
+        watch.wait_for(r"^~ .* RackHD-service:api:2\.0 10\.77\.0\.3:8080 passing -> maintenance$", 15)
+        self.assertNotIn("web", watch.output)
+
+
+class AbsentTests(CommandTestCase):
+    """With nobody who answers."""
+
+    def test_nobody(self) -> None:
+        """If nobody answers, one line says so."""
+        for command in ("services", "watch"):
+            status, stdout, stderr = self.call(command)
+            self.assertEqual((status, stdout), (1, ""))
+            self.assertRegex(stderr, r"\Ahttp://127\.0\.0\.1:8580 does not answer: .*refused.*\n\Z")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the waiting for one who does not answer, without a traceback."""
+
+        def listen() -> socket.socket:
+            return socket.create_server(("127.0.0.1", 8580))
+
+        self.addCleanup(self.host.inside(listen).close)
+        for url in ("http://127.0.0.1:8580", "http://10.77.0.99"):
+            program = self.start("services", "--url", url)
+            time.sleep(1.5)
+            program.signal(signal.SIGINT)
+            self.assertEqual(self.end(program), (1, "", ""))

@@ -1,0 +1,116 @@
+"""Tests for :mod:`ssdpreg.registration`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.config import CheckConfig
+from ssdpreg.discovery.location import Endpoint
+from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.table import Advertisement
+from ssdpreg.registration import Check, RegistrationRules
+
+API = "urn:schemas-upnp-org:service:api:2.0"
+ADVERTISEMENT = Advertisement(
+    device_id="228617159241066160",
+    urn=API,
+    term=SearchTerm(API, "RackHD"),
+    nt=API,
+    usn=f"uuid:228617159241066160::{API}",
+    location="http://192.168.1.1:65535/fakepath",
+    endpoint=Endpoint("http", "192.168.1.1", 65535),
+    max_age=30,
+    server="Linux/6 UPnP/1.0 RackHD/2",
+)
+RULES = RegistrationRules(scope="rack-7")
+
+
+class RegistrationRulesTests(SynchronousTestCase):
+    """Tests for :class:`RegistrationRules`."""
+
+    def test_seed(self) -> None:
+        """The service of the original's example is registered as the original did, but by an ID of its own."""
+        registration = RULES.registration(ADVERTISEMENT)
+        self.assertEqual(registration.name, "RackHD-service:api:2.0")
+        self.assertEqual((registration.address, registration.port), ("192.168.1.1", 65535))
+        self.assertEqual(registration.tags, ())
+        self.assertRegex(registration.service_id, r"\Assdpreg-service-api-2-0-[0-9a-f]{16}\Z")
+        self.assertEqual(
+            registration.meta,
+            {
+                "external-source": "ssdpreg",
+                "ssdpreg-scope": "rack-7",
+                "ssdp-device": "228617159241066160",
+                "ssdp-usn": f"uuid:228617159241066160::{API}",
+                "ssdp-nt": API,
+                "ssdp-location": "http://192.168.1.1:65535/fakepath",
+                "ssdp-server": "Linux/6 UPnP/1.0 RackHD/2",
+                "ssdp-max-age": "30",
+            },
+        )
+        self.assertEqual(registration.checks, {Check(f"{registration.service_id}-alive")})
+
+    def test_names(self) -> None:
+        """Names are the original's, or fit for DNS."""
+        rules = replace(RULES, dns_names=True)
+        self.assertEqual(rules.registration(ADVERTISEMENT).name, "rackhd-service-api-2-0")
+        malformed = replace(ADVERTISEMENT, urn="urn:MalformedData", term=SearchTerm("urn:MalformedData", "Inservice"))
+        self.assertEqual(RULES.registration(malformed).name, "Inservice-urn:MalformedData")
+
+    def test_patterns_are_named_by_what_was_announced(self) -> None:
+        """The name of a service that a pattern let in is that of its own type."""
+        found = replace(ADVERTISEMENT, term=SearchTerm("urn:schemas-upnp-org:*", "Any"))
+        self.assertEqual(RULES.registration(found).name, "Any-service:api:2.0")
+
+    def test_id_depends_on_device_and_type_alone(self) -> None:
+        """Neither address, version, software nor the case of the device ID are part of the ID."""
+        service_id = RULES.registration(ADVERTISEMENT).service_id
+        for same in (
+            replace(ADVERTISEMENT, location="http://10.0.0.1/", endpoint=Endpoint("http", "10.0.0.1", 80)),
+            replace(ADVERTISEMENT, nt="urn:other", usn="uuid:other", server="", max_age=4),
+            replace(ADVERTISEMENT, term=SearchTerm(API, "Other")),
+        ):
+            self.assertEqual(RULES.registration(same).service_id, service_id)
+        self.assertEqual(RULES.service_id("abc", API), RULES.service_id("ABC", API))
+        others = {
+            RULES.service_id("228617159241066161", API),
+            RULES.service_id("228617159241066160", API + "1"),
+            replace(RULES, scope="rack-8").service_id("228617159241066160", API),
+        }
+        self.assertEqual(len(others | {service_id}), 4)
+
+    def test_no_strangers_text_is_in_an_id(self) -> None:
+        """Whatever a device calls itself, an ID has letters, digits and hyphens, and is not endless."""
+        for device_id, urn in (("../..", "urn:a:b:../../leave"), ("a\x00/\n", "urn:" + "Ä/" * 99), ("", "")):
+            self.assertRegex(RULES.service_id(device_id, urn), r"\Assdpreg-[a-z0-9-]{0,32}-[0-9a-f]{16}\Z")
+
+    def test_meta_is_fit_to_be_stored(self) -> None:
+        """Control characters are left out, and values end where Consul's limit of 512 bytes is, between characters."""
+        server = "x\x00\r\ny\u202ez" + "é" * 300
+        value = RULES.registration(replace(ADVERTISEMENT, server=server)).meta["ssdp-server"]
+        self.assertEqual(value, "xyz" + "é" * 254)
+
+    def test_checks(self) -> None:
+        """A check is made of the term's rule and the LOCATION's host, and its ID changes with what it does."""
+        http = replace(RULES, checks={API: CheckConfig(http="/api/2.0/nodes", interval=15, deregister_after=300)})
+        registration = http.registration(ADVERTISEMENT)
+        (check,) = (check for check in registration.checks if check.kind == "http")
+        self.assertRegex(check.check_id, rf"\A{registration.service_id}-http-[0-9a-f]{{8}}\Z")
+        self.assertEqual(
+            (check.target, check.interval, check.timeout, check.tls_skip_verify, check.deregister_after),
+            ("http://192.168.1.1:65535/api/2.0/nodes", 15, None, False, 300),
+        )
+        moved = http.registration(replace(ADVERTISEMENT, endpoint=Endpoint("https", "2001:db8::5", 443)))
+        (moved_check,) = (check for check in moved.checks if check.kind == "http")
+        self.assertEqual(moved_check.target, "https://[2001:db8::5]:443/api/2.0/nodes")
+        self.assertNotEqual(moved_check, check)
+        tcp = replace(RULES, checks={API: CheckConfig(tcp=True, interval=30)}).registration(ADVERTISEMENT)
+        self.assertEqual({check.target for check in tcp.checks}, {"", "192.168.1.1:65535"})
+
+    def test_checks_of_patterns(self) -> None:
+        """A rule for a pattern is for all that meets it."""
+        rules = replace(RULES, checks={"urn:*": CheckConfig(tcp=True)})
+        self.assertEqual(len(rules.registration(replace(ADVERTISEMENT, term=SearchTerm("urn:*", "Any"))).checks), 2)
+        self.assertEqual(len(rules.registration(ADVERTISEMENT).checks), 1)
