@@ -37,14 +37,17 @@ class ISSDPListener(Interface):
 
 
 class IRegistrationListener(Interface):
-    """Follows which services are live, and how they are to be registered. No method raises."""
+    """Receiver of changes to the live services. An exception of one listener does not keep others from being called."""
 
-    def live(registration: Registration) -> None:
-        """A service is live, or its registration is another than before."""
+    def appeared(registration: Registration) -> None:
+        """Take note of a service that was not live before."""
 
-    def gone(registration: Registration, reason: str) -> None:
+    def changed(registration: Registration, before: Registration) -> None:
+        """Take note of a live service whose registration differs from the one before. The service ID is the same."""
+
+    def left(registration: Registration, reason: str) -> None:
         """
-        A service is no longer live.
+        Take note of a service that is no longer live.
 
         :param reason: ``byebye``, ``expired`` or ``unconfigured``.
         """
@@ -110,6 +113,16 @@ class ILifetimeStore(Interface):
 
     def remaining() -> Mapping[str, float]:
         """Tell how long each registered service has left: seconds from now, 0 or less where its time is over."""
+
+
+class IRequestStatistics(Interface):
+    """Optional interface of a backend that makes requests: numbers for metrics."""
+
+    requests: Mapping[tuple[str, str], int] = Attribute(
+        "Number of requests by operation, such as ``register``, and by result: ``ok``, ``refused``, ``unavailable`` or"
+        " ``forgot``."
+    )
+    seconds: Mapping[str, float] = Attribute("Total duration of the requests in seconds, by operation.")
 
 
 class IBackendMaker(Interface):

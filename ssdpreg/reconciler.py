@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -48,6 +48,19 @@ def plan(desired: Mapping[str, Registration], actual: Mapping[str, Registration]
         register=tuple(wanted for service_id, wanted in desired.items() if actual.get(service_id) != wanted),
         deregister=tuple(found for service_id, found in actual.items() if service_id not in desired),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """
+    State of a live service in the backend.
+
+    :ivar name: ``registered``, ``waiting`` or ``refused``.
+    :ivar reason: The backend's reason for a refusal, otherwise empty.
+    """
+
+    name: Literal["registered", "waiting", "refused"]
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +130,27 @@ class Reconciler(Service):
         """How many changes the backend has yet to take."""
         return len(plan(self._desired, self._actual or {}))
 
-    def state(self, service_id: str) -> str:
-        """Tell whether a live service is ``registered``, ``waiting``, or why it was refused."""
+    def state(self, service_id: str) -> ServiceState:
+        """Return the state of a live service in the backend."""
         if service_id in self._refused:
-            return f"refused: {self._refused[service_id].error}"
+            return ServiceState("refused", str(self._refused[service_id].error))
         registered = self._actual is not None and self._actual.get(service_id) == self._desired.get(service_id)
-        return "registered" if registered else "waiting"
+        return ServiceState("registered" if registered else "waiting")
 
     # What is live.
 
-    def live(self, registration: Registration) -> None:
+    def appeared(self, registration: Registration) -> None:
+        self._want(registration)
+
+    def changed(self, registration: Registration, before: Registration) -> None:
+        self._want(registration)
+
+    def _want(self, registration: Registration) -> None:
         self._desired[registration.service_id] = registration
         self._departed.pop(registration.service_id, None)
         self._change(registration.service_id)
 
-    def gone(self, registration: Registration, reason: str) -> None:
+    def left(self, registration: Registration, reason: str) -> None:
         self._desired.pop(registration.service_id, None)
         self._departed[registration.service_id] = reason
         self._refused.pop(registration.service_id, None)

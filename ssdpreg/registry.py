@@ -116,8 +116,8 @@ class Registry(Service):
         self._expires_at = math.inf
         self._settles_at = math.inf
         #: Messages by kind and interface, and those that came to nothing by reason.
-        self.heard: Counter[tuple[str, str]] = Counter()
-        self.ignored: Counter[str] = Counter()
+        self.received: Counter[tuple[str, str]] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.searches = 0
 
     # What the operator asks for.
@@ -222,7 +222,7 @@ class Registry(Service):
     def deliver(self, message: Message, peer: tuple[str, int], interface: str) -> None:
         """Hand a message to the method for its kind."""
         sender = peer[0]
-        self.heard[type(message).__name__, interface] += 1
+        self.received[message.kind, interface] += 1
         match message:
             case Alive():
                 self.notify_alive(message, sender)
@@ -235,7 +235,7 @@ class Registry(Service):
 
     def drop(self, error: MessageError, peer: tuple[str, int], interface: str) -> None:
         """Count a datagram that is no message."""
-        self.ignored[error.kind] += 1
+        self.dropped[error.kind] += 1
 
     def notify_alive(self, message: Alive, sender: str = "") -> None:
         self._observe(message.nt, message, sender, answer=False)
@@ -261,11 +261,11 @@ class Registry(Service):
         try:
             advertisement = self._advertisement(nt, message, sender)
             if advertisement is None:
-                self.ignored["not asked for"] += 1
+                self.dropped["not asked for"] += 1
                 return
             events = self._table.observe(advertisement, sender, now, answer=answer)
         except IgnoredError as error:
-            self.ignored[error.reason] += 1
+            self.dropped[error.reason] += 1
             if self._gate.opens(sender, error.reason, now):
                 self.log.info("Ignored {nt} of {sender}: {reason}", nt=nt, sender=sender, reason=error.reason)
         else:
@@ -318,8 +318,7 @@ class Registry(Service):
                     self._register(advertisement)
                 case Left(advertisement, reason):
                     registration = self._registrations.pop(self._service_id(advertisement))
-                    for listener in self._listeners:
-                        listener.gone(registration, reason)
+                    self._publish("left", registration, reason)
                 case Ask(advertisement, within):
                     self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
         if self._table.next_due < self._expires_at:
@@ -327,11 +326,21 @@ class Registry(Service):
 
     def _register(self, advertisement: Advertisement) -> None:
         registration = self._rules.registration(advertisement)
-        if self._registrations.get(registration.service_id) == registration:
+        before = self._registrations.get(registration.service_id)
+        if before == registration:
             return
         self._registrations[registration.service_id] = registration
+        if before is None:
+            self._publish("appeared", registration)
+        else:
+            self._publish("changed", registration, before)
+
+    def _publish(self, event: str, *arguments: object) -> None:
         for listener in self._listeners:
-            listener.live(registration)
+            try:
+                getattr(listener, event)(*arguments)
+            except Exception:  # noqa: PERF203
+                self.log.failure("{listener} failed on a change of the live services", listener=listener)
 
     def _service_id(self, advertisement: Advertisement) -> str:
         return self._rules.service_id(advertisement.device_id, advertisement.urn)

@@ -24,7 +24,7 @@ from ssdpreg.errors import ConfigError, MessageError
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import Address
-from ssdpreg.timers import Later
+from ssdpreg.timers import DelayedCalls
 
 #: Seconds between the two times that what matters is said, for UDP loses datagrams: UPnP Device Architecture 2.0 (UDA),
 #: 1.2.2.
@@ -64,7 +64,7 @@ class Announcer(Service):
         self._announced = [device for device in devices if not device.search_only]
         self._max_age = max_age
         self._rng = rng or random.Random()
-        self._later = Later(reactor)
+        self._delayed = DelayedCalls(reactor)
 
     def startService(self) -> None:
         super().startService()
@@ -75,7 +75,7 @@ class Announcer(Service):
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        self._later.forget()
+        self._delayed.cancel_all()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
@@ -86,15 +86,15 @@ class Announcer(Service):
 
     def _look(self) -> None:
         """Use the interfaces that there are now. On one that is new nobody has heard of us yet."""
-        self._later.call(_LOOK_INTERVAL, self._look)
+        self._delayed.call(_LOOK_INTERVAL, self._look)
         if self._network.refresh():
             for device in self._announced:
                 silence = self._rng.uniform(0, _LONGEST_SILENCE)
-                self._later.call(silence, self._announce, device)
-                self._later.call(silence + _APART, self._announce, device)
+                self._delayed.call(silence, self._announce, device)
+                self._delayed.call(silence + _APART, self._announce, device)
 
     def _repeat_later(self, device: Device) -> None:
-        self._later.call(self._max_age * self._rng.uniform(*_PERIOD), self._repeat, device)
+        self._delayed.call(self._max_age * self._rng.uniform(*_PERIOD), self._repeat, device)
 
     def _repeat(self, device: Device) -> None:
         self._repeat_later(device)
@@ -123,7 +123,7 @@ class Announcer(Service):
         if replies:
             self.log.debug("{peer} searches {st}: {count} replies", peer=peer, st=message.st, count=len(replies))
         for reply in replies:
-            self._later.call(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
+            self._delayed.call(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
 
     def _drop(self, error: MessageError, peer: Address, interface: str) -> None:
         """What others say wrong is no concern of a device."""

@@ -20,7 +20,7 @@ from zope.interface import implementer
 import ssdpreg
 from ssdpreg.backends.consul_http import MAX_CONNECTIONS, ConsulHTTP, from_config
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import IRegistryBackend
+from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
 from ssdpreg.registration import ID_PREFIX, SOURCE, Check, Outcome, Plan, Registration
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SERVICES_FILTER = f'Meta["{_SOURCE_KEY}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
 
 
-@implementer(IRegistryBackend)
+@implementer(IRegistryBackend, IRequestStatistics)
 class ConsulAgent:
     """
     Keeps services registered with one Consul agent.
@@ -58,6 +58,14 @@ class ConsulAgent:
         self._own = _OwnService(http, scope)
         # By service ID, the IDs of checks that the agent has, as far as they are ours.
         self._check_ids: dict[str, frozenset[str]] = {}
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        return self.http.requests
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        return self.http.seconds
 
     async def read(self) -> Mapping[str, Registration]:
         await self._own.find()

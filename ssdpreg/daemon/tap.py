@@ -21,7 +21,7 @@ from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
-from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
+from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
@@ -158,7 +158,7 @@ def makeService(options: Options) -> IService:
         reconciler,
         registry,
         *make_web(
-            reactor, config, View(registry, reconciler, *describe(config), scope, getattr(backend, "http", None))
+            reactor, config, View(registry, reconciler, *describe(config), scope, IRequestStatistics(backend, None))
         ),
         ReloadService(reactor, options.load, config, apply),
         # Ready is who has all the others running.

@@ -8,6 +8,7 @@ no part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 #: Where SSDP is spoken over IPv4: UDA 2.0, section 1.
 GROUP = "239.255.255.250"
@@ -29,6 +30,9 @@ class Alive:
     :ivar server: The device's software, as it says.
     """
 
+    #: Name of this kind of message in metrics.
+    kind: ClassVar[str] = "alive"
+
     nt: str
     usn: str
     location: str = ""
@@ -45,6 +49,9 @@ class ByeBye:
     :ivar usn: Whose claim ends.
     """
 
+    #: Name of this kind of message in metrics.
+    kind: ClassVar[str] = "byebye"
+
     nt: str
     usn: str
 
@@ -58,6 +65,9 @@ class Update:
     :ivar usn: Whose announcement it is.
     """
 
+    #: Name of this kind of message in metrics.
+    kind: ClassVar[str] = "update"
+
     nt: str
     usn: str
 
@@ -70,6 +80,9 @@ class SearchRequest:
     :ivar st: What is sought: ``ssdp:all``, ``upnp:rootdevice``, ``uuid:<device>`` or a URN.
     :ivar mx: Longest wait before a reply, in whole seconds, or ``None`` in a search sent to one device alone.
     """
+
+    #: Name of this kind of message in metrics.
+    kind: ClassVar[str] = "search"
 
     st: str
     mx: int | None = 3
@@ -86,6 +99,9 @@ class SearchResponse:
     :ivar max_age: Seconds that the claim is valid, or ``None`` where the message does not say readably.
     :ivar server: The device's software, as it says.
     """
+
+    #: Name of this kind of message in metrics.
+    kind: ClassVar[str] = "response"
 
     st: str
     usn: str

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from ssdpreg.ssdp.messages import SEARCH_ALL, SearchRequest
-from ssdpreg.timers import Later
+from ssdpreg.timers import DelayedCalls
 
 #: Seconds between two datagrams, by and large: no more than ten in 200 ms may go out (UPnP Device Architecture 2.0,
 #: 1.3.2).
@@ -30,7 +30,7 @@ class Searcher:
 
     def __init__(self, reactor: Any, send: Callable[[SearchRequest], None], mx: int, random: Random) -> None:
         self._send, self._mx, self._random = send, mx, random
-        self._later = Later(reactor)
+        self._delayed = DelayedCalls(reactor)
         # Targets to ask for, and how long devices may wait before they reply.
         self._questions: dict[str, int] = {}
 
@@ -49,13 +49,13 @@ class Searcher:
         :param within: Seconds until the answer is of no more use.
         """
         if not self._questions:
-            self._later.call(_GATHERING, self._ask)
+            self._delayed.call(_GATHERING, self._ask)
         mx = max(1, min(int(within / 2), self._mx))
         self._questions[target] = min(mx, self._questions.get(target, mx))
 
     def stop(self) -> None:
         """Forget what was not sent yet."""
-        self._later.forget()
+        self._delayed.cancel_all()
         self._questions.clear()
 
     def _ask(self) -> None:
@@ -64,5 +64,5 @@ class Searcher:
 
     def _spread(self, targets: Sequence[str], mx: int, delay: float) -> None:
         for target in targets if len(targets) <= MOST_TARGETS else [SEARCH_ALL]:
-            self._later.call(delay, self._send, SearchRequest(target, mx))
+            self._delayed.call(delay, self._send, SearchRequest(target, mx))
             delay += SPACING * self._random.uniform(*_SPREAD)

@@ -99,7 +99,7 @@ class Catalogue:
         """
         return self._index if topic == EVERYTHING else self._indexes.get(topic, self._last_loss)
 
-    def changed(self, topic: Topic, index: int, seconds: float) -> Deferred[None]:
+    def wait(self, topic: Topic, index: int, seconds: float) -> Deferred[None]:
         """
         Wait until a topic has changed since a state, or some time has passed.
 
@@ -121,7 +121,13 @@ class Catalogue:
         waiter.addBoth(forget)
         return waiter.addTimeout(seconds, self._reactor, lambda result, timeout: None)
 
-    def live(self, registration: Registration) -> None:
+    def appeared(self, registration: Registration) -> None:
+        self._live(registration)
+
+    def changed(self, registration: Registration, before: Registration) -> None:
+        self._live(registration)
+
+    def _live(self, registration: Registration) -> None:
         before = self._entries.get(registration.service_id)
         self._index += 1
         node = node_name(registration.meta["ssdp-device"])
@@ -133,7 +139,7 @@ class Catalogue:
         if before is not None:
             self._leave(before, before.topics - entry.topics)
 
-    def gone(self, registration: Registration, reason: str) -> None:
+    def left(self, registration: Registration, reason: str) -> None:
         entry = self._entries.pop(registration.service_id)
         self._index += 1
         self._leave(entry, entry.topics)

@@ -56,7 +56,7 @@ class _CatalogueEndpoint(_Endpoint):
         # Names may hold slashes.
         topic = self.topic(b"/".join(request.postpath or []).decode(errors="replace"))
         if query.index:
-            await self._catalogue.changed(topic, query.index, query.wait)
+            await self._catalogue.wait(topic, query.index, query.wait)
         request.setHeader(b"X-Consul-Index", b"%d" % self._catalogue.index(topic))
         request.setHeader(b"X-Consul-Knownleader", b"true")
         request.setHeader(b"X-Consul-Lastcontact", b"0")

@@ -83,13 +83,19 @@ class History:
         self._go_on()
         return list(self._minutes)
 
-    def live(self, registration: Registration) -> None:
+    def appeared(self, registration: Registration) -> None:
+        self._live_(registration)
+
+    def changed(self, registration: Registration, before: Registration) -> None:
+        self._live_(registration)
+
+    def _live_(self, registration: Registration) -> None:
         self._go_on()
         kind = "changed" if registration.service_id in self._live else "alive"
         self._live.add(registration.service_id)
         self._remember(kind, registration)
 
-    def gone(self, registration: Registration, reason: str) -> None:
+    def left(self, registration: Registration, reason: str) -> None:
         self._go_on()
         self._live.discard(registration.service_id)
         self._remember(reason, registration)

@@ -18,18 +18,11 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 import ssdpreg
+from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.web.history import History
 from ssdpreg.web.resources import Readable
-from ssdpreg.web.view import BackendRequests, View
+from ssdpreg.web.view import View
 
-#: What messages are called in SSDP.
-_KINDS = {
-    "Alive": "alive",
-    "ByeBye": "byebye",
-    "Update": "update",
-    "SearchRequest": "search",
-    "SearchResponse": "response",
-}
 _STATES = ("registered", "waiting", "refused")
 _DEPARTURES = ("byebye", "expired", "unconfigured")
 
@@ -80,11 +73,11 @@ class DaemonCollector(Collector):
         packets = CounterMetricFamily(
             "ssdpreg_packets", "Messages heard, by kind and interface.", labels=("kind", "interface")
         )
-        for (kind, interface), count in registry.heard.items():
-            packets.add_metric((_KINDS[kind], interface), count)
+        for (kind, interface), count in registry.received.items():
+            packets.add_metric((kind, interface), count)
         yield packets
         dropped = CounterMetricFamily("ssdpreg_packets_dropped", "Messages that came to nothing.", labels=("reason",))
-        for reason, count in registry.ignored.items():
+        for reason, count in registry.dropped.items():
             dropped.add_metric((reason,), count)
         yield dropped
         yield CounterMetricFamily("ssdpreg_search_rounds", "Searches sent, of all search terms.", registry.searches)
@@ -98,8 +91,7 @@ class DaemonCollector(Collector):
 
     def _services(self) -> Iterator[Metric]:
         registrations = self._view.registry.registrations
-        # What follows a colon says why.
-        states = Counter(self._view.reconciler.state(service_id).partition(":")[0] for service_id in registrations)
+        states: Counter[str] = Counter(self._view.reconciler.state(service_id).name for service_id in registrations)
         services = GaugeMetricFamily("ssdpreg_services", "Live services, by what the backend has.", labels=("state",))
         for state in _STATES:
             services.add_metric((state,), states[state])
@@ -114,7 +106,7 @@ class DaemonCollector(Collector):
         yield left
 
 
-def _requests(counts: BackendRequests) -> Iterator[Metric]:
+def _requests(counts: IRequestStatistics) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "ssdpreg_backend_requests", "Requests to the backend, by answer.", labels=("operation", "answer")
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ssdpreg.discovery.table import Live
+from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 
 #: Services on one page: more than anybody reads, and few enough to be made every second.
@@ -67,7 +68,7 @@ class Page:
         return (self.number - 1) * PAGE_SIZE + 1
 
 
-def make_rows(services: Sequence[tuple[Registration, Live]], state: Callable[[str], str]) -> list[Row]:
+def make_rows(services: Sequence[tuple[Registration, Live]], state: Callable[[str], ServiceState]) -> list[Row]:
     """
     Make the rows of all services, sorted for people.
 
@@ -75,8 +76,8 @@ def make_rows(services: Sequence[tuple[Registration, Live]], state: Callable[[st
     """
     rows = []
     for registration, live in services:
-        name, _, reason = state(registration.service_id).partition(": ")
-        rows.append(Row(registration, live, name, reason))
+        in_backend = state(registration.service_id)
+        rows.append(Row(registration, live, in_backend.name, in_backend.reason))
     # What needs a person comes first.
     return sorted(
         rows,

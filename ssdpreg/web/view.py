@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
+from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registry import Registry
-
-
-class BackendRequests(Protocol):
-    """What a backend counts of its requests: see :class:`ssdpreg.backends.consul_http.ConsulHTTP`."""
-
-    @property
-    def requests(self) -> Mapping[tuple[str, str], int]: ...
-    @property
-    def seconds(self) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -37,4 +27,4 @@ class View:
     backend: str
     datacenter: str
     node: str
-    requests: BackendRequests | None = None
+    requests: IRequestStatistics | None = None

@@ -22,14 +22,14 @@ from twisted.web.server import Site
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.interfaces import IRegistryBackend
+from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message
 from ssdpreg.ssdp.network import Adapter, Network
 from ssdpreg.web.root import make_root
-from ssdpreg.web.view import BackendRequests, View
+from ssdpreg.web.view import View
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
@@ -66,7 +66,7 @@ class Daemon:
         self,
         reactor: Any,
         backend: IRegistryBackend | None = None,
-        requests: BackendRequests | None = None,
+        requests: IRequestStatistics | None = None,
         adapters: list[Adapter] | None = None,
     ) -> None:
         self.registry = Registry(

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendError, BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.reconciler import Reconciler, plan
+from ssdpreg.reconciler import Reconciler, ServiceState, plan
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
 
@@ -122,7 +122,7 @@ class ReconcilerTestCase(SynchronousTestCase):
             self.adopted.append(list(found))
             for registration in self.adopted[-1]:
                 if registration.name != "strange":
-                    self.reconciler.live(registration)
+                    self.reconciler.appeared(registration)
 
         return Reconciler(self.clock, self.backend, adopt, deregister_on_stop=deregister_on_stop, random=Random(1))
 
@@ -159,23 +159,23 @@ class FollowingTests(ReconcilerTestCase):
         """What is live is registered soon; changes that come together are one plan."""
         self.start()
         self.backend.calls.clear()
-        self.reconciler.live(ONE)
-        self.reconciler.live(TWO)
+        self.reconciler.appeared(ONE)
+        self.reconciler.appeared(TWO)
         self.pass_time(0.2)
         self.assertEqual((self.registered(), self.backend.calls), (by_id(ONE, TWO), ["apply"]))
         self.assertEqual(self.lines, ["Registered", "Registered"])
-        self.assertEqual(self.reconciler.state(ONE.service_id), "registered")
+        self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("registered"))
 
     def test_updates_and_deregisters(self) -> None:
         """What changed is updated in place, what is gone is removed, and each is told with its reason."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(0.2)
         moved = replace(ONE, address="192.0.2.99")
-        self.reconciler.live(moved)
+        self.reconciler.appeared(moved)
         self.pass_time(0.2)
         self.assertEqual(self.registered(), by_id(moved))
-        self.reconciler.gone(moved, "byebye")
+        self.reconciler.left(moved, "byebye")
         self.pass_time(0.2)
         self.assertEqual(self.registered(), {})
         self.assertEqual(self.lines, ["Registered", "Updated", "Deregistered"])
@@ -183,20 +183,20 @@ class FollowingTests(ReconcilerTestCase):
 
     def test_shows_life_first(self) -> None:
         """Before anything is read or written, the backend knows that this daemon lives."""
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.start()
         self.assertEqual(self.backend.calls, ["keep_alive", "read", "apply"])
 
     def test_comes_back(self) -> None:
         """What is gone and live again leaves for no reason but the last."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(0.2)
-        self.reconciler.gone(ONE, "byebye")
-        self.reconciler.live(ONE)
+        self.reconciler.left(ONE, "byebye")
+        self.reconciler.appeared(ONE)
         self.pass_time(0.2)
         self.assertEqual(self.lines, ["Registered"])
-        self.reconciler.gone(ONE, "expired")
+        self.reconciler.left(ONE, "expired")
         self.pass_time(0.2)
         self.assertEqual(self.reasons, ["expired"])
 
@@ -204,10 +204,10 @@ class FollowingTests(ReconcilerTestCase):
         """What was deregistered is registered again as soon as it is live again."""
         self.start()
         for _ in range(3):
-            self.reconciler.live(ONE)
+            self.reconciler.appeared(ONE)
             self.pass_time(0.2)
             self.assertEqual((self.registered(), self.reconciler.pending), (by_id(ONE), 0))
-            self.reconciler.gone(ONE, "byebye")
+            self.reconciler.left(ONE, "byebye")
             self.pass_time(0.2)
             self.assertEqual((self.registered(), self.reconciler.pending), ({}, 0))
 
@@ -224,7 +224,7 @@ class FollowingTests(ReconcilerTestCase):
     def test_repairs(self) -> None:
         """What others broke is repaired at the next look."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.remove(ONE)
         self.put(TWO)
@@ -235,10 +235,10 @@ class FollowingTests(ReconcilerTestCase):
         """What changes while the backend is busy is not lost."""
         self.start()
         self.backend.hanging = True
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(0.2)
-        self.reconciler.gone(ONE, "byebye")
-        self.reconciler.live(TWO)
+        self.reconciler.left(ONE, "byebye")
+        self.reconciler.appeared(TWO)
         self.backend.hanging = False
         self.backend.waiting.pop().callback(None)
         self.assertEqual(self.registered(), by_id(ONE))
@@ -311,7 +311,7 @@ class GuardTests(ReconcilerTestCase):
         self.put(*self.all)
         self.start()
         for number, each in enumerate(self.all):
-            self.reconciler.gone(each, "byebye" if number % 2 else "expired")
+            self.reconciler.left(each, "byebye" if number % 2 else "expired")
         self.pass_time(0.2)
         self.assertEqual(self.registered(), {})
 
@@ -320,7 +320,7 @@ class GuardTests(ReconcilerTestCase):
         self.put(*self.all)
         self.start()
         for each in self.all:
-            self.reconciler.gone(each, "unconfigured")
+            self.reconciler.left(each, "unconfigured")
         self.pass_time(1)
         self.assertEqual(len(self.registered()), 10)
         self.pass_time(30)
@@ -335,7 +335,7 @@ class TroubleTests(ReconcilerTestCase):
         self.put(TWO)
         self.backend.trouble = BackendUnavailableError("down")
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(100)
         self.assertFalse(self.reconciler.available)
         self.assertEqual((self.adopted, self.reconciler.pending), ([], 1))
@@ -379,7 +379,7 @@ class TroubleTests(ReconcilerTestCase):
     def test_is_wiped(self) -> None:
         """A backend that forgot everything is told everything, at the next sign of life."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.remove(ONE)
         self.backend.trouble = BackendForgotError("wiped")
@@ -395,18 +395,18 @@ class TroubleTests(ReconcilerTestCase):
         """One service that is refused is told once, and is tried again only after a while; others are registered."""
         self.start()
         self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
-        self.reconciler.live(ONE)
-        self.reconciler.live(TWO)
+        self.reconciler.appeared(ONE)
+        self.reconciler.appeared(TWO)
         self.pass_time(1)
         self.assertEqual(self.registered(), by_id(TWO))
-        self.assertEqual(self.reconciler.state(ONE.service_id), "refused: 403 Permission denied")
+        self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("refused", "403 Permission denied"))
         self.backend.calls.clear()
         self.pass_time(50)
         self.assertNotIn("apply", self.backend.calls)
         self.backend.refused.clear()
         self.pass_time(50)
         self.assertEqual(self.registered(), by_id(ONE, TWO))
-        self.assertEqual(self.reconciler.state(ONE.service_id), "registered")
+        self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("registered"))
         self.assertEqual(self.lines.count("Refused"), 1)
 
     def test_one_line_for_one_reason(self) -> None:
@@ -416,17 +416,17 @@ class TroubleTests(ReconcilerTestCase):
             self.backend.refused[make_registration(number).service_id] = BackendRefusedError(403, "Permission denied")
         self.backend.refused[make_registration(5).service_id] = BackendRefusedError(400, "Invalid")
         for number in range(6):
-            self.reconciler.live(make_registration(number))
+            self.reconciler.appeared(make_registration(number))
         self.pass_time(1)
         self.assertEqual(self.lines, ["Refused", "Refused"])
 
     def test_a_refused_removal(self) -> None:
         """A service that may not be removed is tried again after a while."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
-        self.reconciler.gone(ONE, "byebye")
+        self.reconciler.left(ONE, "byebye")
         self.pass_time(1)
         self.backend.refused.clear()
         self.pass_time(50)
@@ -438,8 +438,8 @@ class TroubleTests(ReconcilerTestCase):
         """When nobody answers in the middle of a plan, the rest is done later, and each change is told once."""
         self.start()
         self.backend.patience = 1
-        self.reconciler.live(ONE)
-        self.reconciler.live(TWO)
+        self.reconciler.appeared(ONE)
+        self.reconciler.appeared(TWO)
         self.pass_time(0.5)
         self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE), False))
         self.backend.patience = None
@@ -473,13 +473,13 @@ class TroubleTests(ReconcilerTestCase):
         """What the backend cannot take is left alone until it is other."""
         self.start()
         self.backend.refused[ONE.service_id] = BackendRefusedError(400, "Invalid service address")
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.backend.refused.clear()
         self.pass_time(300)
         self.assertEqual(self.registered(), {})
         changed = replace(ONE, address="192.0.2.99")
-        self.reconciler.live(changed)
+        self.reconciler.appeared(changed)
         self.pass_time(1)
         self.assertEqual(self.registered(), by_id(changed))
 
@@ -491,7 +491,7 @@ class TroubleTests(ReconcilerTestCase):
         self.pass_time(31)
         self.assertTrue(self.flushLoggedErrors(RuntimeError))
         self.backend.trouble = None
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(31)
         self.assertEqual(self.registered(), by_id(ONE))
 
@@ -502,7 +502,7 @@ class StopTests(ReconcilerTestCase):
     def test_leaves(self) -> None:
         """What is registered stays, and nothing is left running."""
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.stop()
         self.assertEqual((self.registered(), self.clock.getDelayedCalls()), (by_id(ONE), []))
@@ -512,7 +512,7 @@ class StopTests(ReconcilerTestCase):
         """If it is asked to, it takes back everything, its own mark included."""
         self.reconciler = self.make_reconciler(deregister_on_stop=True)
         self.start()
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.stop()
         self.assertEqual((self.registered(), self.backend.calls[-1]), ({}, "retire"))
@@ -532,7 +532,7 @@ class StopTests(ReconcilerTestCase):
         """A turn that is under way is given up."""
         self.start()
         self.backend.hanging = True
-        self.reconciler.live(ONE)
+        self.reconciler.appeared(ONE)
         self.pass_time(1)
         self.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -36,10 +36,13 @@ class Notes:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def live(self, registration: Registration) -> None:
+    def changed(self, registration: Registration, before: Registration) -> None:
+        self.appeared(registration)
+
+    def appeared(self, registration: Registration) -> None:
         self.told.append(("live", f"{registration.name} {registration.address}:{registration.port}"))
 
-    def gone(self, registration: Registration, reason: str) -> None:
+    def left(self, registration: Registration, reason: str) -> None:
         self.told.append((reason, f"{registration.name} {registration.address}:{registration.port}"))
 
 
@@ -229,7 +232,7 @@ class HearingTests(RegistryTestCase):
         self.assertEqual(len(self.registry.registrations), 4)
         for device_id in ("x" * 256, "a\x00b", " "):
             self.registry.notify_alive(alive(device_id=device_id), "10.0.0.5")
-        self.assertEqual((len(self.registry.registrations), self.registry.ignored["no device ID"]), (4, 3))
+        self.assertEqual((len(self.registry.registrations), self.registry.dropped["no device ID"]), (4, 3))
 
     def test_max_age_is_bounded(self) -> None:
         """Without a readable max-age it is 1800 s, and never more than a day."""
@@ -264,7 +267,7 @@ class HearingTests(RegistryTestCase):
             self.hear(alive(nt="urn:x"))
             self.pass_time(61)
         self.assertEqual(
-            self.registry.ignored,
+            self.registry.dropped,
             {
                 "LOCATION's host is no address and no name": 3,
                 "no device ID": 3,
@@ -273,7 +276,7 @@ class HearingTests(RegistryTestCase):
             },
         )
         self.assertEqual(lines, ["LOCATION's host is no address and no name", "no device ID"])
-        self.assertEqual(self.registry.heard["Alive", "eth0"], 9)
+        self.assertEqual(self.registry.received["alive", "eth0"], 9)
 
     def test_listeners_errors_stay_outside(self) -> None:
         """The methods of the original can be called by anybody, without a sender."""

@@ -38,7 +38,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def wait(self, topic: tuple[str, str], seconds: float = 300.0) -> Deferred[None]:
         """Wait for a change of a topic from its present state."""
-        return self.catalogue.changed(topic, self.catalogue.index(topic), seconds)
+        return self.catalogue.wait(topic, self.catalogue.index(topic), seconds)
 
     def test_interface(self) -> None:
         """It can follow a registry."""
@@ -50,7 +50,7 @@ class CatalogueTests(SynchronousTestCase):
         second = make_registration(2, name="api", device="a")
         third = make_registration(3, name="other", device="a")
         for registration in (first, third, second):
-            self.catalogue.live(registration)
+            self.catalogue.appeared(registration)
 
         def found(topic: tuple[str, str]) -> list[Registration]:
             return [entry.registration for entry in self.catalogue.entries(topic)]
@@ -59,15 +59,15 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(found(name_topic("Api")), [second, first])
         self.assertEqual(found(node_topic("A")), [second, third])
         self.assertEqual(found(name_topic("nothing")), [])
-        self.catalogue.gone(second, "byebye")
+        self.catalogue.left(second, "byebye")
         self.assertEqual(found(name_topic("api")), [first])
         self.assertEqual(found(node_topic("a")), [third])
 
     def test_moves_between_topics(self) -> None:
         """A service that has another name now is not found under the old one."""
-        self.catalogue.live(make_registration(1, name="old"))
+        self.catalogue.appeared(make_registration(1, name="old"))
         waiter = self.wait(name_topic("old"))
-        self.catalogue.live(make_registration(1, name="new"))
+        self.catalogue.appeared(make_registration(1, name="new"))
         self.clock.advance(1)
         self.successResultOf(waiter)
         self.assertEqual(self.catalogue.entries(name_topic("old")), [])
@@ -76,10 +76,10 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_index_of_one_name(self) -> None:
         """An index rises with the changes of its topic, and only with those."""
-        self.catalogue.live(make_registration(1, name="one"))
-        self.catalogue.live(make_registration(2, name="two", device="other"))
+        self.catalogue.appeared(make_registration(1, name="one"))
+        self.catalogue.appeared(make_registration(2, name="two", device="other"))
         one, two = self.catalogue.index(name_topic("one")), self.catalogue.index(name_topic("two"))
-        self.catalogue.live(make_registration(2, name="two", device="other", port=81))
+        self.catalogue.appeared(make_registration(2, name="two", device="other", port=81))
         self.assertEqual(self.catalogue.index(name_topic("one")), one)
         self.assertGreater(self.catalogue.index(name_topic("two")), two)
         self.assertEqual(self.catalogue.index(EVERYTHING), self.catalogue.index(name_topic("two")))
@@ -89,19 +89,19 @@ class CatalogueTests(SynchronousTestCase):
         topic = name_topic("api")
         seen = [self.catalogue.index(topic)]
         for _ in range(2):
-            self.catalogue.live(make_registration(1))
+            self.catalogue.appeared(make_registration(1))
             seen.append(self.catalogue.index(topic))
-            self.catalogue.gone(make_registration(1), "expired")
+            self.catalogue.left(make_registration(1), "expired")
             seen.append(self.catalogue.index(topic))
-            self.catalogue.live(make_registration(2, name="other", device="other"))
-            self.catalogue.gone(make_registration(2, name="other", device="other"), "expired")
+            self.catalogue.appeared(make_registration(2, name="other", device="other"))
+            self.catalogue.left(make_registration(2, name="other", device="other"), "expired")
         self.assertGreater(seen[0], 0)
         self.assertEqual(seen, sorted(set(seen)))
 
     def test_index_after_restart(self) -> None:
         """A daemon that starts anew goes on above all the indexes that it gave before."""
         for _ in range(100):
-            self.catalogue.live(make_registration(1))
+            self.catalogue.appeared(make_registration(1))
         self.clock.advance(1)
         after = Catalogue(self.clock, self.clock.seconds)
         self.assertGreater(after.index(EVERYTHING), self.catalogue.index(EVERYTHING))
@@ -109,8 +109,8 @@ class CatalogueTests(SynchronousTestCase):
     def test_waiting(self) -> None:
         """Who waits is told of a change soon, once, and no longer waits."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.live(make_registration(1))
-        self.catalogue.live(make_registration(2))
+        self.catalogue.appeared(make_registration(1))
+        self.catalogue.appeared(make_registration(2))
         self.clock.advance(0.1)
         self.successResultOf(waiter)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -118,20 +118,20 @@ class CatalogueTests(SynchronousTestCase):
     def test_waiting_for_something_else(self) -> None:
         """A change elsewhere wakes nobody."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.live(make_registration(1, name="other"))
+        self.catalogue.appeared(make_registration(1, name="other"))
         self.clock.advance(1)
         self.assertNoResult(waiter)
 
     def test_changed_already(self) -> None:
         """A change between two looks of a reader is not lost: there is nothing to wait for."""
         seen = self.catalogue.index(name_topic("api"))
-        self.catalogue.live(make_registration(1))
-        self.successResultOf(self.catalogue.changed(name_topic("api"), seen, 300))
+        self.catalogue.appeared(make_registration(1))
+        self.successResultOf(self.catalogue.wait(name_topic("api"), seen, 300))
 
     def test_change_before_waiting(self) -> None:
         """A change that is still to be told of does not wake those who have seen it."""
         self.wait(name_topic("api"))
-        self.catalogue.live(make_registration(1))
+        self.catalogue.appeared(make_registration(1))
         waiter = self.wait(name_topic("api"))
         self.clock.advance(1)
         self.assertNoResult(waiter)
@@ -148,7 +148,7 @@ class CatalogueTests(SynchronousTestCase):
     def test_cancel(self) -> None:
         """Nothing is left of a reader that no longer waits, not even of news that were on their way."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.live(make_registration(1))
+        self.catalogue.appeared(make_registration(1))
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -157,9 +157,9 @@ class CatalogueTests(SynchronousTestCase):
         """Names and nodes that are gone leave nothing behind."""
         empty = Catalogue(self.clock, self.clock.seconds)
         for number in range(10):
-            self.catalogue.live(make_registration(number, f"name-{number}", f"device-{number}"))
+            self.catalogue.appeared(make_registration(number, f"name-{number}", f"device-{number}"))
         for number in range(10):
-            self.catalogue.gone(make_registration(number), "expired")
+            self.catalogue.left(make_registration(number), "expired")
 
         def sizes(catalogue: Catalogue) -> list[int]:
             return [len(value) for value in vars(catalogue).values() if isinstance(value, dict)]

@@ -26,11 +26,11 @@ class HistoryTests(SynchronousTestCase):
     def test_events(self) -> None:
         """The latest events are told, the latest first, and a change is told from an appearance."""
         registration = make_registration(1)
-        self.history.live(registration)
+        self.history.appeared(registration)
         self.clock.advance(1)
-        self.history.live(registration)
-        self.history.gone(registration, "expired")
-        self.history.live(registration)
+        self.history.changed(registration, registration)
+        self.history.left(registration, "expired")
+        self.history.appeared(registration)
         self.assertEqual(
             self.history.events,
             [
@@ -45,19 +45,19 @@ class HistoryTests(SynchronousTestCase):
     def test_no_more_than_fifty_events(self) -> None:
         """Older events are forgotten, but counted."""
         for number in range(60):
-            self.history.live(make_registration(number))
+            self.history.appeared(make_registration(number))
         self.assertEqual(len(self.history.events), 50)
         self.assertEqual(self.history.counts["alive"], 60)
 
     def test_minutes(self) -> None:
         """For each minute it is known what happened, and how many services were live at its end."""
         for number in range(3):
-            self.history.live(make_registration(number))
+            self.history.appeared(make_registration(number))
         self.clock.advance(120)
-        self.history.gone(make_registration(0), "byebye")
-        self.history.gone(make_registration(1), "expired")
+        self.history.left(make_registration(0), "byebye")
+        self.history.left(make_registration(1), "expired")
         self.clock.advance(120)
-        self.history.live(make_registration(3))
+        self.history.appeared(make_registration(3))
         self.assertEqual(
             self.history.minutes,
             [
@@ -71,7 +71,7 @@ class HistoryTests(SynchronousTestCase):
 
     def test_last_hour(self) -> None:
         """No more than an hour is remembered, however long nothing happened."""
-        self.history.live(make_registration(1))
+        self.history.appeared(make_registration(1))
         for seconds in (3540, 60, 86400):
             self.clock.advance(seconds)
             minutes = self.history.minutes
@@ -81,7 +81,7 @@ class HistoryTests(SynchronousTestCase):
 
     def test_clock_set_back(self) -> None:
         """A clock that is set back loses nothing and invents no minutes."""
-        self.history.live(make_registration(1))
+        self.history.appeared(make_registration(1))
         self.clock.rightNow -= 600
-        self.history.live(make_registration(2))
+        self.history.appeared(make_registration(2))
         self.assertEqual(self.history.minutes, [Minute(100, services=2, alive=2)])

@@ -11,8 +11,10 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from ssdpreg.errors import HeaderError
+from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.ssdp.messages import SearchRequest
 from ssdpreg.ssdp.network import Adapter
 from tests.support.memory_daemon import LLDP, Daemon, Reader
@@ -24,6 +26,7 @@ from tests.unit.web.test_health import BrokenBackend
 _DEPLOY = ROOT / "deploy"
 
 
+@implementer(IRequestStatistics)
 class Requests:
     """What a backend counts."""
 

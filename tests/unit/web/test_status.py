@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.table import Advertisement, Live
+from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.web.status import Row, count_devices, count_states, find_page, make_rows, say_duration
 
@@ -42,7 +43,10 @@ def rows_of(*services: Live, refused: str = "") -> list[Row]:
         registration.service_id for registration, _ in registrations if registration.meta["ssdp-device"] == refused
     }
     return make_rows(
-        registrations, lambda service_id: "refused: 403 no: never" if service_id in refused_ids else "registered"
+        registrations,
+        lambda service_id: (
+            ServiceState("refused", "403 no: never") if service_id in refused_ids else ServiceState("registered")
+        ),
     )
 
 
