@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from treq.testing import StubTreq
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.errors import BackendForgotError
 from ssdpreg.registration import Check, Plan
@@ -131,7 +131,9 @@ class ConsulAgentTestsMixin(BackendTestsMixin):
         self.assertIn("ssdpreg", self.services())
 
 
-def request_fake(case: TestCase, agent: FakeConsulAgent, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+def request_fake(
+    case: SynchronousTestCase, agent: FakeConsulAgent, method: str, path: str, body: Any = None
+) -> tuple[int, bytes]:
     """
     Send a request to a fake agent, as :meth:`tests.support.consul.ConsulProcess.request` does to a real one.
 
