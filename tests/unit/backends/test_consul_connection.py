@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.consul_connection` and :mod:`ssdpreg.backends.http_client` with real sockets."""
+"""Tests for :mod:`ssdpreg.backends.consul_connection` with real sockets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, U
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.trial.unittest import TestCase
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 
-from ssdpreg.backends import http_client
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.config import ConsulConfig
@@ -86,64 +85,6 @@ class ConnectTests(TestCase):
         """A host name without an address means that Consul is unavailable."""
         with self.assertRaises(BackendUnavailableError):
             await self.connect(ConsulConfig(address="no-such-host.invalid:8500")).get("list", "/v1/x")
-
-    async def test_connection_closed(self) -> None:
-        """A connection closed without a response, as for too many connections, means that Consul is unavailable."""
-
-        def render(request: Any) -> int:
-            request.transport.abortConnection()
-            return NOT_DONE_YET
-
-        self.resource.render = render  # type: ignore[method-assign]
-        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
-        with self.assertRaises(BackendUnavailableError):
-            await http.put("register", "/v1/x", {})
-
-    async def test_incomplete_response(self) -> None:
-        """An incomplete response means that Consul is unavailable."""
-
-        def render(request: Any) -> int:
-            request.setHeader("Content-Length", "100")
-            request.write(b"{}")
-            request.transport.loseConnection()
-            return NOT_DONE_YET
-
-        self.resource.render = render  # type: ignore[method-assign]
-        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
-        with self.assertRaises(BackendUnavailableError):
-            await http.get("list", "/v1/x")
-
-    async def test_slow_response(self) -> None:
-        """A response that does not end in time is cancelled, and its connection is closed."""
-        self.patch(http_client, "TIMEOUT", 0.2)
-        disconnected = self.serve_start_of_response()
-        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
-        with self.assertRaises(BackendUnavailableError) as caught:
-            await http.get("list", "/v1/x")
-        self.assertIn("does not answer within", str(caught.exception))
-        await disconnected
-
-    async def test_long_response(self) -> None:
-        """A response that is longer than the limit is cancelled, and its connection is closed."""
-        self.patch(http_client, "MAX_BODY", 5)
-        disconnected = self.serve_start_of_response()
-        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
-        with self.assertRaises(BackendUnavailableError) as caught:
-            await http.get("list", "/v1/x")
-        self.assertIn("longer than 5 bytes", str(caught.exception))
-        await disconnected
-
-    def serve_start_of_response(self) -> Deferred[None]:
-        """Send only the start of each response. Return a Deferred that fires when the client closes the connection."""
-        disconnected: Deferred[None] = Deferred()
-
-        def render(request: Any) -> int:
-            request.notifyFinish().addErrback(lambda _: disconnected.callback(None))
-            request.write(b"{" + b" " * 10)
-            return NOT_DONE_YET
-
-        self.resource.render = render  # type: ignore[method-assign]
-        return disconnected
 
     async def test_unix_socket(self) -> None:
         """Requests are sent over a UNIX socket."""
