@@ -121,7 +121,7 @@ class Demo:
         log = None if show else self.folder / f"{name.replace(' ', '-')}.log"
         with ExitStack() as files:
             output = None if log is None else files.enter_context(log.open("ab"))
-            # A session of its own: Ctrl-C reaches only the demo, which stops the programs in the right order.
+            # A new session: Ctrl-C reaches only the demo, which stops the programs in the right order.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

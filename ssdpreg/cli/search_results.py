@@ -86,7 +86,7 @@ class SearchResults:
         Add the advertisement in a message, or remove those that the message ends.
 
         A later advertisement replaces an earlier one of the same device, type, LOCATION and sender. A departure ends
-        only advertisements of its own sender.
+        only advertisements from the same sender.
 
         :param address: IP address of the sender.
         """
