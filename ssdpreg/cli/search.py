@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         type=_number_parser(int, 1, 255, "whole number"),
         default=2,
-        help="IP time to live of a search; default: 2",
+        help="IP time to live of a search, which passes at most N - 1 routers; default: 2",
     )
     parser.add_argument(
         "--mx",
