@@ -65,6 +65,12 @@ class MainTests(CommandTestCase):
         self.assertEqual((status, stdout), (2, ""))
         self.assertIn("--write-config: cannot print to standard output together with --json", stderr)
 
+    def test_existing_file(self) -> None:
+        """An existing file for the configuration is a usage error, which is reported before the search."""
+        status, stdout, stderr = self.run_command("search", "--write-config", __file__)
+        self.assertEqual((status, stdout), (2, ""))
+        self.assertEqual(stderr, f"--write-config: {__file__} exists: --force overwrites it\n")
+
     def test_module(self) -> None:
         """``python -m ssdpreg`` runs the command."""
         stdout = self.capture("stdout")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import sys
+from argparse import Namespace
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.cli import watcher
 from ssdpreg.cli.reader import Service
 from ssdpreg.cli.watcher import Change, Watcher, compare
 from ssdpreg.errors import BackendError, BackendRefusedError, BackendUnavailableError
@@ -145,3 +151,48 @@ class WatcherTests(SynchronousTestCase):
         waiting = self.changes()
         self.clock.advance(0.2)
         self.assertEqual((self.kinds(waiting), self.reader.queried[-1]), ([], 1))
+
+
+class WatchServicesTests(SynchronousTestCase):
+    """Tests for :func:`ssdpreg.cli.watcher.watch_services`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.reader = FakeReader()
+        self.stdout = io.StringIO()
+        self.patch(sys, "stdout", self.stdout)
+        self.patch(watcher, "make_reader", lambda *_: self.reader)
+
+    def watch(self, *states: list[Service], as_json: bool = False) -> list[str]:
+        """Let a server have one state after the other, interrupt the command, and return the printed lines."""
+        self.reader.registered = states[0]
+        arguments = Namespace(url="http://x", json=as_json)
+        watching = Deferred.fromCoroutine(watcher.watch_services(arguments, self.clock))
+        for state in states[1:]:
+            self.reader.registered = state
+            self.clock.advance(0.2)
+        watching.cancel()
+        self.assertEqual(self.successResultOf(watching), 0)
+        return self.stdout.getvalue().splitlines()
+
+    def test_lines(self) -> None:
+        """Each change is a line with a sign and a time, and with both values of an attribute that changed."""
+        moved = make_service(address="10.0.0.6", health="critical")
+        lines = self.watch([make_service()], [moved], [replace(moved, tags=("lab",))], [])
+        self.assertEqual(
+            [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", line) for line in lines],
+            [
+                "+ TIME api 10.0.0.5:8080 passing",
+                "~ TIME api 10.0.0.5:8080 -> 10.0.0.6:8080 passing -> critical",
+                "~ TIME api 10.0.0.6:8080 critical  -> lab",
+                "- TIME api 10.0.0.6:8080 critical",
+            ],
+        )
+
+    def test_json(self) -> None:
+        """Each change is a JSON object with a time, the kind of the change and the service."""
+        lines = self.watch([make_service()], [], as_json=True)
+        documents = [json.loads(line) for line in lines]
+        self.assertEqual([document["change"] for document in documents], ["added", "removed"])
+        self.assertEqual([document["service"] for document in documents], [make_service().document()] * 2)
+        self.assertIsNotNone(datetime.fromisoformat(documents[0]["time"]).tzinfo)
