@@ -86,8 +86,11 @@ class Program:
         :raise DemoError: If it has ended.
         """
         if self.process.poll() is not None:
-            lines = self.log.read_text(errors="replace").splitlines() if self.log else []
-            raise DemoError("\n".join([f"The {self.name} ended unexpectedly. End of its log:", "", *lines[-10:]]))
+            message = f"The {self.name} ended unexpectedly."
+            if self.log is not None:
+                lines = self.log.read_text(errors="replace").splitlines()
+                message = "\n".join([f"{message} End of its log:", "", *lines[-10:]])
+            raise DemoError(message)
 
 
 class Demo:
@@ -302,6 +305,8 @@ def run(demo: Demo) -> None:
         command = [*announce, "devices.json", "--health", str(health_port)]
         stack.enter_context(demo.running("announcer", command))
         demo.wait_for(f"{page}v1/status/leader")
+        if demo.ended:
+            return
         print_lines(make_console(), list_introduction(catalogue, page))
         command = [sys.executable, "-m", "ssdpreg", "watch", "--url", catalogue.url]
         stack.enter_context(demo.running("watch command", command, show=True))

@@ -107,6 +107,18 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(demo.process.wait(30), 1)
         self.assertIn("ss -ulpn sport = 1900", demo.output)
 
+    def test_daemon_ends(self) -> None:
+        """If the daemon ends, the demo prints the end of its log, stops all programs and ends with status 1."""
+        demo = self.demo()
+        (daemon,) = (
+            pid for pid in self.host.pids() if b"\0ssdpreg\0--config" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        os.kill(daemon, signal.SIGTERM)
+        self.assertEqual(demo.process.wait(30), 1)
+        self.assertIn("The daemon ended unexpectedly. End of its log:\n", demo.output)
+        self.assertIn("Server Shut Down.", demo.output)
+        self.assert_no_process()
+
     def start_consul(self) -> hosts.Program:
         """Start Consul on its default ports, and wait until it has a leader."""
         consul = self.host.run([self.find_consul(), "agent", "-dev", "-bind=127.0.0.1"])

@@ -72,6 +72,7 @@ class EmbeddedTests(HostCommandTestCase):
         assert self.rack.daemon is not None
         self.rack.daemon.kill()
         watch.wait_for("^http://127.0.0.1:8580 does not answer: .*; retrying$", 3)
+        # Two attempts fail before the daemon returns.
         time.sleep(2.5)
         self.start_daemon()
         self.media_server.send(notify(API, "2a35af60-74f7-5e33-8f42-b99e5c1d15a6", "http://10.77.0.3:8080/"))
@@ -142,6 +143,7 @@ class UnavailableTests(HostCommandTestCase):
         self.addCleanup(self.host.inside(listen).close)
         for url in ("http://127.0.0.1:8580", "http://10.77.0.99"):
             program = self.start("services", "--url", url)
+            # The command imports its libraries, and then waits for a response.
             time.sleep(1.5)
             program.signal(signal.SIGINT)
             self.assertEqual(self.wait_for_end(program), (1, "", ""))
