@@ -1,5 +1,5 @@
 """
-Demo of the daemon with announced test devices, on the loopback interface of this machine.
+Demo of the daemon with test devices, on the loopback interface of this machine.
 
 Starts Consul if one is on the PATH, the daemon, and announcers of test devices, one of which comes and leaves. Then
 runs ``ssdpreg watch``, which prints each change of the registered services, until Ctrl-C or SIGTERM.

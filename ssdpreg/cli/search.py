@@ -73,7 +73,7 @@ def add_parser(commands: Any) -> None:
 
 def _parse_urn(text: str) -> str:
     if not text or " " in text or "*" in text[:-1] or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a URN, and not a URN with * at its end")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a URN, with or without * at its end")
     return text
 
 
