@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.interpret import UNMATCHED, Departure, Rejection, TypeMatcher, interpret
 from ssdpreg.discovery.location import LocationRules
-from ssdpreg.discovery.search_terms import SearchTerms
-from ssdpreg.errors import RejectedError
+from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
-from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
+from ssdpreg.ssdp.usn import device_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +34,6 @@ class ReceivedAdvertisement:
     max_age: int | None
     address: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """
-    End of an advertised type: a byebye, or an announcement with a max-age of 0.
-
-    :ivar nt: The type. ``upnp:rootdevice`` and ``uuid:…`` end all types of the device.
-    :ivar usn: Unique service name.
-    :ivar address: IP address of the sender.
-    """
-
-    nt: str
-    usn: str
-    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ class SearchResults:
     """
 
     def __init__(self, terms: SearchTerms | None, locations: LocationRules) -> None:
-        self._terms = terms
+        self._terms: TypeMatcher = _EveryType() if terms is None else terms
         self._locations = locations
         self._advertisements: dict[tuple[str, str, str, str], ReceivedAdvertisement] = {}
 
@@ -86,16 +72,18 @@ class SearchResults:
         Add the advertisement in a message, or remove those that the message ends.
 
         A later advertisement replaces an earlier one of the same device, type, LOCATION and sender. A departure ends
-        only advertisements from the same sender.
+        only advertisements from the same sender. An advertisement that the daemon would reject is kept with the reason.
 
         :param address: IP address of the sender.
         """
-        match interpret_message(message, address, self._terms, self._locations):
-            case ReceivedAdvertisement() as received:
-                key = (_device_key(received.usn, address), received.nt, received.location, address)
-                self._advertisements[key] = received
-            case Departure() as departure:
-                self._remove(departure)
+        meaning = interpret(message, address, self._terms, self._locations)
+        match message:
+            case Alive(nt=nt) | SearchResponse(st=nt) if isinstance(meaning, Advertisement):
+                self._put(nt, message, address)
+            case Alive(nt=nt) | SearchResponse(st=nt) if isinstance(meaning, Rejection) and meaning.reason != UNMATCHED:
+                self._put(nt, message, address, problem=meaning.reason)
+            case Alive(nt=nt) | SearchResponse(st=nt) | ByeBye(nt=nt) if isinstance(meaning, Departure):
+                self._remove(meaning, nt, address)
 
     def devices(self) -> list[Device]:
         """Return the devices in the numeric order of their addresses."""
@@ -111,56 +99,30 @@ class SearchResults:
         )
         return sorted(devices, key=lambda device: (_address_order(device.addresses[0]), device.device_id))
 
-    def _remove(self, departure: Departure) -> None:
-        device = _device_key(departure.usn, departure.address)
-        all_types = means_whole_device(departure.nt)
+    def _put(self, nt: str, message: Alive | SearchResponse, address: str, problem: str = "") -> None:
+        key = (_device_key(device_id(message.usn), address), nt, message.location, address)
+        self._advertisements[key] = ReceivedAdvertisement(
+            nt, message.usn, message.location, message.server, message.max_age, address, problem
+        )
+
+    def _remove(self, departure: Departure, nt: str, address: str) -> None:
+        device = _device_key(departure.device_id, address)
         for key, received in list(self._advertisements.items()):
-            if (
-                key[0] == device
-                and received.address == departure.address
-                and (all_types or received.nt == departure.nt)
-            ):
+            of_sender = key[0] == device and received.address == address
+            if of_sender and (departure.urn is None or received.nt == nt):
                 del self._advertisements[key]
 
 
-def interpret_message(
-    message: Message, address: str, terms: SearchTerms | None, locations: LocationRules
-) -> ReceivedAdvertisement | Departure | None:
-    """
-    Return the advertisement or the departure that a message means.
+class _EveryType:
+    """Set of search terms that matches every type."""
 
-    :param address: IP address of the sender.
-    :param terms: Search terms that an advertisement has to match, or None to accept all.
-    :return: None for a message of another kind, and for an advertisement that matches no search term.
-    """
-    match message:
-        case Alive(nt=nt) | SearchResponse(st=nt):
-            if message.max_age == 0:
-                return Departure(nt, message.usn, address)
-            if terms is None or terms.match(nt):
-                problem = _find_problem(message, address, locations)
-                return ReceivedAdvertisement(
-                    nt, message.usn, message.location, message.server, message.max_age, address, problem
-                )
-        case ByeBye():
-            return Departure(message.nt, message.usn, address)
-    return None
+    def match(self, nt: str, /) -> SearchTerm:
+        return SearchTerm(nt, "")
 
 
-def _find_problem(message: Alive | SearchResponse, address: str, locations: LocationRules) -> str:
-    """Return the reason why the daemon would reject an advertisement, or an empty string."""
-    if not is_usable(device_id(message.usn)):
-        return "no usable device ID"
-    try:
-        locations.endpoint(message.location, address)
-    except RejectedError as error:
-        return error.reason
-    return ""
-
-
-def _device_key(usn: str, address: str) -> str:
-    """Return the device ID in a normal form, or the sender's address if the USN has no device ID."""
-    return device_id(usn).casefold() or f" {address}"
+def _device_key(device_id: str, address: str) -> str:
+    """Return the device ID in a normal form, or the sender's address for a message without one."""
+    return device_id.casefold() or f" {address}"
 
 
 def _address_order(address: str) -> tuple[int, int]:

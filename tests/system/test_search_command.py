@@ -142,7 +142,7 @@ class SearchTests(HostCommandTestCase):
             },
         )
         (hostile,) = (each for each in document["devices"] if each["device"].startswith("[blink]"))
-        self.assertEqual(hostile["advertisements"][0]["problem"], "no usable device ID")
+        self.assertEqual(hostile["advertisements"][0]["problem"], "no device ID")
         self.assertTrue(stdout.isascii())
 
     def test_write_config(self) -> None:

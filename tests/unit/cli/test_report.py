@@ -42,7 +42,7 @@ class DevicesTests(SynchronousTestCase):
         self.assertEqual(document["interfaces"], [{"name": "eth0", "address": "10.77.0.2"}])
         self.assertEqual(
             [(len(device["advertisements"]), device["advertisements"][0]["problem"]) for device in document["devices"]],
-            [(3, None), (1, "no usable device ID"), (1, None)],
+            [(3, None), (1, "no device ID"), (1, None)],
         )
 
 

@@ -79,7 +79,7 @@ class SearchResultsTests(SynchronousTestCase):
             self.add(results, Alive(API, "nonsense", LOCATION), address=address)
         self.assertEqual(
             [(device.device_id, device.advertisements[0].problem) for device in results.devices()],
-            [("", "no usable device ID")] * 2,
+            [("", "no device ID")] * 2,
         )
 
     def test_unprintable_device_id(self) -> None:
@@ -87,7 +87,7 @@ class SearchResultsTests(SynchronousTestCase):
         results = make_results()
         self.add(results, make_alive(device_id="a\x1bb"))
         (device,) = results.devices()
-        self.assertEqual((device.device_id, device.advertisements[0].problem), ("a\x1bb", "no usable device ID"))
+        self.assertEqual((device.device_id, device.advertisements[0].problem), ("a\x1bb", "no device ID"))
 
     def test_problem(self) -> None:
         """An advertisement that the daemon would reject has the reason as its problem."""
