@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 import attrs
 
-from ssdpreg.config import rules
 from ssdpreg.config.consul_address import with_scheme
 from ssdpreg.config.faults import quote
 from ssdpreg.config.reader import NOT_EMPTY, NOT_IN_FILE, OTHER_KEYS, json_schema, read, serialize
+from ssdpreg.config.rules import find_check_faults, find_consul_faults, find_ssdp_faults
 from ssdpreg.config.values import (
     ACLToken,
     AllowedNetwork,
@@ -55,7 +55,7 @@ class CheckConfig:
     tls_skip_verify: bool = False
     deregister_after: Annotated[float, seconds(60, "Consul raises shorter times to 60 s")] | None = None
 
-    find_faults = staticmethod(rules.find_check_faults)
+    find_faults = staticmethod(find_check_faults)
 
 
 @attrs.frozen
@@ -113,7 +113,7 @@ class SSDPConfig:
     allow: Annotated[tuple[AllowedNetwork, ...], NOT_EMPTY] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
     limits: LimitsConfig = attrs.field(factory=LimitsConfig)
 
-    find_faults = staticmethod(rules.find_ssdp_faults)
+    find_faults = staticmethod(find_ssdp_faults)
 
 
 @attrs.frozen
@@ -154,7 +154,7 @@ class ConsulConfig:
     on_stop: Literal["leave", "deregister"] = "leave"
     lock: Text | None = None
 
-    find_faults = staticmethod(rules.find_consul_faults)
+    find_faults = staticmethod(find_consul_faults)
 
 
 @attrs.frozen

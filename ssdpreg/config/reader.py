@@ -9,7 +9,7 @@ A class of the configuration is an attrs class. Its annotations have these forms
 - another such class; or a union of them, which the key ``type`` tells apart. The last of them accepts any other type.
 
 The descriptions of a class and its keys come from its docstring. A static method ``find_faults`` of the class, a
-:data:`ssdpreg.config.kinds.Rule`, finds the faults between several keys.
+:data:`ssdpreg.config.objects.Rule`, finds the faults between several keys.
 """
 
 from __future__ import annotations
@@ -24,18 +24,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 import attrs
 
 from ssdpreg.config.faults import FaultCollector, format_path, quote
-from ssdpreg.config.kinds import (
-    NO_DEFAULT,
-    ChoiceKind,
-    Key,
-    Kind,
-    ListKind,
-    LiteralKind,
-    MappingKind,
-    ObjectKind,
-    OptionalKind,
-    ScalarKind,
-)
+from ssdpreg.config.kinds import Kind, ListKind, LiteralKind, MappingKind, OptionalKind, ScalarKind
+from ssdpreg.config.objects import NO_DEFAULT, ChoiceKind, Key, ObjectKind
 
 _T = TypeVar("_T")
 

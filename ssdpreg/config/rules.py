@@ -2,7 +2,7 @@
 Faults between several keys of an object. Pure.
 
 The argument of each rule is an object of the file as decoded JSON. Its values may have wrong types, which are other
-faults: :mod:`ssdpreg.config.kinds` reports them.
+faults: the kinds of the keys report them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.config.reader` and :mod:`ssdpreg.config.kinds`."""
+"""Tests for :mod:`ssdpreg.config.reader`, and for the kinds of values."""
 
 from __future__ import annotations
 
@@ -33,9 +33,16 @@ class Small:
 
 @attrs.frozen
 class UnknownAnnotation:
-    """A class that cannot be read."""
+    """A class with an annotation that the reader does not know."""
 
     value: complex
+
+
+@attrs.frozen
+class UnknownMark:
+    """A class with a mark that the reader does not know."""
+
+    value: Annotated[Text | None, NOT_EMPTY]
 
 
 class ReadTests(SynchronousTestCase):
@@ -52,8 +59,9 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(str(self.assertRaises(ConfigError, read, {"names": {}}, Small)), "names: is empty")
 
     def test_unknown_annotation(self) -> None:
-        """An annotation of a form that the reader does not know is an error of the programmer."""
+        """An annotation that the reader does not know raises TypeError."""
         self.assertRaises(TypeError, read, {}, UnknownAnnotation)
+        self.assertRaises(TypeError, read, {}, UnknownMark)
 
 
 class JSONSchemaTests(SynchronousTestCase):
