@@ -19,13 +19,14 @@ from zope.interface import implementer
 from ssdpreg.backends.changes import run_changes
 from ssdpreg.backends.consul_checks import CheckTable
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_format import META_SOURCE, format_registration, is_owned, parse_registration
+from ssdpreg.backends.consul_format import format_registration, is_owned, parse_registration
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.http_client import MAX_CONNECTIONS
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
+from ssdpreg.registration.meta import META_SOURCE
 
 if TYPE_CHECKING:
     from ssdpreg.config import ConsulConfig

@@ -6,10 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ssdpreg.registration import SOURCE, Check, Registration
-
-#: Meta keys that mark a service as registered by ssdpreg, and by the daemon with this scope.
-META_SOURCE = "external-source"
-META_SCOPE = "ssdpreg-scope"
+from ssdpreg.registration.meta import META_SCOPE, META_SOURCE
 
 #: Seconds until Consul deregisters the services of a daemon that has stopped: the shortest time that Consul accepts.
 REAP_AFTER = 60.0

@@ -16,6 +16,7 @@ from twisted.web.http_headers import Headers
 from ssdpreg.backends.http_client import MAX_CONNECTIONS, TIMEOUT, BoundedHTTPClient
 from ssdpreg.errors import BackendError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import SOURCE
+from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_SOURCE
 
 #: States of checks, the worst first. As in Consul, the worst check decides the state of the service.
 _STATES = ("maintenance", "critical", "warning", "passing")
@@ -170,7 +171,7 @@ def make_reader(reactor: Any, url: str, token: str = "") -> Reader:
 def _is_device_service(entry: Mapping[str, Any]) -> bool:
     """Return whether ssdpreg registered a service for a device: not for itself, which it does in Consul."""
     meta = entry["Service"]["Meta"] or {}
-    return meta.get("external-source") == SOURCE and "ssdp-device" in meta
+    return meta.get(META_SOURCE) == SOURCE and META_DEVICE in meta
 
 
 def _service(entry: Mapping[str, Any]) -> Service:
@@ -179,12 +180,12 @@ def _service(entry: Mapping[str, Any]) -> Service:
     return Service(
         key=(str(node["Node"]), str(service["ID"])),
         name=str(service["Service"]),
-        device=str(service["Meta"]["ssdp-device"]),
+        device=str(service["Meta"][META_DEVICE]),
         address=str(service["Address"] or node["Address"]),
         port=int(service["Port"]),
         tags=tuple(str(tag) for tag in service["Tags"] or ()),
         health=_health(entry["Checks"]),
-        location=str(service["Meta"].get("ssdp-location", "")),
+        location=str(service["Meta"].get(META_LOCATION, "")),
     )
 
 
