@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ssdpreg.discovery.advertisement import Advertisement, Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
 from ssdpreg.discovery.interpret import UNMATCHED, Departure, Meaning, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit

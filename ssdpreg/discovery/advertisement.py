@@ -1,4 +1,4 @@
-"""Advertisements of services, their lifetime, and the events of a table of advertisements."""
+"""Advertisements of services and their lifetime."""
 
 from __future__ import annotations
 
@@ -60,62 +60,3 @@ class Advertisement:
     def lifetime(self) -> float:
         """Seconds from reception to expiry: see :func:`lifetime`."""
         return lifetime(self.max_age)
-
-
-@dataclass(frozen=True, slots=True)
-class Appeared:
-    """A service is live that was not live before."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A live service has another LOCATION, or other facts after a restart of its device."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """
-    A service is no longer live.
-
-    :ivar reason: ``byebye``, ``expired`` or ``unconfigured``.
-    """
-
-    advertisement: Advertisement
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchNeeded:
-    """
-    A search for a service is needed, whose reply decides how the table goes on.
-
-    :ivar within: Seconds until a reply is too late.
-    """
-
-    advertisement: Advertisement
-    within: float
-
-
-Event = Appeared | Changed | Left | SearchNeeded
-
-
-@dataclass(frozen=True, slots=True)
-class LiveService:
-    """
-    Snapshot of a live service.
-
-    :ivar sender: IP address that announced it.
-    :ivar appeared_at: Time of the first reception or of the adoption, in seconds of the table's clock.
-    :ivar received_at: Time of the latest reception, same clock.
-    :ivar expires_at: Time of expiry if it is not received again, same clock.
-    """
-
-    advertisement: Advertisement
-    sender: str
-    appeared_at: float
-    received_at: float
-    expires_at: float
