@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
-from ssdpreg.errors import IgnoredError
+from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
@@ -100,7 +100,7 @@ class Found:
         problem = ""
         try:
             self._rules.endpoint(message.location, address)
-        except IgnoredError as error:
+        except RejectedError as error:
             problem = error.reason
         if not is_usable(device_id(message.usn)):
             problem = "no usable device ID"

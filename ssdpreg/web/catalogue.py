@@ -46,7 +46,7 @@ def node_name(device_id: str) -> str:
 
 def _topics(registration: Registration) -> frozenset[Topic]:
     """Return the topics that a service belongs to, besides :data:`EVERYTHING`."""
-    return frozenset((name_topic(registration.name), node_topic(node_name(registration.meta["ssdp-device"]))))
+    return frozenset((name_topic(registration.name), node_topic(node_name(registration.device_id))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Catalogue:
 
     def _entry(self, service_id: str) -> Entry:
         registration = self._registrations[service_id]
-        return Entry(registration, node_name(registration.meta["ssdp-device"]), *self._service_indexes[service_id])
+        return Entry(registration, node_name(registration.device_id), *self._service_indexes[service_id])
 
     def index(self, topic: Topic) -> int:
         """

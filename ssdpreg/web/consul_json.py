@@ -12,7 +12,7 @@ from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 import ssdpreg
-from ssdpreg.registration import SOURCE
+from ssdpreg.registration.meta import META_SCOPE, META_SOURCE, SOURCE
 from ssdpreg.web.catalogue import Entry
 
 JSON = dict[str, Any]
@@ -35,8 +35,8 @@ def node_meta(entry: Entry) -> Mapping[str, str]:
     """Return the Meta of an entry's node."""
     return {
         "external-node": "true",
-        "external-source": SOURCE,
-        "ssdpreg-scope": entry.registration.meta["ssdpreg-scope"],
+        META_SOURCE: SOURCE,
+        META_SCOPE: entry.registration.scope,
     }
 
 

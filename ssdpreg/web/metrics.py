@@ -109,7 +109,7 @@ class DaemonCollector(Collector):
         for state in _STATES:
             services.add_metric((state,), states[state])
         yield services
-        devices = {registration.meta["ssdp-device"].casefold() for registration in registrations.values()}
+        devices = {registration.device_id.casefold() for registration in registrations.values()}
         yield GaugeMetricFamily("ssdpreg_devices", "Devices that have live services.", len(devices))
         counts = self._history.counts
         yield CounterMetricFamily("ssdpreg_services_appeared", "Services that appeared.", counts["alive"])

@@ -63,30 +63,29 @@ def parse_filters(text: str) -> Mapping[str, frozenset[str]]:
 def _matches(registration: Registration, filters: Mapping[str, frozenset[str]]) -> bool:
     if "service" in filters and registration.name.casefold() not in filters["service"]:
         return False
-    if "device" in filters and registration.meta["ssdp-device"].casefold() not in filters["device"]:
+    if "device" in filters and registration.device_id.casefold() not in filters["device"]:
         return False
     return filters.get("tag", frozenset()) <= {tag.casefold() for tag in registration.tags}
 
 
 def _target_group(entry: Entry) -> dict[str, Any]:
     registration = entry.registration
-    meta = registration.meta
-    scheme, path = _parts(meta["ssdp-location"])
+    scheme, path = _parts(registration.location)
     labels = {
         "service": registration.name,
         "service_id": registration.service_id,
-        "device": meta["ssdp-device"],
+        "device": registration.device_id,
         "address": registration.address,
         "port": str(registration.port),
         # In the form of Prometheus' own label for Consul's tags: relabelling rules can search for ",lab,".
         "tags": "".join(f",{tag}" for tag in registration.tags) + ",",
-        "nt": meta["ssdp-nt"],
-        "usn": meta["ssdp-usn"],
-        "location": meta["ssdp-location"],
+        "nt": registration.nt,
+        "usn": registration.usn,
+        "location": registration.location,
         "scheme": scheme,
         "path": path,
-        "server": meta["ssdp-server"],
-        "scope": meta["ssdpreg-scope"],
+        "server": registration.server,
+        "scope": registration.scope,
     }
     target = Endpoint(scheme, registration.address, registration.port).netloc
     return {

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.discovery.table import Live
+from ssdpreg.discovery.advertisement import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 from ssdpreg.web.history import Event
@@ -51,7 +51,7 @@ class Row:
     def words(self) -> str:
         """The text that a filter is compared with, in lower case."""
         registration = self.registration
-        texts = (registration.name, registration.meta["ssdp-device"], self.address, *registration.tags, self.state)
+        texts = (registration.name, registration.device_id, self.address, *registration.tags, self.state)
         return " ".join((*texts, self.tag)).casefold()
 
 
@@ -93,7 +93,7 @@ class Page:
 
 
 def make_rows(
-    services: Sequence[tuple[Registration, Live]], state: Callable[[str], ServiceState], now: float
+    services: Sequence[tuple[Registration, LiveService]], state: Callable[[str], ServiceState], now: float
 ) -> list[Row]:
     """
     Create the rows of all services. Refused services come first: an operator has to act on them.
@@ -120,7 +120,7 @@ def make_rows(
         key=lambda row: (
             row.state != "refused",
             row.registration.name,
-            row.registration.meta["ssdp-device"],
+            row.registration.device_id,
             row.registration.service_id,
         ),
     )
@@ -155,7 +155,7 @@ def count_states(rows: Sequence[Row]) -> Counter[str]:
 
 def count_devices(rows: Sequence[Row]) -> int:
     """Count the devices."""
-    return len({row.registration.meta["ssdp-device"].casefold() for row in rows})
+    return len({row.registration.device_id.casefold() for row in rows})
 
 
 def format_duration(seconds: float) -> str:

@@ -186,7 +186,7 @@ class _Page(Element):
                 kind=event.kind,
                 label=_LABELS.get(event.kind, event.kind),
                 name=event.registration.name,
-                device=event.registration.meta["ssdp-device"],
+                device=event.registration.device_id,
                 seconds=f"{event.age:.1f}",
                 age=format_duration(event.age),
             )
@@ -211,8 +211,8 @@ class _Page(Element):
                 **{
                     "id": row.registration.service_id,
                     "name": row.registration.name,
-                    "device": row.registration.meta["ssdp-device"],
-                    "location": row.registration.meta["ssdp-location"],
+                    "device": row.registration.device_id,
+                    "location": row.registration.location,
                     "address": row.address,
                     "tag": row.tag,
                     "age-seconds": f"{row.age:.1f}",

@@ -33,7 +33,7 @@ class SameAsConsulTests(SynchronousTestCase):
         self.daemon.receive_alive("dev-1", REDFISH, "https://10.0.0.5/redfish/v1")
         self.daemon.receive_alive("dev-2", location="http://[2001:db8::7]:81/")
         for registration in self.daemon.registry.registrations.values():
-            node = registration.meta["ssdp-device"]
+            node = registration.device_id
             meta = {"external-node": "true", "external-source": "ssdpreg", "ssdpreg-scope": "rack-7"}
             self.consul.put(
                 "/v1/catalog/register",

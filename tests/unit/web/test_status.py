@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.advertisement import Advertisement, LiveService
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
-from ssdpreg.discovery.table import Advertisement, Live
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.testing import make_registration
@@ -26,9 +26,9 @@ _API = "urn:schemas-upnp-org:service:api:2.0"
 _LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
 
 
-def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> Live:
+def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveService:
     """Create a live service that was announced at 1000 s."""
-    return Live(
+    return LiveService(
         Advertisement(
             device_id=device_id,
             urn=urn,
@@ -41,18 +41,16 @@ def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> Live:
         ),
         "10.0.0.5",
         appeared_at=1000.0,
-        heard_at=1000.0,
+        received_at=1000.0,
         expires_at=2860.0,
     )
 
 
-def rows_of(*services: Live, refused: str = "") -> list[Row]:
+def rows_of(*services: LiveService, refused: str = "") -> list[Row]:
     """Create the rows of services at 1008 s, of which those of one device were refused."""
     rules = RegistrationRules("rack-7", tags=("Blue",))
     registrations = [(rules.registration(live.advertisement), live) for live in services]
-    refused_ids = {
-        registration.service_id for registration, _ in registrations if registration.meta["ssdp-device"] == refused
-    }
+    refused_ids = {registration.service_id for registration, _ in registrations if registration.device_id == refused}
     return make_rows(
         registrations,
         lambda service_id: (
@@ -64,7 +62,7 @@ def rows_of(*services: Live, refused: str = "") -> list[Row]:
 
 def devices(rows: list[Row]) -> list[str]:
     """Return the devices of rows."""
-    return [row.registration.meta["ssdp-device"] for row in rows]
+    return [row.registration.device_id for row in rows]
 
 
 class RowsTests(SynchronousTestCase):
