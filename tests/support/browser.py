@@ -33,7 +33,7 @@ _FLAGS = (
     "--no-proxy-server",
 )
 
-#: Default port of ChromeDriver. It is free on a test host, which has a network of its own.
+#: Default port of ChromeDriver. On a test host, the port is free.
 _HOST_PORT = 9515
 
 
