@@ -82,9 +82,9 @@ class Catalogue:
         self._registrations = registrations
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
-        #: Index of creation and of the last change, by service ID.
-        self._service_indexes: dict[str, tuple[int, int]] = {}
-        #: Service IDs, and index of the last change, by topic. Topics without services are removed.
+        # Node, index of creation and index of the last change, by service ID.
+        self._facts: dict[str, tuple[str, int, int]] = {}
+        # Service IDs, and index of the last change, by topic. Topics without services are removed.
         self._service_ids: dict[Topic, set[str]] = {}
         self._topic_indexes: dict[Topic, int] = {}
         self._waiting: dict[Deferred[None], tuple[Topic, int]] = {}
@@ -94,15 +94,13 @@ class Catalogue:
 
     def entries(self, topic: Topic = EVERYTHING) -> list[Entry]:
         """Return the services of a topic, sorted by node and service ID."""
-        found: Iterable[str] = self._service_indexes if topic == EVERYTHING else self._service_ids.get(topic, ())
-        return sorted(
-            (self._entry(service_id) for service_id in found if service_id in self._registrations),
-            key=lambda entry: (entry.node, entry.registration.service_id),
-        )
-
-    def _entry(self, service_id: str) -> Entry:
-        registration = self._registrations[service_id]
-        return Entry(registration, node_name(registration.device_id), *self._service_indexes[service_id])
+        found: Iterable[str] = self._facts if topic == EVERYTHING else self._service_ids.get(topic, ())
+        by_node = sorted((self._facts[service_id][0], service_id) for service_id in found)
+        return [
+            Entry(self._registrations[service_id], *self._facts[service_id])
+            for _, service_id in by_node
+            if service_id in self._registrations
+        ]
 
     def index(self, topic: Topic) -> int:
         """
@@ -140,17 +138,17 @@ class Catalogue:
 
     def changed(self, registration: Registration, before: Registration) -> None:
         self._index += 1
-        created, _ = self._service_indexes[registration.service_id]
+        _, created, _ = self._facts[registration.service_id]
         self._update(registration, created)
         self._remove(registration.service_id, _topics(before) - _topics(registration))
 
     def left(self, registration: Registration, reason: str) -> None:
         self._index += 1
-        del self._service_indexes[registration.service_id]
+        del self._facts[registration.service_id]
         self._remove(registration.service_id, _topics(registration))
 
     def _update(self, registration: Registration, created: int) -> None:
-        self._service_indexes[registration.service_id] = created, self._index
+        self._facts[registration.service_id] = node_name(registration.device_id), created, self._index
         topics = _topics(registration)
         for topic in topics:
             self._service_ids.setdefault(topic, set()).add(registration.service_id)
