@@ -91,10 +91,10 @@ def _interpret_announcement(
     if term is None:
         return Rejection(nt, UNMATCHED)
     announcer, urn = device_id(message.usn), term.identity(nt)
-    if not is_usable(announcer):
-        return Rejection(nt, NO_DEVICE_ID)
     if message.max_age == 0:
         return Departure(announcer, urn)
+    if not is_usable(announcer):
+        return Rejection(nt, NO_DEVICE_ID)
     try:
         endpoint = locations.endpoint(message.location, sender)
     except RejectedError as error:
