@@ -162,8 +162,10 @@ class BrowserTests(ProgramTestCase):
         renewals.start(0.5)
         self.addCleanup(renewals.stop)
         await self.open()
-        await self.until(_REMAINING, lambda text: text == "0 s")
-        await self.until(_REMAINING, lambda text: text == "3 s")
+        # Two events may occur in this time: the end of the first search, and the next minute of the charts.
+        for _ in range(3):
+            await self.until(_REMAINING, lambda text: text == "0 s")
+            await self.until(_REMAINING, lambda text: text == "3 s")
 
     async def test_five_thousand(self) -> None:
         """The page is loaded within 5 s and updated within 2 s with five thousand services."""
