@@ -27,7 +27,7 @@ from ssdpreg.web.status import (
 )
 from ssdpreg.web.view import View
 
-#: The browser loads files of this server only, runs no inline script, and shows the page in no frame of another site.
+#: The browser loads files of this server only, runs no inline script, and does not show the page in a frame.
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
