@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
@@ -16,6 +15,7 @@ from twisted.python import usage
 from ssdpreg import config as configuration
 from ssdpreg.backends import find_backend
 from ssdpreg.config import Config, ConsulConfig, EmbeddedConfig, PluginBackendConfig
+from ssdpreg.daemon.clock import use_monotonic_clock
 from ssdpreg.daemon.reload import ReloadService
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.discovery.location import LocationRules
@@ -133,9 +133,7 @@ def makeService(options: Options) -> IService:
     """Wire the daemon together."""
     from twisted.internet import reactor
 
-    # Twisted's timers follow the time of day. When that is set, as happens after a boot, no service must expire for it,
-    # and no sign of life be late.
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
+    use_monotonic_clock(reactor)
 
     config: Config = options["configuration"]
     Logger().info("Configured by {path}", path=options["config"])

@@ -90,6 +90,8 @@ class MemoryMulticastReactor(Clock):
 
     def __init__(self) -> None:
         super().__init__()
+        # As on a monotonic clock, whose readings count from an arbitrary moment: neither 0 nor the time of day.
+        self.rightNow = 12345.5
         self.ports: list[MemoryPort] = []
         self.refused_addresses: set[str] = set()
         self.refused_options: dict[int, Exception] = {}

@@ -411,7 +411,7 @@ class SearchingTests(RegistryTestCase):
     def test_counts_searches(self) -> None:
         """Rounds of searches are counted."""
         self.start()
-        self.pass_time(300)
+        self.pass_time(301)
         self.assertEqual(self.registry.searches, 3)
 
     def test_settled(self) -> None:
