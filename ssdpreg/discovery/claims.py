@@ -243,8 +243,8 @@ class TrackedService:
         :return: Whether it was added.
         """
         if len(self.others) >= MAX_OTHER_CLAIMS:
-            lowest = min(reversed(self.others), key=lambda other: (other.standing, other.answers))
-            if (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
+            lowest = min(reversed(self.others), key=lambda other: (not other.superseded, other.standing, other.answers))
+            if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
                 return False
             self.others = tuple(other for other in self.others if other is not lowest)
         self.others += (claim,)

@@ -239,6 +239,9 @@ class AdvertisementTable:
         is_new = claim is None
         if claim is None:
             claim = Claim(advertisement, reception, now)
+            if service.next_move is not None and service.next_move.sender == claim.sender:
+                # A move that waits for the budget gives way to the next one.
+                service.next_move.superseded = True
             if not service.add_other(claim):
                 raise RejectedError("too many LOCATIONs of one service")
         elif not claim.renew(advertisement, reception, now):

@@ -1,8 +1,8 @@
 """
 Tests for the standing of claims in :class:`ssdpreg.discovery.table.AdvertisementTable`.
 
-T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case is: which host holds the service (incumbent), which host
-claims it or sends a byebye for it, which of both reply to searches, and the host that holds the service in the end.
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service (incumbent),
+the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ class StandingTests(TableTestCase):
         self.assertEqual(self.receive(TRUE), [Appeared(TRUE, Standing.DIRECT)])
 
     def test_trust_confirmed(self) -> None:
-        """With trust ``confirmed``, a service is live when its host has replied to a unicast search, at once searched."""
+        """With trust ``confirmed``, a service is live as soon as its host has replied to a unicast search."""
         self.table = AdvertisementTable(trust=Standing.CONFIRMED)
         self.reply(TRUE)
         self.assertEqual(self.receive(TRUE), [])
@@ -358,7 +358,7 @@ class MoveTests(TableTestCase):
         self.assertEqual(self.receive(second, "10.0.0.9"), [Changed(second, Standing.INDIRECT)])
 
     def test_budget(self) -> None:
-        """A service that moves all the time moves once, after 10 s again, and then once a minute, to the last LOCATION."""
+        """A service that moves all the time moves at once, after 10 s, then once a minute, and ends at the last place."""
         self.receive(TRUE)
         moves = []
         for second in range(200):
