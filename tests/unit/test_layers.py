@@ -87,7 +87,7 @@ def read_sources() -> dict[str, Source]:
 
 def find_imports(source: Source, sources: Mapping[str, Source]) -> Iterator[Import]:
     """
-    Return the imports of modules of the project, at whatever depth: in functions and for type checkers, too.
+    Return the imports of modules of the project, also those in functions and those for type checkers.
 
     :param sources: All modules of the project, by name.
     """
