@@ -63,7 +63,7 @@ class Recording:
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(_COLUMNS), "LINES": "50"}
         environment["PATH"] = os.pathsep.join([environment["PATH"], str(_CONSUL)])
         environment.pop("NO_COLOR", None)
-        # A session of its own, so that Ctrl-C ends this program first, which then ends the process.
+        # A new session: Ctrl-C ends this program alone, which then stops the process.
         self._process = subprocess.Popen(
             command, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True, cwd=ROOT
         )
@@ -174,7 +174,7 @@ def make_pictures(folder: Path) -> list[Path]:
     """
     Run the demo and make all pictures.
 
-    :param folder: Where to write them.
+    :param folder: Folder of the pictures. It is created if it does not exist.
     :raise PictureError: If a program is missing, the demo does not work, or a picture is too large.
     """
     for program in ("chromium", "chromedriver"):
@@ -199,7 +199,9 @@ def make_pictures(folder: Path) -> list[Path]:
 def main() -> int:
     """Run the program, and return its exit status."""
     parser = argparse.ArgumentParser(description="Make the pictures of the documentation from the running demo.")
-    parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "images", help="where to write them")
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "docs" / "images", help="folder of the pictures (default: docs/images)"
+    )
     try:
         made = make_pictures(parser.parse_args().folder)
     except PictureError as error:
