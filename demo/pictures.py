@@ -202,6 +202,8 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=ROOT / "docs" / "images", help="folder of the pictures (default: docs/images)"
     )
+    # A shell lets its background processes ignore SIGINT, and they pass that on. The processes here end by SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         made = make_pictures(parser.parse_args().folder)
     except PictureError as error:
