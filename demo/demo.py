@@ -1,7 +1,8 @@
 """
-The daemon at work, for newcomers: make-believe devices come and go, and a table shows what becomes of them.
+Demo of the daemon with test devices, on the loopback interface of this machine.
 
-Nothing leaves this machine: SSDP is spoken on its loopback interface alone.
+Starts Consul if one is on the PATH, the daemon, and announcers of test devices, one of which comes and leaves. Then
+runs ``ssdpreg watch``, which prints each change of the registered services, until Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -18,152 +19,177 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-
+from ssdpreg.cli.output import make_console, print_lines, print_message
 from ssdpreg.ssdp.messages import GROUP, PORT
 
-_HERE = Path(__file__).parent
-_CONSUL = ("127.0.0.1", 8500)
-_OWN_PORT = 8580
-_INTERFACE = "lo"
-#: Where the make-believe devices say how they are, as ``spoof.json`` has it.
+_DEMO = Path(__file__).parent
+_CONSUL_PORT = 8500
+_CONSUL_URL = f"http://127.0.0.1:{_CONSUL_PORT}"
+#: Preferred port of the daemon's web server.
+_WEB_PORT = 8580
+#: Preferred port of the devices' health URLs, as in ``spoof.json``.
 _HEALTH_PORT = 8090
-#: The device that comes and leaves, and how long it stays and is away, in seconds.
-_VISITOR, _STAYS, _AWAY = "rackhd-2", 15, 8
-#: Seconds between two looks at the catalogue.
-_PERIOD = 0.5
-#: Seconds after which something should be seen.
-_PATIENCE = 10
-#: The colour of each state, the worst last.
-_COLOURS = {"passing": "green", "warning": "yellow", "critical": "red"}
+_INTERFACE = "lo"
+#: Service name of a device in ``spoof.json`` that is always present.
+_SERVICE = "RackHD-service:api:2.0"
+#: Name in ``spoof.json`` of the device that comes and leaves.
+_VISITOR = "rackhd-2"
+#: Seconds for which the visitor is present and absent.
+_PRESENT, _ABSENT = 15, 8
+#: Seconds between two checks of the processes.
+_CHECK_INTERVAL = 0.5
+#: Seconds after which a service should be registered.
+_DISCOVERY_TIMEOUT = 10
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says what to do about it."""
-
-
-@dataclass(frozen=True, order=True)
-class Row:
-    """
-    One registered service, as the table shows it.
-
-    :ivar device: The first part of its UUID.
-    :ivar health: The worst state of its checks.
-    """
-
-    service: str
-    device: str
-    address: str
-    health: str
+    """The demo cannot run. The text describes the cause and the remedy."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
     """
-    Where the daemon writes, and readers ask.
+    Service catalogue that the daemon writes to.
 
-    :ivar title: What it is, for people.
-    :ivar url: What all of its paths follow.
-    :ivar backend: The section of the daemon's configuration.
+    :ivar title: Description for the user.
+    :ivar url: Base URL of its HTTP API.
+    :ivar backend: Section ``backend`` of the daemon's configuration.
     """
 
     title: str
     url: str
     backend: dict[str, object]
 
-    def rows(self) -> list[Row]:
-        """
-        Ask for all that this demo registered.
-
-        :raise OSError: If nobody answers.
-        """
-        entries = (
-            (entry["Service"], [check["Status"] for check in entry["Checks"]])
-            for name in _get(f"{self.url}/v1/catalog/services")
-            for entry in _get(f"{self.url}/v1/health/service/{name}")
-        )
-        return sorted(
-            Row(
-                service["Service"],
-                service["Meta"]["ssdp-device"].partition("-")[0],
-                f"{service['Address']}:{service['Port']}",
-                max(states, key=list(_COLOURS).index),
-            )
-            for service, states in entries
-            if "ssdp-device" in (service["Meta"] or {})
-        )
-
-
-def _get(url: str) -> Any:
-    # It is here, whatever proxies the environment names.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=2) as response:
-        return json.load(response)
-
 
 @dataclass(frozen=True)
 class Program:
     """
-    A process in the background.
+    Process in the background.
 
-    :ivar name: What it is to people.
-    :ivar log: The file that its output goes to.
+    :ivar name: Name for the user.
+    :ivar log: File with its output, or None if it writes to the output of the demo.
     """
 
     name: str
-    log: Path
+    log: Path | None
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
         """
-        See that it is there.
+        Check that the process is running.
 
         :raise DemoError: If it has ended.
         """
         if self.process.poll() is not None:
-            last = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
-            raise DemoError(f"The {self.name} ended by itself. The end of its log:\n\n{last}")
+            message = f"The {self.name} ended unexpectedly."
+            if self.log is not None:
+                lines = self.log.read_text(errors="replace").splitlines()
+                message = "\n".join([f"{message} End of its log:", "", *lines[-10:]])
+            raise DemoError(message)
 
 
-@contextmanager
-def running(name: str, command: Sequence[str], folder: Path) -> Iterator[Program]:
-    """Have a program run for as long as the context lasts."""
-    log = folder / f"{name.replace(' ', '-')}.log"
-    with log.open("ab") as output:
-        # A session of its own: Ctrl-C is for us alone, who stop all in their order.
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=folder
-        )
-    try:
-        yield Program(name, log, process)
-    finally:
-        process.terminate()
+class Demo:
+    """
+    Processes of the demo, and the time at which it ends.
+
+    :param folder: Folder for configuration files and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ended = threading.Event()
+        self._programs: list[Program] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the user has ended the demo."""
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """End the demo. May be called by a signal handler."""
+        self._ended.set()
+
+    @contextmanager
+    def running(self, name: str, command: Sequence[str], *, show: bool = False) -> Iterator[Program]:
+        """
+        Run a program until the end of the context.
+
+        :param show: Whether the program writes to the output of the demo, or to a log file.
+        """
+        log = None if show else self.folder / f"{name.replace(' ', '-')}.log"
+        with ExitStack() as files:
+            output = None if log is None else files.enter_context(log.open("ab"))
+            # A new session: Ctrl-C reaches only the demo, which stops the programs in the right order.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd=self.folder,
+            )
+        program = Program(name, log, process)
+        self._programs.append(program)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield program
+        finally:
+            self._programs.remove(program)
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def wait(self, seconds: float) -> None:
+        """
+        Wait, at most until the user ends the demo.
+
+        :raise DemoError: If a program ends in the meantime.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.ended and (remaining := deadline - time.monotonic()) > 0:
+            for program in self._programs:
+                program.check()
+            self._ended.wait(min(remaining, _CHECK_INTERVAL))
+
+    def wait_for(self, url: str) -> None:
+        """
+        Wait until a URL returns a value that is not empty, at most until the user ends the demo.
+
+        :raise DemoError: If a program ends in the meantime.
+        """
+        while not self.ended and not fetch(url):
+            self.wait(0.1)
+
+
+def fetch(url: str) -> Any:
+    """Return the JSON document at a URL, or None if there is no response with JSON."""
+    # The servers are on this machine: do not use the proxies of the environment.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as response:
+            return json.load(response)
+    except (OSError, ValueError):
+        return None
 
 
 def twistd(plugin: str, *arguments: str) -> list[str]:
-    """Make the command that runs one of our plugins in the foreground."""
+    """Return the command that runs a plugin in the foreground."""
     program = shutil.which("twistd", path=str(Path(sys.executable).parent)) or "twistd"
     return [program, "--nodaemon", "--pidfile=", plugin, *arguments]
 
 
 def check_network() -> None:
     """
-    Do for a moment what the daemon is going to do.
+    Open a socket as the daemon will do.
 
-    :raise DemoError: If it would fail.
+    :raise DemoError: If multicast does not work, or the port is in use.
     """
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
@@ -174,206 +200,140 @@ def check_network() -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise DemoError(
-                f"Another program has UDP port {PORT}, and does not share it. `ss -ulpn sport = {PORT}` (as root) shows"
-                " which one: stop it while the demo runs."
+                f"Another program uses UDP port {PORT} exclusively. Find it with `ss -ulpn sport = {PORT}` (as root),"
+                " and stop it while the demo runs."
             ) from None
         raise DemoError(
-            f"Multicast does not work on the loopback interface: {error.strerror}. `ip link set lo up` (as root) may"
-            " help; in a sandbox, try again outside of it."
+            f"Multicast does not work on the loopback interface: {error.strerror}. Try `ip link set lo up` (as root);"
+            " in a sandbox, run the demo outside of it."
         ) from None
 
 
-def free_port(preferred: int) -> int:
-    """Find a TCP port of 127.0.0.1 that can be listened on."""
+def find_free_port(preferred: int) -> int:
+    """Return a TCP port of 127.0.0.1 that is not in use: the preferred one if possible."""
     with socket.socket() as trial:
-        # As servers do, who may follow one that has just ended.
+        # As servers do: a connection of the previous server may still be closing.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("127.0.0.1", preferred))
         except OSError:
-            return free_port(0)
+            return find_free_port(0)
         port: int = trial.getsockname()[1]
         return port
 
 
-def answers(url: str) -> bool:
-    """Tell whether a URL can be fetched, and has something to say."""
-    try:
-        return bool(_get(url))
-    except (OSError, ValueError):
-        return False
-
-
-def find_catalogue(stack: ExitStack, folder: Path, own_port: int, ended: threading.Event) -> Catalogue:
+def choose_catalogue(demo: Demo, stack: ExitStack, web_port: int) -> Catalogue:
     """
-    Choose the Consul that answers, or one that can be started, or neither.
+    Return a running Consul, a Consul that is started for the demo, or the daemon's own catalogue.
 
-    :param stack: Ends what had to be started.
-    :param own_port: Where the daemon itself is going to answer.
-    :param ended: Set when there is no need to go on.
+    :param stack: Stops the started Consul.
+    :param web_port: Port of the daemon's web server.
     """
-    url = "http://{}:{}".format(*_CONSUL)
-    if answers(f"{url}/v1/status/leader"):
-        if not answers(f"{url}/v1/agent/health/service/name/ssdpreg"):
-            return consul(f"Consul, which answers at {url}", url)
-        title = f"the daemon's own catalogue: another ssdpreg works with the Consul at {url}"
+    if fetch(f"{_CONSUL_URL}/v1/status/leader"):
+        if not fetch(f"{_CONSUL_URL}/v1/agent/health/service/name/ssdpreg"):
+            return make_consul_catalogue(f"the Consul at {_CONSUL_URL}")
+        title = f"the daemon's own catalogue (another ssdpreg uses the Consul at {_CONSUL_URL})"
     elif program := shutil.which("consul"):
-        command = (program, "agent", "-dev", f"-bind={_CONSUL[0]}", f"-http-port={_CONSUL[1]}")
-        started = stack.enter_context(running("consul", command, folder))
-        while not answers(f"{url}/v1/status/leader") and not ended.wait(0.1):
-            started.check()
-        return consul(f"Consul, started for the demo at {url} ({program})", url)
+        command = (program, "agent", "-dev", "-bind=127.0.0.1", f"-http-port={_CONSUL_PORT}")
+        stack.enter_context(demo.running("consul", command))
+        demo.wait_for(f"{_CONSUL_URL}/v1/status/leader")
+        return make_consul_catalogue(f"the Consul at {_CONSUL_URL}, started for the demo ({program})")
     else:
-        title = "the daemon's own catalogue: no Consul answers at {}:{}, and none is on the PATH".format(*_CONSUL)
-    return Catalogue(title, f"http://127.0.0.1:{own_port}", {"type": "embedded", "path": None})
+        title = f"the daemon's own catalogue (no Consul at {_CONSUL_URL}, and none on the PATH)"
+    return Catalogue(title, f"http://127.0.0.1:{web_port}", {"type": "embedded", "path": None})
 
 
-def consul(title: str, url: str) -> Catalogue:
-    """Describe a Consul."""
-    return Catalogue(title, url, {"type": "consul", "address": url, "on_stop": "deregister"})
+def make_consul_catalogue(title: str) -> Catalogue:
+    """Return a catalogue in Consul, from which the daemon removes its services at the end."""
+    return Catalogue(title, _CONSUL_URL, {"type": "consul", "address": _CONSUL_URL, "on_stop": "deregister"})
 
 
-def write_configuration(path: Path, catalogue: Catalogue, own_port: int) -> None:
-    """Write what the daemon is to read: ``registry.json``, kept to this machine, and in more of a hurry."""
-    configuration = json.loads((_HERE.parent / "registry.json").read_text())
+def write_configuration(path: Path, catalogue: Catalogue, web_port: int) -> None:
+    """Write the daemon's configuration: ``registry.json`` on the loopback interface, with faster checks."""
+    configuration = json.loads((_DEMO.parent / "registry.json").read_text())
     configuration["ssdp"]["interfaces"] = [_INTERFACE]
     for check in configuration["ssdp"].get("checks", {}).values():
         check["interval"] = "2s"
     configuration["backend"] = catalogue.backend
-    configuration["web"] = {"endpoint": f"tcp:{own_port}:interface=127.0.0.1"}
+    configuration["web"] = {"endpoint": f"tcp:{web_port}:interface=127.0.0.1"}
     path.write_text(json.dumps(configuration))
 
 
 def write_devices(folder: Path, health_port: int) -> None:
-    """Write what the announcers are to read: one device in ``visitor.json``, all others in ``devices.json``."""
-    text = (_HERE / "spoof.json").read_text().replace(f":{_HEALTH_PORT}", f":{health_port}")
+    """Write the announcers' configurations: one device in ``visitor.json``, all others in ``devices.json``."""
+    text = (_DEMO / "spoof.json").read_text().replace(f":{_HEALTH_PORT}", f":{health_port}")
     devices = json.loads(text)["ssdp"]
     visitor = {_VISITOR: devices.pop(_VISITOR)}
-    for name, chosen in (("devices.json", devices), ("visitor.json", visitor)):
-        (folder / name).write_text(json.dumps({"ssdp": chosen}))
+    for name, selected in (("devices.json", devices), ("visitor.json", visitor)):
+        (folder / name).write_text(json.dumps({"ssdp": selected}))
 
 
-class Display:
+def list_introduction(catalogue: Catalogue, page: str) -> list[str]:
     """
-    Shows the catalogue: a table that changes in its place, or, where that cannot be, one after each change.
+    Return the lines to print before the changes.
 
-    :param console: Where to.
-    :param catalogue: What is shown.
-    :param page: URL of the daemon's status page.
-    :param log: The daemon's, to be named where nothing is found.
+    :param page: URL of the status page.
     """
+    return [
+        f"Services are registered in {catalogue.title}.",
+        f"Status page: {page}",
+        "Queries (append `| python3 -m json.tool` for indented output):",
+        f"  curl -s {catalogue.url}/v1/catalog/services",
+        f"  curl -s {catalogue.url}/v1/catalog/service/{_SERVICE}",
+        f"Changes, as printed by `ssdpreg watch --url {catalogue.url}` (Ctrl-C ends the demo):",
+        "",
+    ]
 
-    def __init__(self, console: Console, catalogue: Catalogue, page: str, log: Path) -> None:
-        self._console = console
-        self._catalogue = catalogue
-        self._page = page
-        self._log = log
-        self._patience = time.monotonic() + _PATIENCE
-        self._rows: list[Row] = []
-        self._news: list[str] = []
-        self._shown: Sequence[object] = ()
 
-    def show(self, live: Live | None) -> None:
-        """
-        Look, and show what there is to see, if it has changed.
+def run(demo: Demo) -> None:
+    """
+    Run the demo until the user ends it.
 
-        :param live: Shows it on a terminal.
-        """
-        # If nobody answers, the daemon is not there yet, or Consul is busy.
-        with suppress(OSError):
-            rows = self._catalogue.rows()
-            self._tell(rows)
-            self._rows = rows
-        late = not self._rows and time.monotonic() > self._patience
-        showing = (self._rows, late)
-        if showing == self._shown:
+    :raise DemoError: If it cannot run.
+    """
+    check_network()
+    with ExitStack() as stack:
+        web_port = find_free_port(_WEB_PORT)
+        page = f"http://127.0.0.1:{web_port}/"
+        catalogue = choose_catalogue(demo, stack, web_port)
+        write_configuration(demo.folder / "registry.json", catalogue, web_port)
+        health_port = find_free_port(_HEALTH_PORT)
+        write_devices(demo.folder, health_port)
+
+        daemon = stack.enter_context(demo.running("daemon", twistd("ssdpreg", "--config", "registry.json")))
+        announce = twistd("ssdpspoof", "--interface", _INTERFACE, "--config")
+        command = [*announce, "devices.json", "--health", str(health_port)]
+        stack.enter_context(demo.running("announcer", command))
+        demo.wait_for(f"{page}v1/status/leader")
+        if demo.ended:
             return
-        self._shown = showing
-        if live is not None:
-            live.update(self._picture(late), refresh=True)
-        elif self._rows or late:
-            self._console.print(self._picture(late))
-
-    def _tell(self, rows: list[Row]) -> None:
-        """Note who came and who left."""
-        then, now = ({(row.service, row.device) for row in each} for each in (self._rows, rows))
-        if self._rows:
-            for sign, changed in (("[green]+[/]", now - then), ("[red]-[/]", then - now)):
-                self._news += [
-                    f"{time.strftime('%X')} {sign} {service}  {device}" for service, device in sorted(changed)
-                ]
-        self._news = self._news[-3:]
-
-    def _picture(self, late: bool) -> Group:
-        url = self._catalogue.url
-        table = Table("Service", "Device", "Address", "Health", box=SIMPLE_HEAD, pad_edge=False)
-        for row in self._rows:
-            table.add_row(row.service, row.device, row.address, f"[{_COLOURS[row.health]}]{row.health}[/]")
-        return Group(
-            f"Found, and registered in {self._catalogue.title}",
-            table if self._rows else f"[red]Nothing yet. The daemon's log: {self._log}[/]" if late else "\n  …\n",
-            *self._news,
-            *([""] if self._news else []),
-            "Ask for it (`| python3 -m json.tool` behind makes it easier to read):",
-            f"  curl -s {url}/v1/catalog/services",
-            f"  curl -s {url}/v1/catalog/service/RackHD-service:api:2.0",
-            f"Look at it: {self._page}",
-            "Ctrl-C ends it all.",
-        )
+        print_lines(make_console(), list_introduction(catalogue, page))
+        command = [sys.executable, "-m", "ssdpreg", "watch", "--url", catalogue.url]
+        stack.enter_context(demo.running("watch command", command, show=True))
+        with demo.running("visitor", [*announce, "visitor.json"]):
+            demo.wait(_DISCOVERY_TIMEOUT)
+            if not demo.ended and not fetch(f"{catalogue.url}/v1/catalog/service/{_SERVICE}"):
+                print_message(f"No service is registered after {_DISCOVERY_TIMEOUT} s. Log of the daemon: {daemon.log}")
+            demo.wait(_PRESENT - _DISCOVERY_TIMEOUT)
+        while not demo.ended:
+            demo.wait(_ABSENT)
+            with demo.running("visitor", [*announce, "visitor.json"]):
+                demo.wait(_PRESENT)
 
 
 def main() -> int:
     """Run the demo until a signal ends it, and return its exit status."""
-    # A pipe or a file has no width.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        run(console, ended)
-    except DemoError as error:
-        console.print(error, style="red", markup=False)
-        return 1
+    with tempfile.TemporaryDirectory(prefix="ssdpreg-demo-") as folder:
+        demo = Demo(Path(folder))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: demo.end())
+        try:
+            run(demo)
+        except DemoError as error:
+            for line in str(error).splitlines():
+                print_message(line)
+            return 1
     return 0
-
-
-def run(console: Console, ended: threading.Event) -> None:
-    """
-    Run the demo.
-
-    :param ended: Set by whoever wants to end it.
-    :raise DemoError: If it cannot go on.
-    """
-    check_network()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ssdpreg-demo-")))
-        own_port = free_port(_OWN_PORT)
-        catalogue = find_catalogue(stack, folder, own_port, ended)
-        write_configuration(folder / "registry.json", catalogue, own_port)
-        health_port = free_port(_HEALTH_PORT)
-        write_devices(folder, health_port)
-        daemon = stack.enter_context(running("daemon", twistd("ssdpreg", "--config", "registry.json"), folder))
-        announce = twistd("ssdpspoof", "--interface", _INTERFACE, "--config")
-        command = (*announce, "devices.json", "--health", str(health_port))
-        devices = stack.enter_context(running("announcer", command, folder))
-        visits = threading.Thread(target=visit, args=((*announce, "visitor.json"), folder, ended))
-        visits.start()
-        stack.callback(visits.join)
-        stack.callback(ended.set)
-        display = Display(console, catalogue, f"http://127.0.0.1:{own_port}/", daemon.log)
-        live = stack.enter_context(Live(console=console, auto_refresh=False)) if console.is_terminal else None
-        while not ended.wait(_PERIOD):
-            daemon.check()
-            devices.check()
-            display.show(live)
-
-
-def visit(command: Sequence[str], folder: Path, ended: threading.Event) -> None:
-    """Have a device come and leave, again and again."""
-    while not ended.is_set():
-        with running("visitor", command, folder):
-            ended.wait(_STAYS)
-        ended.wait(_AWAY)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``python -m ssdpreg``: the same as ``ssdpreg``."""
+"""``python -m ssdpreg``: the ``ssdpreg`` command."""
 
 from ssdpreg.cli.main import main
 

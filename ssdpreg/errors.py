@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree that branches by what is to be done about it."""
+"""Exceptions of ssdpreg, as a tree that branches by the reaction to each."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 
 class SSDPRegError(Exception):
-    """The root of all errors that ssdpreg raises on purpose."""
+    """Base class of all exceptions that ssdpreg raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """
-    One thing wrong with a configuration.
+    One fault of a configuration.
 
-    :ivar path: Where, as in ``backend.address``; empty for the file as a whole.
-    :ivar problem: What is wrong and what would be right.
+    :ivar path: Place of the fault, as in ``backend.address``; empty for the file as a whole.
+    :ivar problem: Description of the fault and of a valid value.
     """
 
     path: str
@@ -27,9 +27,9 @@ class Fault:
 
 class ConfigError(SSDPRegError):
     """
-    The configuration cannot be used; its operator has to edit it.
+    The configuration is invalid: the operator has to edit it.
 
-    :ivar faults: Everything that is wrong, in the order of the file.
+    :ivar faults: All faults, in the order of the file.
     """
 
     def __init__(self, *faults: Fault) -> None:
@@ -38,23 +38,23 @@ class ConfigError(SSDPRegError):
 
 
 class MessageError(SSDPRegError, ValueError):
-    """A datagram is no SSDP message, and is dropped."""
+    """A datagram is not an SSDP message: it is dropped."""
 
-    #: What counts as one kind of fault, in logs and metrics: never a stranger's text.
+    #: Kind of the fault in logs and metrics. A constant: never text from the datagram.
     kind = "malformed"
 
 
 class StartLineError(MessageError):
-    """The first line is none of the three that SSDP knows."""
+    """The first line of a datagram is none of the three start lines of SSDP."""
 
     kind = "start line"
 
 
 class HeaderError(MessageError):
     """
-    A header field is missing or says nothing.
+    A header field is missing or has an invalid value.
 
-    :ivar name: The field's name, in capitals.
+    :ivar name: Name of the field, in capitals.
     """
 
     kind = "header"
@@ -64,11 +64,11 @@ class HeaderError(MessageError):
         self.name = name
 
 
-class IgnoredError(SSDPRegError):
+class RejectedError(SSDPRegError):
     """
-    A message that was well formed, and asked for, cannot be registered.
+    A well-formed announcement that matches a search term cannot be registered.
 
-    :ivar reason: Why, as one of a few constant phrases: it is a metric's label and keys a log's memory.
+    :ivar reason: One of a few constant phrases: it is the label of a metric.
     """
 
     def __init__(self, reason: str) -> None:
@@ -77,14 +77,14 @@ class IgnoredError(SSDPRegError):
 
 
 class BackendError(SSDPRegError):
-    """A backend did not do as it was asked."""
+    """A request to a backend failed."""
 
 
 class BackendUnavailableError(BackendError):
     """
-    Nobody answered, or the answer was "not now": the same request is worth repeating later.
+    The backend did not respond, or cannot process requests now: retry the same request later.
 
-    :ivar retry_after: Seconds that the backend asked to be left alone, or ``None``.
+    :ivar retry_after: Pause in seconds that the backend requested, or None.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -94,10 +94,10 @@ class BackendUnavailableError(BackendError):
 
 class BackendRefusedError(BackendError):
     """
-    The answer is no, and repeating the request will not change it: a person has to act.
+    The backend rejected the request, and would reject it again: the operator has to act.
 
-    :ivar status: HTTP status of the answer, such as 403.
-    :ivar reason: What the backend said, cut short.
+    :ivar status: HTTP status of the response, such as 403.
+    :ivar reason: Reason given by the backend, truncated.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -107,9 +107,9 @@ class BackendRefusedError(BackendError):
 
     @property
     def denied(self) -> bool:
-        """Whether rights are missing (401, 403), which an operator can grant without any change of ours."""
+        """Whether the request lacks a permission (401, 403), which an operator can grant at any time."""
         return self.status in (401, 403)
 
 
 class BackendForgotError(BackendError):
-    """The backend does not know what it was told before, as after a restart without its data."""
+    """The backend lost what was registered, as a Consul agent does that restarts without its data."""

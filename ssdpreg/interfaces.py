@@ -1,5 +1,5 @@
 """
-The joints of the house: who hears messages, and where registrations are written down.
+Interfaces between the parts of the daemon, and for plugins: listeners and backends.
 
 Every ``twistd`` of the environment imports this module, so it imports next to nothing.
 """
@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 
 class ISSDPListener(Interface):
     """
-    Hears what devices say. No method raises, whatever a stranger put into a message.
+    Receiver of SSDP messages. No method raises an exception, whatever a message contains.
 
-    ``sender`` is the IP address, as text, that a datagram came from; it is empty where nobody knows.
+    ``sender`` is the IP address of the sender of the datagram, empty if it is unknown.
     """
 
     def notify_alive(message: Alive, sender: str = "") -> None:
-        """A device or service is there, and stays for ``message.max_age`` seconds."""
+        """Process ``ssdp:alive``: a device or service is available for ``message.max_age`` seconds."""
 
     def notify_bye(message: ByeBye, sender: str = "") -> None:
-        """A device or service leaves."""
+        """Process ``ssdp:byebye``: a device or service leaves."""
 
     def notify_update(message: Update, sender: str = "") -> None:
-        """A device is about to count its boots on; nothing else changes."""
+        """Process ``ssdp:update``: a device is about to raise its BOOTID; nothing else changes."""
 
     def response(message: SearchResponse, sender: str = "") -> None:
-        """A device answered a search of ours."""
+        """Process the reply of a device to a search of this daemon."""
 
 
 class IRegistrationListener(Interface):
     """Receiver of changes to the live services. An exception of one listener does not keep others from being called."""
 
     def appeared(registration: Registration) -> None:
-        """Take note of a service that was not live before."""
+        """Process a service that was not live before."""
 
     def changed(registration: Registration, before: Registration) -> None:
-        """Take note of a live service whose registration differs from the one before. The service ID is the same."""
+        """Process a live service whose registration differs from the one before. The service ID is the same."""
 
     def left(registration: Registration, reason: str) -> None:
         """
-        Take note of a service that is no longer live.
+        Process a service that is no longer live.
 
         :param reason: ``byebye``, ``expired`` or ``unconfigured``.
         """
@@ -55,64 +55,65 @@ class IRegistrationListener(Interface):
 
 class IRegistryBackend(Interface):
     """
-    A place where services are written down for others to find.
+    A store of registrations, such as Consul.
 
-    A backend knows its own entries by a mark that it leaves on them, and neither shows nor touches any other.
+    A backend marks its own entries. It neither returns nor changes any other entry.
     """
 
     async def read() -> Mapping[str, Registration]:
         """
-        Tell what of ours is written down now.
+        Return the registrations of this daemon, by service ID.
 
-        :return: Registrations by service ID.
-        :raise BackendUnavailableError: If nobody answers.
-        :raise BackendRefusedError: If the answer is no, or is known to hide our own entries.
+        :raise BackendUnavailableError: If the backend does not respond.
+        :raise BackendRefusedError: If the backend rejects the request, or is known to hide entries of this daemon.
         """
 
     async def apply(plan: Plan) -> Outcome:
         """
-        Make a plan true, as far as possible. Repeating a plan changes nothing.
+        Apply a plan as far as possible. Idempotent.
 
-        One entry that is refused does not hold up the others. Never raises :class:`BackendError`: the outcome tells.
+        A rejected entry does not keep the others from being applied. Never raises :class:`BackendError`: the outcome
+        contains the errors.
         """
 
     async def keep_alive() -> None:
         """
-        Show that this daemon lives, in a way that costs the backend nothing while all is well.
+        Show that this daemon is alive. Causes no write in the backend while nothing is wrong.
 
-        :raise BackendUnavailableError: If nobody answers.
-        :raise BackendRefusedError: If the answer is no.
-        :raise BackendForgotError: If the backend lost what it knew: it wants to be read, and told again.
+        :raise BackendUnavailableError: If the backend does not respond.
+        :raise BackendRefusedError: If the backend rejects the request.
+        :raise BackendForgotError: If the backend lost its entries. They have to be read and registered again.
         """
 
     async def retire() -> None:
         """
-        Take back the daemon's own mark, where there is one, as the last act of a daemon that leaves nothing behind.
+        Remove the entry that represents this daemon itself. Called when the daemon removes all its entries.
 
-        :raise BackendUnavailableError: If nobody answers.
-        :raise BackendRefusedError: If the answer is no.
+        :raise BackendUnavailableError: If the backend does not respond.
+        :raise BackendRefusedError: If the backend rejects the request.
         """
 
     async def close() -> None:
-        """Let go of connections and files. What is written down stays."""
+        """Close connections and files. Entries stay."""
 
 
 class ILifetimeStore(Interface):
     """
-    A backend that also writes down how long services have left, so that a restart takes nothing from them.
+    Optional interface of a backend that stores the remaining lifetimes of services for the next start of the daemon.
 
-    Others would be written to all the time by that. What they hold is believed for a full time after a restart.
+    A backend for which frequent writes are expensive does not provide it. After a restart, each of its services gets a
+    full lifetime.
     """
 
     def remember(lifetimes: Mapping[str, float]) -> None:
         """
-        Write down how long some services have left. Those that were never registered are passed over.
+        Store the remaining lifetimes of some services. A service that was never registered is ignored.
 
         :param lifetimes: Seconds from now, by service ID.
         """
 
     def remaining() -> Mapping[str, float]:
-        """Tell how long each registered service has left: seconds from now, 0 or less where its time is over."""
+        """Return the remaining lifetime of each registered service: seconds from now, 0 or less if it has expired."""
 
 
 class IRequestStatistics(Interface):
@@ -126,17 +127,17 @@ class IRequestStatistics(Interface):
 
 
 class IBackendMaker(Interface):
-    """A plugin that makes a backend, found by what ``backend.type`` says in the configuration."""
+    """A plugin that makes a backend, found by the value of ``backend.type`` in the configuration."""
 
-    type: str = Attribute("What ``backend.type`` says, such as ``consul``.")
+    type: str = Attribute("Value of ``backend.type``, such as ``consul``.")
 
     def make_backend(reactor: Any, config: Any, scope: str) -> IRegistryBackend:
         """
-        Make the backend, without yet talking to anybody.
+        Make a backend. It opens no connection yet.
 
-        :param reactor: The reactor, for connections and time.
+        :param reactor: Provides connections and time.
         :param config: The ``backend`` section: :class:`ssdpreg.config.ConsulConfig`,
-            :class:`ssdpreg.config.EmbeddedConfig`, or the plain mapping of a type that ssdpreg itself does not know.
-        :param scope: Marks entries as this daemon's own.
-        :raise ConfigError: If the section does not fit.
+            :class:`ssdpreg.config.EmbeddedConfig`, or a plain mapping for a type of a plugin.
+        :param scope: Marks the entries of this daemon.
+        :raise ConfigError: If the section is invalid.
         """

@@ -1,4 +1,4 @@
-"""The loop that makes a backend equal to what is live: look, compare, change, and try again later if it fails."""
+"""Reconciliation: makes the registrations of a backend equal to the live services, and retries after errors."""
 
 from __future__ import annotations
 
@@ -11,43 +11,29 @@ from typing import Any, Literal
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ssdpreg.errors import BackendError, BackendForgotError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.errors import BackendError, BackendForgotError, BackendUnavailableError
 from ssdpreg.interfaces import IRegistrationListener, IRegistryBackend
-from ssdpreg.registration import Plan, Registration
+from ssdpreg.registration import Outcome, Plan, Registration
+from ssdpreg.registration.guard import MassRemovalGuard
+from ssdpreg.registration.plan import plan
+from ssdpreg.registration.rejections import RejectedChanges
+from ssdpreg.timers import Backoff, EarliestCall, RepeatingCall
 
-#: Seconds: between two looks at everything; between two signs of life, of which two may be lost before the 30 s of the
-#: daemon's own check are over; to wait for changes that come together.
-_LOOK_INTERVAL = 30.0
-_BEAT_INTERVAL = 10.0
-_GATHERING = 0.1
-#: Seconds to wait after a failure: at first, at most.
-_BACK_OFF = 1.0
-_LONGEST_BACK_OFF = 30.0
-#: Seconds until a refused change is tried again: where rights are missing somebody may grant them.
-_DENIED_PAUSE = 60.0
-_REFUSED_PAUSE = 3600.0
-#: So many removals without a reason that was heard are never unusual.
-_HARMLESS = 5
-#: Seconds that taking everything back may hold up the daemon's end.
-_FAREWELL = 10.0
-
-
-def plan(desired: Mapping[str, Registration], actual: Mapping[str, Registration]) -> Plan:
-    """
-    Tell what to change.
-
-    :param desired: What should be registered, by service ID.
-    :param actual: What of ours is.
-    """
-    return Plan(
-        register=tuple(wanted for service_id, wanted in desired.items() if actual.get(service_id) != wanted),
-        deregister=tuple(found for service_id, found in actual.items() if service_id not in desired),
-    )
+#: Seconds between two full comparisons with the backend.
+_COMPARE_INTERVAL = 30.0
+#: Seconds between two keep-alives. The daemon's TTL check in Consul has 30 s, so two of them may be lost.
+_KEEP_ALIVE_INTERVAL = 10.0
+#: Seconds in which changes are collected for one plan.
+_COLLECT_TIME = 0.1
+#: Seconds of the shortest and longest pause after an error.
+_SHORTEST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+#: Seconds that the deregistration of everything may delay the end of the daemon.
+_STOP_TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +49,72 @@ class ServiceState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """The answer no. ``wanted`` is what was to be registered, ``None`` for a removal."""
+class KeepAlive:
+    """
+    Keep-alives of this daemon in the backend.
 
-    wanted: Registration | None
-    error: BackendRefusedError
-    retry_at: float
+    :param reactor: Provides ``IReactorTime``.
+    :param backend: Backend that receives them.
+    :param needed: Returns whether they are sent now.
+    :param lost: Called if the backend lost its entries.
+    :param failed: Called with the error if the backend does not accept one.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        backend: IRegistryBackend,
+        needed: Callable[[], bool],
+        lost: Callable[[], None],
+        failed: Callable[[BackendError], None],
+        log: Logger,
+    ) -> None:
+        self._backend, self._needed, self._lost, self._failed = backend, needed, lost, failed
+        self._sending = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._send_if_needed, log)
+
+    def start(self) -> None:
+        """Send keep-alives from now on."""
+        self._sending.start(now=False)
+
+    def stop(self) -> None:
+        """Send no more keep-alives."""
+        self._sending.stop()
+
+    async def send(self) -> None:
+        """
+        Send one keep-alive.
+
+        :raise BackendError: If the backend does not accept it.
+        """
+        # The comparison that follows registers what the backend lost.
+        with suppress(BackendForgotError):
+            await self._backend.keep_alive()
+
+    async def _send_if_needed(self) -> None:
+        if not self._needed():
+            return
+        try:
+            await self._backend.keep_alive()
+        except BackendForgotError:
+            self._lost()
+        except BackendError as error:
+            self._failed(error)
 
 
 @implementer(IRegistrationListener)
 class Reconciler(Service):
     """
-    Keeps a backend equal to what is live.
+    Service that makes a backend equal to the live services.
 
-    There is no queue of operations. What is live is known here at any time; after any trouble the backend is read, and
-    the difference is computed anew.
+    There is no queue of operations. Each turn of the loop computes the difference between the live services and the
+    known content of the backend, and applies it. After an error, and every 30 s, the content is read again.
 
     :param reactor: Provides ``IReactorTime``.
-    :param backend: Where to write down what is live.
-    :param adopt: Told once, at the first look, what an earlier run left there.
-    :param deregister_on_stop: Whether everything is taken back at the end.
+    :param backend: Backend to write to.
+    :param desired: Registrations of the live services by service ID: a view that changes with them. Its owner calls
+        the methods of ``IRegistrationListener`` after each change.
+    :param adopt: Called once with the registrations of an earlier run, before the first comparison.
+    :param deregister_on_stop: Whether all registrations are removed when the service stops.
     """
 
     log = Logger()
@@ -92,103 +123,97 @@ class Reconciler(Service):
         self,
         reactor: Any,
         backend: IRegistryBackend,
+        desired: Mapping[str, Registration],
         adopt: Callable[[Iterable[Registration]], None],
         *,
         deregister_on_stop: bool = False,
         random: Random | None = None,
     ) -> None:
-        self._reactor, self._backend, self._adopt = reactor, backend, adopt
+        self._reactor, self._backend, self._desired, self._adopt = reactor, backend, desired, adopt
         self._deregister_on_stop = deregister_on_stop
-        self._random = random or Random()
-        self._desired: dict[str, Registration] = {}
-        # What the backend is known to hold; None before the first look.
+        # Registrations that the backend is known to hold; None before the first comparison.
         self._actual: dict[str, Registration] | None = None
-        # Why services left that may still be registered.
+        # Reasons of the departures that the backend has yet to apply.
         self._departed: dict[str, str] = {}
-        # IDs of services that changed since the last turn, in their order: who was heard first is told first.
+        # IDs of the services that changed since the last turn, in this order.
         self._changed: dict[str, None] = {}
-        self._refused: dict[str, _Refusal] = {}
-        self._suspects: frozenset[str] = frozenset()
-        self._beating = LoopingCall(self._beat)
-        self._beating.clock = reactor
-        self._turn: Deferred[None] | None = None
-        self._next_turn: IDelayedCall | None = None
-        self._look_at = -math.inf
-        self._failures = 0
+        self._rejected = RejectedChanges()
+        self._guard = MassRemovalGuard()
+        self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
+        self._retry_after = 0.0
         self._failed_at = 0.0
-        self._retry_after: float | None = None
+        self._keep_alive = KeepAlive(
+            reactor, backend, lambda: self.available, self._restore, self._fail_keep_alive, self.log
+        )
+        self._turn: Deferred[None] | None = None
+        self._next_turn = EarliestCall(reactor, self._take_turn)
+        self._compare_at = -math.inf
 
-    # What others ask.
+    # State for readers.
 
     @property
     def available(self) -> bool:
-        """Whether the backend answered when it was last asked."""
-        return self._actual is not None and not self._failures
+        """Whether the backend answered the latest request."""
+        return self._actual is not None and not self._backoff.failures
 
     @property
     def pending(self) -> int:
-        """How many changes the backend has yet to take."""
+        """Number of changes that the backend has yet to apply."""
         return len(plan(self._desired, self._actual or {}))
 
     def state(self, service_id: str) -> ServiceState:
         """Return the state of a live service in the backend."""
-        if service_id in self._refused:
-            return ServiceState("refused", str(self._refused[service_id].error))
+        error = self._rejected.error(service_id)
+        if error is not None:
+            return ServiceState("refused", str(error))
         registered = self._actual is not None and self._actual.get(service_id) == self._desired.get(service_id)
         return ServiceState("registered" if registered else "waiting")
 
-    # What is live.
+    # Changes of the live services.
 
     def appeared(self, registration: Registration) -> None:
-        self._want(registration)
+        self._departed.pop(registration.service_id, None)
+        self._note_change(registration.service_id)
 
     def changed(self, registration: Registration, before: Registration) -> None:
-        self._want(registration)
-
-    def _want(self, registration: Registration) -> None:
-        self._desired[registration.service_id] = registration
-        self._departed.pop(registration.service_id, None)
-        self._change(registration.service_id)
+        self._note_change(registration.service_id)
 
     def left(self, registration: Registration, reason: str) -> None:
-        self._desired.pop(registration.service_id, None)
         self._departed[registration.service_id] = reason
-        self._refused.pop(registration.service_id, None)
-        self._change(registration.service_id)
+        self._rejected.remove(registration.service_id)
+        self._note_change(registration.service_id)
 
-    def _change(self, service_id: str) -> None:
+    def _note_change(self, service_id: str) -> None:
         self._changed[service_id] = None
-        if self.running and not self._failures:
-            self._wake(_GATHERING)
+        if self.running and not self._backoff.failures:
+            self._wake(_COLLECT_TIME)
 
-    # The life of the service.
+    # Start and stop.
 
     def startService(self) -> None:
         super().startService()
         self._wake(0.0)
-        self._beating.start(_BEAT_INTERVAL, now=False)
+        self._keep_alive.start()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        self._beating.stop()
-        if self._next_turn is not None:
-            self._next_turn.cancel()
-            self._next_turn = None
+        self._keep_alive.stop()
+        self._next_turn.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         if self._turn is not None:
             self._turn.cancel()
         if self._deregister_on_stop:
-            leaving = Deferred.fromCoroutine(self._take_back())
-            leaving.addTimeout(_FAREWELL, self._reactor)
+            deregistering = Deferred.fromCoroutine(self._deregister_all())
+            deregistering.addTimeout(_STOP_TIMEOUT, self._reactor)
             try:
-                await leaving
+                await deregistering
             except Exception as error:
-                self.log.warn("Could not take back all registrations: {error}", error=error)
+                self.log.warn("Could not deregister all services: {error}", error=error)
         await self._backend.close()
 
-    async def _take_back(self) -> None:
+    async def _deregister_all(self) -> None:
         found = await self._backend.read()
         outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
         for service_id in outcome.applied:
@@ -197,176 +222,131 @@ class Reconciler(Service):
             raise outcome.unavailable
         await self._backend.retire()
 
-    # The loop.
+    # The loop: one turn at a time.
 
     def _wake(self, delay: float) -> None:
-        """Take a turn so many seconds from now, or earlier if that is settled already."""
-        if self._turn is not None:
-            # It will see to the next turn itself.
-            return
-        when = self._reactor.seconds() + delay
-        if self._next_turn is not None:
-            if self._next_turn.getTime() <= when:
-                return
-            self._next_turn.cancel()
-        self._next_turn = self._reactor.callLater(delay, self._take_turn)
+        """Take a turn after so many seconds, or earlier if one is due earlier."""
+        # A turn that is under way requests the next one at its end.
+        if self._turn is None:
+            self._next_turn.request(self._reactor.seconds() + delay)
 
     def _take_turn(self) -> None:
-        self._next_turn = None
         self._turn = Deferred.fromCoroutine(self._reconcile())
-        self._turn.addErrback(self._log_unforeseen)
+        self._turn.addErrback(self._log_unexpected)
         self._turn.addCallback(self._end_turn)
 
-    def _log_unforeseen(self, failure: Any) -> None:
+    def _log_unexpected(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("Reconciliation failed, and will be tried again", failure=failure)
-            self._look_at = self._reactor.seconds() + _LOOK_INTERVAL
+            self.log.failure("Reconciliation failed, next attempt in {seconds} s", failure, seconds=_COMPARE_INTERVAL)
+            self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
 
     def _end_turn(self, _: None) -> None:
         self._turn = None
         if not self.running:
             return
-        if self._failures:
-            self._wake(self._back_off)
+        if self._backoff.failures:
+            self._wake(self._pause())
         elif self._changed:
-            self._wake(_GATHERING)
+            self._wake(_COLLECT_TIME)
         else:
-            self._wake(max(0.0, self._look_at - self._reactor.seconds()))
+            self._wake(max(0.0, self._compare_at - self._reactor.seconds()))
 
     async def _reconcile(self) -> None:
         try:
-            if self._actual is None or self._failures or self._look_at <= self._reactor.seconds():
-                await self._look()
+            if self._actual is None or self._backoff.failures or self._compare_at <= self._reactor.seconds():
+                await self._compare()
             else:
-                await self._follow(self._actual)
+                await self._apply_changes(self._actual)
         except BackendError as error:
             self._fail(error)
 
-    async def _look(self) -> None:
-        """Compare everything with what the backend holds."""
-        if self._actual is None or self._failures:
-            await self._show_life()
+    async def _compare(self) -> None:
+        """Read the content of the backend and apply all differences."""
+        if not self.available:
+            await self._keep_alive.send()
         found = dict(await self._backend.read())
-        adopting, self._actual = self._actual is None, found
-        if adopting:
+        if self._actual is None:
             self._adopt(found.values())
+        self._actual = found
         self._changed.clear()
         self._departed = {gone: reason for gone, reason in self._departed.items() if gone in found}
-        self._look_at = self._reactor.seconds() + _LOOK_INTERVAL
-        await self._apply(self._guard(plan(self._desired, found), found, looked=True), found)
+        self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
+        await self._apply(plan(self._desired, found), found, full=True)
         self._recover()
 
-    async def _show_life(self) -> None:
-        # What it forgot it is about to be told again.
-        with suppress(BackendForgotError):
-            await self._backend.keep_alive()
-
-    async def _follow(self, actual: dict[str, Registration]) -> None:
-        """Bring over what changed since the last turn."""
+    async def _apply_changes(self, actual: dict[str, Registration]) -> None:
+        """Apply the changes since the last turn."""
         changed, self._changed = self._changed, {}
         desired = {key: self._desired[key] for key in changed if key in self._desired}
         known = {key: actual[key] for key in changed if key in actual}
-        await self._apply(self._guard(plan(desired, known), actual, looked=False), actual)
+        await self._apply(plan(desired, known), actual, full=False)
 
-    def _guard(self, changes: Plan, actual: Mapping[str, Registration], *, looked: bool) -> Plan:
-        """
-        Leave out what was refused lately, and a mass removal that nobody announced, until a second look agrees.
-
-        An empty table, or a backend that shows what it should not, must not cost a rack its services.
-        """
-        now = self._reactor.seconds()
-        register = tuple(wanted for wanted in changes.register if not self._is_refused(wanted.service_id, wanted, now))
-        deregister = tuple(found for found in changes.deregister if not self._is_refused(found.service_id, None, now))
-        unannounced = frozenset(
-            found.service_id
-            for found in deregister
-            if self._departed.get(found.service_id) not in ("byebye", "expired")
-        )
-        suspicious = len(unannounced) > _HARMLESS and len(unannounced) > len(actual) / 2
-        if suspicious and not (looked and unannounced <= self._suspects):
+    async def _apply(self, changes: Plan, actual: dict[str, Registration], *, full: bool) -> None:
+        changes = self._rejected.due(changes, self._reactor.seconds())
+        changes = self._guard.check(changes, len(actual), self._departed.get, full=full)
+        if self._guard.held:
             self.log.warn(
-                "Would deregister {count} of {all} services, looking again first",
-                count=len(unannounced),
+                "Not deregistering {count} of {all} services before a second comparison",
+                count=self._guard.held,
                 all=len(actual),
             )
-            self._suspects = unannounced
-            deregister = tuple(found for found in deregister if found.service_id not in unannounced)
-        elif looked:
-            self._suspects = frozenset()
-        return Plan(register, deregister)
+        if changes:
+            outcome = await self._backend.apply(changes)
+            self._record(changes, outcome, actual)
+            if outcome.unavailable is not None:
+                raise outcome.unavailable
 
-    def _is_refused(self, service_id: str, wanted: Registration | None, now: float) -> bool:
-        refusal = self._refused.get(service_id)
-        return refusal is not None and refusal.wanted == wanted and now < refusal.retry_at
-
-    async def _apply(self, changes: Plan, actual: dict[str, Registration]) -> None:
-        if not changes:
-            return
-        outcome = await self._backend.apply(changes)
+    def _record(self, changes: Plan, outcome: Outcome, actual: dict[str, Registration]) -> None:
+        """Update the known content of the backend after a plan."""
         for wanted in changes.register:
             if wanted.service_id in outcome.applied:
                 verb = "Updated" if wanted.service_id in actual else "Registered"
                 self._log_registered(verb, wanted)
                 actual[wanted.service_id] = wanted
-                self._refused.pop(wanted.service_id, None)
+                self._rejected.remove(wanted.service_id)
         for found in changes.deregister:
             if found.service_id in outcome.applied:
                 actual.pop(found.service_id, None)
-                self._refused.pop(found.service_id, None)
+                self._rejected.remove(found.service_id)
                 self._log_deregistered(found, self._departed.pop(found.service_id, "unconfigured"))
         wanted_by_id = {wanted.service_id: wanted for wanted in changes.register}
         for service_id, error in outcome.refused.items():
-            self._refuse(service_id, wanted_by_id.get(service_id), error)
-        if outcome.unavailable is not None:
-            raise outcome.unavailable
+            if self._rejected.add(service_id, wanted_by_id.get(service_id), error, self._reactor.seconds()):
+                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
 
-    def _refuse(self, service_id: str, wanted: Registration | None, error: BackendRefusedError) -> None:
-        if not any(str(refusal.error) == str(error) for refusal in self._refused.values()):
-            self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
-        pause = _DENIED_PAUSE if error.denied else _REFUSED_PAUSE
-        self._refused[service_id] = _Refusal(wanted, error, self._reactor.seconds() + pause)
+    # Errors of the backend.
 
-    # Signs of life, and trouble.
+    def _restore(self) -> None:
+        self.log.warn("Backend lost its registrations, registering again")
+        self._compare_soon(0.0)
 
-    async def _beat(self) -> None:
-        if self._actual is None or self._failures:
-            # The next turn will show it.
-            return
-        try:
-            await self._backend.keep_alive()
-        except BackendForgotError:
-            self.log.warn("Backend forgot what it was told, telling it again")
-            self._look_soon()
-        except BackendError as error:
-            self._fail(error)
-            self._look_soon()
-        except Exception:
-            # LoopingCall would end here for good.
-            self.log.failure("Sign of life failed, next in {seconds} s", seconds=_BEAT_INTERVAL)
+    def _fail_keep_alive(self, error: BackendError) -> None:
+        self._fail(error)
+        self._compare_soon(self._pause())
 
-    def _look_soon(self) -> None:
-        self._look_at = -math.inf
+    def _compare_soon(self, delay: float) -> None:
+        self._compare_at = -math.inf
         if self.running:
-            self._wake(self._back_off if self._failures else 0.0)
+            self._wake(delay)
 
     def _fail(self, error: BackendError) -> None:
-        if not self._failures:
+        if not self._backoff.failures:
             self._failed_at = self._reactor.seconds()
             self.log.warn("Backend unavailable: {error}", error=error)
-        self._failures += 1
-        self._retry_after = error.retry_after if isinstance(error, BackendUnavailableError) else None
+        self._backoff.fail()
+        self._retry_after = (error.retry_after or 0.0) if isinstance(error, BackendUnavailableError) else 0.0
 
     def _recover(self) -> None:
-        if self._failures:
+        if self._backoff.failures:
             seconds = round(self._reactor.seconds() - self._failed_at, 1)
             self.log.info("Backend recovered after {seconds} s", seconds=seconds)
-        self._failures = 0
+            self._backoff.reset()
 
-    @property
-    def _back_off(self) -> float:
-        """Seconds until the next try: ever more, and never the same for all daemons of a rack."""
-        longest = min(_BACK_OFF * 2 ** min(self._failures - 1, 10), _LONGEST_BACK_OFF)
-        return float(max(longest * self._random.uniform(0.5, 1.0), self._retry_after or 0.0))
+    def _pause(self) -> float:
+        """Return the seconds until the next attempt after an error."""
+        return max(self._backoff.pause(), self._retry_after)
+
+    # Log lines.
 
     def _log_registered(self, verb: str, registration: Registration) -> None:
         self.log.info(

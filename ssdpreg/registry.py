@@ -1,60 +1,47 @@
-"""The service that hears and asks: messages go in, registrations come out."""
+"""Registry of live services: receives SSDP messages, searches, and publishes registrations to listeners."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from random import Random
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ssdpreg.discovery.advertisement import Advertisement, Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.interpret import UNMATCHED, Departure, Meaning, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
-from ssdpreg.discovery.log_limit import LogGate
+from ssdpreg.discovery.log_limit import LogLimit
 from ssdpreg.discovery.search_terms import SearchTerms, search_target
-from ssdpreg.discovery.table import (
-    DEFAULT_MAX_AGE,
-    LONGEST_MAX_AGE,
-    Advertisement,
-    AdvertisementTable,
-    Appeared,
-    Ask,
-    Changed,
-    Event,
-    Left,
-    Live,
-)
-from ssdpreg.errors import IgnoredError, MessageError
-from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
+from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.errors import MessageError, RejectedError
+from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
+from ssdpreg.registration.meta import from_meta
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
 from ssdpreg.ssdp.search_scheduler import MOST_TARGETS, SPACING, Searcher
-from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
+from ssdpreg.timers import EarliestCall, RepeatingCall
 
-#: Messages whose meaning is remembered.
-_REMEMBERED = 8192
-#: Seconds between the two rounds of searches at the start, and on an interface that is new.
+#: Seconds between the two search rounds at start and on a new interface.
 _SECOND_ROUND = 1.0
-#: Seconds that a reply may be late.
+#: Seconds that a reply may need on its way, besides the MX of the search.
 _TRAVEL = 0.5
-#: Seconds between two looks for interfaces that came or went, and between two times that lifetimes are written down.
-_LOOK_AROUND = 10.0
-_REMEMBER_INTERVAL = 2.0
+#: Seconds between two checks for interfaces that appeared or disappeared.
+_REFRESH_INTERVAL = 10.0
+#: Seconds between two recordings of lifetimes.
+_RECORD_INTERVAL = 2.0
 
-_NOTHING: Mapping[str, float] = MappingProxyType({})
+_UNKNOWN: Mapping[str, float] = MappingProxyType({})
 
 
 class Sockets(Protocol):
-    """What :class:`Registry` asks of :class:`ssdpreg.ssdp.network.Network`."""
+    """The part of :class:`ssdpreg.ssdp.network.Network` that :class:`Registry` uses."""
 
     def refresh(self) -> bool: ...
     def send(self, message: Message) -> None: ...
@@ -63,19 +50,68 @@ class Sockets(Protocol):
     def interfaces(self) -> Sequence[tuple[str, str]]: ...
 
 
+class LiveRegistrations:
+    """
+    Registrations of the live services, published to listeners.
+
+    :ivar by_id: Read-only view of the registrations by service ID, in the order of their first announcement.
+    """
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Registration] = {}
+        self._listeners: list[IRegistrationListener] = []
+        self.by_id: Mapping[str, Registration] = MappingProxyType(self._by_id)
+
+    def subscribe(self, listener: IRegistrationListener) -> None:
+        """Publish every further change to a listener."""
+        self._listeners.append(listener)
+
+    def put(self, registration: Registration) -> None:
+        """Add or replace a registration. Nothing is published if it is equal to the present one."""
+        before = self._by_id.get(registration.service_id)
+        if before == registration:
+            return
+        self._by_id[registration.service_id] = registration
+        if before is None:
+            self._publish("appeared", registration)
+        else:
+            self._publish("changed", registration, before)
+
+    def remove(self, service_id: str, reason: str) -> None:
+        """
+        Remove a registration.
+
+        :param reason: See :meth:`ssdpreg.interfaces.IRegistrationListener.left`.
+        """
+        self._publish("left", self._by_id.pop(service_id), reason)
+
+    def _publish(self, event: str, *arguments: object) -> None:
+        for listener in self._listeners:
+            try:
+                getattr(listener, event)(*arguments)
+            except Exception:  # noqa: PERF203
+                self.log.failure("{listener} failed on {event}", listener=listener, event=event)
+
+
 @implementer(ISSDPListener)
 class Registry(Service):
     """
-    Knows which of the services that the operator asked for are live, and tells its listeners.
+    Service that keeps track of the live services among those that the operator listed.
+
+    A message is interpreted, the table decides, and its events become changes of the registrations or searches.
 
     :param reactor: Provides ``IReactorTime``.
-    :param open_network: Makes the sockets, as ``open_network(deliver=…, drop=…)``.
-    :param table: What is live.
-    :param rules: How a live service is to be registered.
-    :param locations: Which LOCATIONs may be registered.
-    :param search_interval: Seconds between two searches; 0 for none after the start.
-    :param mx: Longest wait of a device before it replies, in whole seconds.
-    :param remember: Told every few seconds how long services have left, by service ID, where that can be kept.
+    :param open_network: Creates the sockets, as ``open_network(deliver=…, drop=…)``.
+    :param table: Table of live services.
+    :param rules: Rules for registrations.
+    :param locations: Rules for acceptable LOCATIONs.
+    :param search_interval: Seconds between two searches; 0 for a search at start only.
+    :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
+    :ivar received: Number of messages by kind and interface.
+    :ivar dropped: Number of dropped datagrams and rejected messages by reason.
+    :ivar searches: Number of search rounds for all search terms.
     """
 
     log = Logger()
@@ -90,302 +126,251 @@ class Registry(Service):
         *,
         search_interval: float = 300.0,
         mx: int = 3,
-        remember: Callable[[Mapping[str, float]], None] | None = None,
         random: Random | None = None,
     ) -> None:
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
-        self._search_interval = search_interval
-        # Seconds from the first search until every device had the time to answer.
-        self._settling = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
+        self._terms = SearchTerms({})
+        self._interpret = cached_interpreter(self._terms, locations)
+        self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
-        self._terms = SearchTerms({})
-        # A device repeats itself to the letter, and most of what is heard was heard before.
-        self._advertisement = lru_cache(_REMEMBERED)(self._read_advertisement)
-        self._registrations: dict[str, Registration] = {}
-        self._listeners: list[IRegistrationListener] = []
-        self._gate = LogGate()
-        self._searching = LoopingCall(self._search)
-        self._looking = LoopingCall(self._look_around)
-        self._remembering = LoopingCall(self._remember_lifetimes)
-        self._searching.clock = self._looking.clock = self._remembering.clock = reactor
-        self._remember = remember
-        self._remembered_at = -math.inf
-        self._expiry: IDelayedCall | None = None
-        self._expires_at = math.inf
+        self._search_interval = search_interval
+        self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
+        self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
+        self._expiry = EarliestCall(reactor, self._expire)
+        # Seconds from the first search until the last reply can have been received.
+        self._settle_time = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
         self._settles_at = math.inf
-        #: Messages by kind and interface, and those that came to nothing by reason.
+        self._log_limit = LogLimit()
         self.received: Counter[tuple[str, str]] = Counter()
         self.dropped: Counter[str] = Counter()
         self.searches = 0
 
-    # What the operator asks for.
+    # Search terms and rules.
 
     def add_search_term(self, urn: str, tag: str) -> None:
         """
-        Ask for one more type.
+        Register services of one more type.
 
-        :param urn: A URN, or a pattern that ends in ``*``; asked for already, its tag is replaced.
-        :param tag: What names of its services begin with.
+        :param urn: URN, or a pattern that ends in ``*``. The tag of a term that exists already is replaced.
+        :param tag: Beginning of the names of its services.
         """
         self.set_search_terms({**self._terms.tags, urn: tag})
 
     def remove_search_term(self, urn: str) -> None:
-        """Ask no more for a type: its services are no longer live, unless another term is met by them."""
+        """Register services of a type no longer. Its services leave, unless another term matches them."""
         self.set_search_terms({other: tag for other, tag in self._terms.tags.items() if other != urn})
 
     def get_search_terms(self) -> dict[str, str]:
-        """Return a copy of what is asked for: tag by URN or pattern."""
+        """Return a copy of the search terms: tag by URN or pattern."""
         return dict(self._terms.tags)
 
     def set_search_terms(self, tags: Mapping[str, str]) -> None:
-        """Ask for these types instead of all before. What both ask for stays as it is."""
+        """Replace all search terms. Services of terms in both sets are not affected."""
         added = not self._terms.tags.items() >= tags.items()
         self._terms = SearchTerms(tags)
-        self._advertisement.cache_clear()
-        self._follow(self._table.reassign(self._terms.match, self._reactor.seconds()))
+        self._interpret = cached_interpreter(self._terms, self._locations)
+        self._apply_events(self._table.reassign(self._terms.match, self._reactor.seconds()))
         if self.running and added:
             self._search()
 
     def set_rules(self, rules: RegistrationRules) -> None:
-        """Register by other rules from now on, what is live already too. The scope has to be the same."""
+        """Replace the rules for registrations, of the present services as well. The scope must be the same."""
         self._rules = rules
-        for live in list(self._table):
-            self._register(live.advertisement)
+        for service in list(self._table):
+            self._live.put(rules.registration(service.advertisement))
 
-    # What others follow.
+    # Live services.
 
     def subscribe(self, listener: IRegistrationListener) -> None:
-        """Tell a listener of every change from now on."""
-        self._listeners.append(listener)
+        """Publish every further change of the live services to a listener."""
+        self._live.subscribe(listener)
 
     @property
     def registrations(self) -> Mapping[str, Registration]:
-        """What is live, by service ID."""
-        return self._registrations
+        """Read-only view of the registrations of the live services, by service ID."""
+        return self._live.by_id
+
+    def services(self) -> list[tuple[Registration, LiveService]]:
+        """Return the live services with their registrations."""
+        return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
-        """Names and addresses of the interfaces that are listened on."""
+        """Names and addresses of the interfaces on which SSDP is received."""
         return self._network.interfaces
 
     @property
     def settled(self) -> bool:
-        """Whether every device had the time to answer the first searches, once there was an interface to send them."""
+        """Whether every device has had the time to reply to the first searches."""
         return bool(self._reactor.seconds() >= self._settles_at)
 
-    def services(self) -> list[tuple[Registration, Live]]:
-        """What is live, and how it came to be known."""
-        return [(self._registrations[self._service_id(live.advertisement)], live) for live in self._table]
-
-    def adopt(self, registrations: Iterable[Registration], remaining: Mapping[str, float] = _NOTHING) -> None:
+    def adopt(self, registrations: Iterable[Registration], remaining: Mapping[str, float] = _UNKNOWN) -> None:
         """
-        Take over what an earlier run of this daemon had registered.
+        Add the services that an earlier run of this daemon registered.
 
-        :param remaining: Seconds that services have left, by service ID. Of others nobody knows: they are believed
-            until there was time to hear them.
+        :param remaining: Seconds until expiry by service ID, as far as they are known.
         """
         now, before = self._reactor.seconds(), len(self._table)
         for registration in registrations:
-            advertisement = self._recall(registration)
-            if advertisement is not None:
-                self._follow(self._table.adopt(advertisement, now, remaining.get(registration.service_id)))
-        # Some had no time left.
-        self._follow(self._table.expire(now))
+            advertisement = from_meta(registration.meta, registration.address, self._interpret)
+            # A service that would have another ID now is not adopted, so it will be deregistered.
+            if advertisement is not None and self._service_id(advertisement) == registration.service_id:
+                lifetime = remaining.get(registration.service_id)
+                self._apply_events(self._table.adopt(advertisement, now, lifetime))
+        # Some may have expired while no daemon was running.
+        self._apply_events(self._table.expire(now))
         if len(self._table) > before:
             self.log.info("Adopted {count} services", count=len(self._table) - before)
 
-    # The life of the service.
+    # Start and stop.
 
     def startService(self) -> None:
         super().startService()
-        self._looking.start(_LOOK_AROUND)
+        self._refreshing.start()
         if self._search_interval:
-            self._searching.start(self._search_interval, now=False)
-        if self._remember is not None:
-            self._remembering.start(_REMEMBER_INTERVAL, now=False)
+            self._searching.start(now=False)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        for loop in (self._searching, self._looking, self._remembering):
-            if loop.running:
-                loop.stop()
+        self._searching.stop()
+        self._refreshing.stop()
         self._searcher.stop()
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry, self._expires_at, self._settles_at = None, math.inf, math.inf
+        self._expiry.cancel()
+        self._settles_at = math.inf
         return self._network.close()
 
-    # What is heard.
+    # Messages.
 
     def deliver(self, message: Message, peer: tuple[str, int], interface: str) -> None:
-        """Hand a message to the method for its kind."""
-        sender = peer[0]
+        """
+        Process a message from the network.
+
+        :param peer: IP address and port of the sender.
+        :param interface: Name of the interface that received it.
+        """
         self.received[message.kind, interface] += 1
         match message:
             case Alive():
-                self.notify_alive(message, sender)
+                self.notify_alive(message, peer[0])
             case SearchResponse():
-                self.response(message, sender)
+                self.response(message, peer[0])
             case ByeBye():
-                self.notify_bye(message, sender)
+                self.notify_bye(message, peer[0])
             case Update():
-                self.notify_update(message, sender)
+                self.notify_update(message, peer[0])
 
     def drop(self, error: MessageError, peer: tuple[str, int], interface: str) -> None:
-        """Count a datagram that is no message."""
+        """Count a datagram that is not an SSDP message."""
         self.dropped[error.kind] += 1
 
     def notify_alive(self, message: Alive, sender: str = "") -> None:
-        self._observe(message.nt, message, sender, answer=False)
+        self._process(self._interpret(message, sender), sender)
 
     def response(self, message: SearchResponse, sender: str = "") -> None:
-        self._observe(message.st, message, sender, answer=True)
+        self._process(self._interpret(message, sender), sender, answer=True)
 
     def notify_bye(self, message: ByeBye, sender: str = "") -> None:
-        urn = None
-        if not means_whole_device(message.nt):
-            term = self._terms.match(message.nt)
-            if term is None:
-                return
-            urn = message.nt if term.is_pattern else term.urn
-        self._follow(self._table.bye(device_id(message.usn), urn, sender, self._reactor.seconds()))
+        self._process(self._interpret(message, sender), sender)
 
     def notify_update(self, message: Update, sender: str = "") -> None:
-        # It prolongs nothing, and its LOCATION has to be the one announced: UPnP Device Architecture 2.0, 1.2.4.
-        pass
+        self._process(self._interpret(message, sender), sender)
 
-    def _observe(self, nt: str, message: Alive | SearchResponse, sender: str, *, answer: bool) -> None:
+    def _process(self, meaning: Meaning | None, sender: str, *, answer: bool = False) -> None:
         now = self._reactor.seconds()
-        try:
-            advertisement = self._advertisement(nt, message, sender)
-            if advertisement is None:
-                self.dropped["not asked for"] += 1
-                return
-            events = self._table.observe(advertisement, sender, now, answer=answer)
-        except IgnoredError as error:
-            self.dropped[error.reason] += 1
-            if self._gate.opens(sender, error.reason, now):
-                self.log.info("Ignored {nt} of {sender}: {reason}", nt=nt, sender=sender, reason=error.reason)
-        else:
-            self._follow(events)
+        match meaning:
+            case Advertisement():
+                try:
+                    events = self._table.observe(meaning, sender, now, answer=answer)
+                except RejectedError as error:
+                    self._reject(Rejection(meaning.nt, error.reason), sender, now)
+                else:
+                    self._apply_events(events)
+            case Departure(device_id, urn):
+                self._apply_events(self._table.bye(device_id, urn, sender, now))
+            case Rejection():
+                self._reject(meaning, sender, now)
 
-    def _read_advertisement(self, nt: str, message: Alive | SearchResponse, sender: str) -> Advertisement | None:
-        term = self._terms.match(nt)
-        if term is None:
-            return None
-        announcer = device_id(message.usn)
-        if not is_usable(announcer):
-            raise IgnoredError("no device ID")
-        return Advertisement(
-            device_id=announcer,
-            urn=nt if term.is_pattern else term.urn,
-            term=term,
-            nt=nt,
-            usn=message.usn,
-            location=message.location,
-            endpoint=self._locations.endpoint(message.location, sender),
-            max_age=DEFAULT_MAX_AGE if message.max_age is None else min(message.max_age, LONGEST_MAX_AGE),
-            server=message.server,
-        )
+    def _reject(self, rejection: Rejection, sender: str, now: float) -> None:
+        reason = rejection.reason
+        self.dropped[reason] += 1
+        if reason != UNMATCHED and self._log_limit.allows(sender, reason, now):
+            self.log.info("Rejected {nt} from {sender}: {reason}", nt=rejection.nt, sender=sender, reason=reason)
 
-    def _recall(self, registration: Registration) -> Advertisement | None:
-        """Read an advertisement out of what was registered for it; ``None`` if it would be registered otherwise."""
-        meta = registration.meta
-        max_age = meta.get("ssdp-max-age", "")
-        message = Alive(
-            nt=meta.get("ssdp-nt", ""),
-            usn=meta.get("ssdp-usn", ""),
-            location=meta.get("ssdp-location", ""),
-            max_age=int(max_age) if re.fullmatch(r"[1-9]\d{0,4}", max_age, re.ASCII) else None,
-            server=meta.get("ssdp-server", ""),
-        )
-        try:
-            advertisement = self._advertisement(message.nt, message, registration.address)
-        except IgnoredError:
-            return None
-        if advertisement is None or self._service_id(advertisement) != registration.service_id:
-            return None
-        return advertisement
+    # Events of the table.
 
-    # What follows.
-
-    def _follow(self, events: Sequence[Event]) -> None:
+    def _apply_events(self, events: Iterable[Event]) -> None:
         for event in events:
             match event:
                 case Appeared(advertisement) | Changed(advertisement):
-                    self._register(advertisement)
+                    self._live.put(self._rules.registration(advertisement))
                 case Left(advertisement, reason):
-                    registration = self._registrations.pop(self._service_id(advertisement))
-                    self._publish("left", registration, reason)
-                case Ask(advertisement, within):
+                    self._live.remove(self._service_id(advertisement), reason)
+                case SearchNeeded(advertisement, within):
                     self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
-        if self._table.next_due < self._expires_at:
-            self._expire_later()
+        if self._table.next_due < math.inf:
+            self._expiry.request(self._table.next_due)
 
-    def _register(self, advertisement: Advertisement) -> None:
-        registration = self._rules.registration(advertisement)
-        before = self._registrations.get(registration.service_id)
-        if before == registration:
-            return
-        self._registrations[registration.service_id] = registration
-        if before is None:
-            self._publish("appeared", registration)
-        else:
-            self._publish("changed", registration, before)
-
-    def _publish(self, event: str, *arguments: object) -> None:
-        for listener in self._listeners:
-            try:
-                getattr(listener, event)(*arguments)
-            except Exception:  # noqa: PERF203
-                self.log.failure("{listener} failed on a change of the live services", listener=listener)
+    def _expire(self) -> None:
+        self._apply_events(self._table.expire(self._reactor.seconds()))
 
     def _service_id(self, advertisement: Advertisement) -> str:
         return self._rules.service_id(advertisement.device_id, advertisement.urn)
 
-    def _expire_later(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expires_at = self._table.next_due
-        self._expiry = self._reactor.callLater(max(0.0, self._expires_at - self._reactor.seconds()), self._expire)
-
-    def _expire(self) -> None:
-        self._expiry, self._expires_at = None, math.inf
-        self._follow(self._table.expire(self._reactor.seconds()))
-
-    # What is asked.
+    # Searches.
 
     def _search(self, delay: float = 0.0) -> None:
+        """
+        Search for all search terms.
+
+        :param delay: Seconds until the first search.
+        """
         exact = [term for term in self._terms.tags if not term.endswith("*")]
+        # A pattern is no search target: every device is searched for instead.
         self._searcher.search(exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL], delay)
         self.searches += 1
 
-    def _remember_lifetimes(self) -> None:
-        """Have it written down how long those services have left that were heard since the last time."""
-        assert self._remember is not None
+    def _refresh_interfaces(self) -> None:
+        """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
+        if self._network.refresh():
+            self._search()
+            self._search(_SECOND_ROUND)
+            self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settle_time)
+
+
+class LifetimeRecorder(Service):
+    """
+    Service that records the remaining lifetimes of services, so that a restart does not prolong them.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param registry: Source of the lifetimes.
+    :param store: Destination.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, registry: Registry, store: ILifetimeStore) -> None:
+        self._reactor, self._registry, self._store = reactor, registry, store
+        self._recorded_at = -math.inf
+        self._recording = RepeatingCall(reactor, _RECORD_INTERVAL, self._record, self.log)
+
+    def startService(self) -> None:
+        super().startService()
+        self._recording.start(now=False)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._recording.stop()
+
+    def _record(self) -> None:
+        """Record the lifetimes of the services that were received since the last recording."""
         now = self._reactor.seconds()
         lifetimes = {
-            self._service_id(live.advertisement): live.expires_at - now
-            for live in self._table
-            if live.heard_at >= self._remembered_at
+            registration.service_id: service.expires_at - now
+            for registration, service in self._registry.services()
+            if service.received_at >= self._recorded_at
         }
-        self._remembered_at = now
-        try:
-            if lifetimes:
-                self._remember(lifetimes)
-        except Exception:
-            # LoopingCall would end here for good.
-            self.log.failure("Cannot remember lifetimes, next in {seconds} s", seconds=_REMEMBER_INTERVAL)
-
-    def _look_around(self) -> None:
-        try:
-            if self._network.refresh():
-                # Twice, since datagrams get lost.
-                self._search()
-                self._search(_SECOND_ROUND)
-                self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settling)
-        except Exception:
-            # LoopingCall would end here for good.
-            self.log.failure("Cannot look for interfaces, next in {seconds} s", seconds=_LOOK_AROUND)
+        self._recorded_at = now
+        if lifetimes:
+            self._store.remember(lifetimes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -57,6 +58,7 @@ class EarliestCall:
         self._reactor = reactor
         self._function = function
         self._call: IDelayedCall | None = None
+        self._when = math.inf
 
     def request(self, when: float) -> None:
         """
@@ -64,20 +66,21 @@ class EarliestCall:
 
         :param when: Seconds of the reactor's clock. A time in the past means at once.
         """
+        if when >= self._when:
+            return
         if self._call is not None:
-            if self._call.getTime() <= when:
-                return
             self._call.cancel()
+        self._when = when
         self._call = self._reactor.callLater(max(0.0, when - self._reactor.seconds()), self._run)
 
     def cancel(self) -> None:
         """Cancel the call, if there is one."""
         if self._call is not None:
             self._call.cancel()
-            self._call = None
+        self._call, self._when = None, math.inf
 
     def _run(self) -> None:
-        self._call = None
+        self._call, self._when = None, math.inf
         self._function()
 
 

@@ -1,4 +1,4 @@
-"""The devices that the announcer speaks for: from a file to frozen values. Pure, but for reading the file."""
+"""Devices that the announcer simulates, read from its configuration file."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from uuid import NAMESPACE_OID, uuid5
 
 import attrs
 
-from ssdpreg.config.structure import NOT_EMPTY, FaultError, decode, read_text, strict_converter, structure
+from ssdpreg.config.faults import RelativeFault
+from ssdpreg.config.json_input import decode_json, read_file
+from ssdpreg.config.reader import NOT_EMPTY, read
 from ssdpreg.config.values import Text
 from ssdpreg.discovery.search_terms import REDFISH, SearchTerms
 from ssdpreg.ssdp.messages import SEARCH_ALL
 
-#: The source of this name has no UUID.
+#: Name of the source that has no UUID.
 _NO_UUID = "NOUUID"
-#: What a root device announces besides its own types: UPnP Device Architecture 2.0 (UDA), 1.2.2.
+#: The type that a root device announces in addition to its own types: UPnP Device Architecture 2.0 (UDA), 1.2.2.
 _ROOT_DEVICE = "upnp:rootdevice"
 
 
 @attrs.frozen
 class SourceConfig:
     """
-    One device, as the file has it. Nothing is made right: mistakes are worth announcing too.
+    A device in the file. Values are announced without validation, so that malformed announcements can be tested.
 
-    :ivar broadcastIP: ``HOST:PORT`` of each address that the device has.
-    :ivar urnList: What the device is, and the services it has.
-    :ivar location: Its LOCATION as it stands, in place of ``broadcastIP``.
-    :ivar uuid: Its UUID, or whatever it takes for one.
-    :ivar searchOnly: Whether it answers searches and is silent otherwise, as BMCs may be (DSP0266, 12.4.4).
+    :ivar broadcastIP: ``HOST:PORT`` of each address of the device.
+    :ivar urnList: Types of the device and of its services.
+    :ivar location: LOCATION header, in place of ``broadcastIP``.
+    :ivar uuid: UUID, or any other text in its place.
+    :ivar searchOnly: Whether the device replies to searches and sends no NOTIFY, as BMCs may do (DSP0266, 12.4.4).
     """
 
     urnList: Annotated[tuple[Text, ...], NOT_EMPTY]  # noqa: N815
@@ -38,13 +40,22 @@ class SourceConfig:
     uuid: Text | None = None
     searchOnly: bool = False  # noqa: N815
 
+    @staticmethod
+    def find_faults(raw: Mapping[str, Any]) -> Iterator[RelativeFault]:
+        """Yield a fault unless exactly one of ``broadcastIP`` and ``location`` is given."""
+        given = [key for key in ("broadcastIP", "location") if raw.get(key) is not None]
+        if not given:
+            yield RelativeFault(("broadcastIP",), "is missing")
+        elif len(given) > 1:
+            yield RelativeFault(("location",), "conflicts with broadcastIP: remove one of them")
+
 
 @attrs.frozen
 class SpoofConfig:
     """
-    All that is to be announced.
+    Configuration of the announcer.
 
-    :ivar ssdp: The devices by name.
+    :ivar ssdp: Devices by name.
     """
 
     ssdp: Annotated[Mapping[Text, SourceConfig], NOT_EMPTY]
@@ -53,13 +64,13 @@ class SpoofConfig:
 @dataclass(frozen=True, slots=True)
 class Device:
     """
-    What is announced as one device.
+    A simulated device.
 
-    :ivar name: As the file has it.
-    :ivar udn: ``uuid:<UUID>``; empty for a device that has none.
-    :ivar types: What is announced: the URNs, and for a device with a UUID that and ``upnp:rootdevice``.
-    :ivar locations: One for each address.
-    :ivar search_only: Whether it is silent until it is asked.
+    :ivar name: Name in the file.
+    :ivar udn: ``uuid:<UUID>``; empty for a device without a UUID.
+    :ivar types: Announced types: the URNs, and for a device with a UUID also the UDN and ``upnp:rootdevice``.
+    :ivar locations: A LOCATION for each address.
+    :ivar search_only: Whether the device only replies to searches.
     """
 
     name: str
@@ -69,62 +80,52 @@ class Device:
     search_only: bool = False
 
     def usn(self, nt: str) -> str:
-        """Name the device's own instance of a type."""
+        """Return the USN that is announced with a type."""
         return nt if self.udn in ("", nt) else f"{self.udn}::{nt}"
 
     def answers(self, st: str) -> Iterator[str]:
         """
-        Say what is found by a search.
+        Yield the ST of each reply to a search.
 
-        :param st: What is sought.
-        :return: The ST of each reply.
+        :param st: Search target of the request.
         """
         for own in self.types:
             if st in (SEARCH_ALL, own):
                 yield own
-            elif _serves(own, st):
-                # Redfish tells its minor version, UPnP repeats what was asked: DSP0266, 12.4.3, and UDA, 1.3.3.
+            elif _is_later_version(own, st):
+                # A Redfish service replies with its minor version (DSP0266, 12.4.3), a UPnP device with the requested
+                # version (UDA, 1.3.3).
                 yield own if own.startswith(REDFISH) else st
 
 
-def _serves(own: str, st: str) -> bool:
-    """Tell whether a type is a later version of what is sought, and so must answer."""
+def _is_later_version(own: str, st: str) -> bool:
+    """Return whether a type is a later version of a search target, and therefore has to reply."""
     term = SearchTerms({st: ""}).match(own)
     return term is not None and not term.is_pattern
 
 
 def load(path: str) -> list[Device]:
     """
-    Read what is to be announced.
+    Load the devices of a file.
 
-    :param path: Of the file.
-    :raise ConfigError: With everything that is wrong with it.
+    :raise ConfigError: With every fault of the file.
     """
-    return parse(read_text(path))
+    return parse(read_file(path))
 
 
 def parse(text: str) -> list[Device]:
     """
-    Read the text of a file.
+    Parse the text of a file.
 
     :param text: JSON.
-    :raise ConfigError: With everything that is wrong, in the order of the file.
+    :raise ConfigError: With every fault, in the order of the file.
     """
-    config = structure(strict_converter(_wrong_together), decode(text), SpoofConfig)
-    return [_device(name, source) for name, source in config.ssdp.items()]
+    config = read(decode_json(text), SpoofConfig)
+    return [_make_device(name, source) for name, source in config.ssdp.items()]
 
 
-def _wrong_together(cls: type, raw: Mapping[str, Any]) -> Iterator[FaultError]:
-    if cls is SourceConfig:
-        given = [key for key in ("broadcastIP", "location") if raw.get(key) is not None]
-        if not given:
-            yield FaultError(("broadcastIP",), "is missing")
-        elif len(given) > 1:
-            yield FaultError(("location",), "there is a broadcastIP already; leave out one of them")
-
-
-def _device(name: str, source: SourceConfig) -> Device:
-    # The same in every run, as a device's is for all its life.
+def _make_device(name: str, source: SourceConfig) -> Device:
+    # Derived from the name: a device keeps its UUID when the announcer restarts.
     uuid = source.uuid or ("" if name == _NO_UUID else str(uuid5(NAMESPACE_OID, name)))
     udn = f"uuid:{uuid}" if uuid else ""
     locations = tuple(f"http://{address}/" for address in source.broadcastIP or ())

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from ssdpreg.discovery.table import DEFAULT_MAX_AGE, lifetime
+from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, lifetime
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, ConfigError, Fault
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend
 from ssdpreg.registration import Check, Outcome, Plan, Registration

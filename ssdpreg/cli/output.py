@@ -1,4 +1,4 @@
-"""How the command writes: whole lines into pipes, and nothing of a stranger's that a terminal would obey."""
+"""Output of the command: whole lines for pipes, tables for terminals, and no control characters from devices."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ from rich.json import JSON
 from rich.table import Table
 from rich.text import Text
 
-#: Columns of what is no terminal: as many as the longest line takes, which holds no more than a datagram.
-_NO_LIMIT = 100_000
+#: Columns of an output that is not a terminal: more than the longest line, which holds at most one datagram.
+_UNLIMITED_WIDTH = 100_000
 
 
 def make_console(*, stderr: bool = False) -> Console:
     """
-    Make what prints, to a terminal in its width and to everything else in whole lines.
+    Create a console that folds lines at the width of a terminal, and nowhere else.
 
     :param stderr: Whether to print to standard error.
     """
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = _NO_LIMIT
+        console.width = _UNLIMITED_WIDTH
     return console
 
 
-def safe(text: str, console: Console) -> str:
+def escape_invisible(text: str, console: Console) -> str:
     """
-    Make a stranger's text fit to be shown: what is no visible character is written as Python would escape it.
+    Replace each invisible character by its Python escape, such as ``\\x1b``.
 
-    That is control characters, those that turn the direction of writing or take no room, and what the console's
-    encoding does not have.
+    These are control characters, characters that change the direction of writing or have no width, and characters
+    that are missing in the console's encoding.
+
+    :param text: Text from the network. It may contain control sequences of a terminal.
     """
     visible = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
@@ -40,13 +42,24 @@ def safe(text: str, console: Console) -> str:
 
 
 def print_lines(console: Console, lines: Iterable[str | Text]) -> None:
-    """Print lines as they are, whatever the width."""
+    """Print lines without folding them."""
     for line in lines:
         console.print(Text(line) if isinstance(line, str) else line, soft_wrap=True)
 
 
+def print_message(text: str, prefix: str = "") -> None:
+    """
+    Print one line to standard error, with invisible characters escaped.
+
+    :param prefix: Text to print in bold before the line.
+    """
+    console = make_console(stderr=True)
+    line = Text.assemble((escape_invisible(prefix, console), "bold"), escape_invisible(text, console))
+    print_lines(console, [line])
+
+
 def print_table(console: Console, table: Table) -> None:
-    """Print a table; where nobody can see them, without the blanks that make its lines equally long."""
+    """Print a table, without blanks at the ends of lines if the output is not a terminal."""
     if console.is_terminal:
         console.print(table)
         return
@@ -56,7 +69,7 @@ def print_table(console: Console, table: Table) -> None:
 
 
 def print_json(data: object) -> None:
-    """Print a document. In ASCII, for it may hold what no terminal should be shown."""
+    """Print a JSON document. It is in ASCII, because it may contain control characters from the network."""
     console = Console()
     text = json.dumps(data, indent=2)
     if console.is_terminal:

@@ -1,4 +1,4 @@
-"""How far a search is, for people at a terminal."""
+"""Progress bar of a search, for terminals."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
-from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from ssdpreg.cli.output import make_console
+from ssdpreg.timers import RepeatingCall
 
-#: Seconds between two pictures.
-_FRAME = 0.1
+#: Seconds between two updates.
+_UPDATE_INTERVAL = 0.1
 
 
-class Bar:
+class ProgressBar:
     """
-    A bar that grows while it is entered; only on a terminal that can draw it.
+    Context manager that draws a bar of the elapsed time, if standard output is a terminal that can redraw a line.
 
     :param reactor: Provides ``IReactorTime``.
-    :param seconds: How long it takes until the bar is full.
-    :param describe: Says what stands beside it.
+    :param seconds: Time until the bar is full.
+    :param describe: Called without arguments. Returns the text beside the bar.
     """
+
+    log = Logger()
 
     def __init__(self, reactor: Any, seconds: float, describe: Callable[[], str]) -> None:
         self._console = make_console()
-        # Its own refreshing would be done by a thread.
+        # The automatic refresh of rich would start a thread.
         self._progress = Progress(
             TextColumn("Searching"),
             BarColumn(),
@@ -36,21 +39,20 @@ class Bar:
         )
         self._task = self._progress.add_task(describe(), total=seconds)
         self._reactor = reactor
-        self._began = reactor.seconds()
+        self._start = reactor.seconds()
         self._describe = describe
-        self._drawing = LoopingCall(self._draw)
-        self._drawing.clock = reactor
+        self._updates = RepeatingCall(reactor, _UPDATE_INTERVAL, self._update, self.log)
 
     def __enter__(self) -> None:
         if self._console.is_interactive:
             self._progress.start()
-            self._drawing.start(_FRAME)
+            self._updates.start()
 
     def __exit__(self, *_: object) -> None:
-        if self._drawing.running:
-            self._drawing.stop()
+        if self._updates.running:
+            self._updates.stop()
             self._progress.stop()
 
-    def _draw(self) -> None:
-        passed = self._reactor.seconds() - self._began
-        self._progress.update(self._task, completed=passed, description=self._describe(), refresh=True)
+    def _update(self) -> None:
+        elapsed = self._reactor.seconds() - self._start
+        self._progress.update(self._task, completed=elapsed, description=self._describe(), refresh=True)

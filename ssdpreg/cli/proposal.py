@@ -1,4 +1,4 @@
-"""A configuration that registers what a search has found. Pure."""
+"""Configuration for the daemon, proposed from the results of a search. Pure."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ssdpreg import config
-from ssdpreg.cli.found import Device
+from ssdpreg.cli.search_results import Device
 from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms, search_target
 from ssdpreg.errors import ConfigError
 
-_ANYTHING = SearchTerm("*", "")
+_MATCH_ALL = SearchTerm("*", "")
 
 
-def propose(devices: Sequence[Device], interfaces: Sequence[str]) -> str:
+def propose_configuration(devices: Sequence[Device], interfaces: Sequence[str]) -> str:
     """
-    Write the text of a ``registry.json``, with the URNs of all services and devices that the daemon could register.
+    Return the text of a ``registry.json`` with the URNs of all advertisements that the daemon would accept.
 
-    A URN that another one stands for, as an earlier version does, is left out. The tag of a URN is who defined it.
+    A URN is left out if an earlier version in the same file matches it. The tag of a URN is derived from the
+    organization that defined it.
 
-    :param interfaces: As in ``ssdp.interfaces``; empty for all.
-    :raise ConfigError: If there is nothing to write.
+    :param interfaces: Value of ``ssdp.interfaces``; empty for all interfaces.
+    :raise ConfigError: If there is no URN to configure.
     """
     tags: dict[str, list[str]] = {}
-    for urn in _needed(offer.nt for device in devices for offer in device.offers if not offer.problem):
-        tags.setdefault(_tag(urn), []).append(urn)
+    for urn in _select_urns(each.nt for device in devices for each in device.advertisements if not each.problem):
+        tags.setdefault(_derive_tag(urn), []).append(urn)
     ssdp: dict[str, object] = {"tags": {tag: sorted(tags[tag]) for tag in sorted(tags)}}
     if interfaces:
         ssdp["interfaces"] = list(interfaces)
@@ -33,29 +34,30 @@ def propose(devices: Sequence[Device], interfaces: Sequence[str]) -> str:
     return text
 
 
-def _needed(types: Iterable[str]) -> list[str]:
-    # A Redfish service is searched for by another URN than it announces.
-    urns = {search_target(_ANYTHING, nt) for nt in types if _is_urn(nt)}
-    needed: dict[str, str] = {}
+def _select_urns(types: Iterable[str]) -> list[str]:
+    """Return the configurable URNs, without those that another one of them matches."""
+    # A Redfish service announces its minor version, and is configured and searched for without it.
+    urns = {search_target(_MATCH_ALL, nt) for nt in types if _is_configurable(nt)}
+    selected: dict[str, str] = {}
     # ":2" before ":10".
     for urn in sorted(urns, key=lambda urn: (len(urn), urn)):
-        if not SearchTerms(needed).match(urn):
-            needed[urn] = _tag(urn)
-    return list(needed)
+        if not SearchTerms(selected).match(urn):
+            selected[urn] = _derive_tag(urn)
+    return list(selected)
 
 
-def _is_urn(nt: str) -> bool:
-    """Whether a type can be configured. An asterisk would make a pattern of it."""
+def _is_configurable(nt: str) -> bool:
+    """Return whether a type is a URN that a configuration may contain. One with an asterisk would be a pattern."""
     if not nt.startswith("urn:") or "*" in nt:
         return False
     try:
-        config.parse(json.dumps({"ssdp": {"tags": {_tag(nt): [nt]}}}))
+        config.parse(json.dumps({"ssdp": {"tags": {_derive_tag(nt): [nt]}}}))
     except ConfigError:
         return False
     return True
 
 
-def _tag(urn: str) -> str:
-    """Say who defined a URN: ``upnp`` of ``urn:schemas-upnp-org:…``, ``dmtf`` of ``urn:dmtf-org:…``."""
+def _derive_tag(urn: str) -> str:
+    """Return the name of the organization in a URN: ``upnp`` of ``urn:schemas-upnp-org:…``."""
     authority = urn.split(":")[1]
     return authority.removeprefix("schemas-").rpartition("-")[0] or authority

@@ -1,4 +1,4 @@
-"""How ``ssdpreg search`` words what it has found, or that it has not."""
+"""Text and JSON output of ``ssdpreg search``."""
 
 from __future__ import annotations
 
@@ -10,50 +10,53 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ssdpreg.cli.found import Device, Offer, types
-from ssdpreg.cli.output import make_console, print_table, safe
+from ssdpreg.cli.output import escape_invisible, make_console, print_table
+from ssdpreg.cli.search_results import Device, ReceivedAdvertisement
 
 #: Names and addresses.
 Interfaces = Sequence[tuple[str, str]]
 
 
 def print_devices(devices: Sequence[Device]) -> None:
-    """Print devices, each as a block of lines."""
+    """Print each device as a block of lines."""
     console = make_console()
     for number, device in enumerate(devices):
         if number:
             console.print()
-        name = Text(safe(device.device_id, console) or "no device ID", "bold")
+        name = Text(escape_invisible(device.device_id, console) or "no device ID", "bold")
         console.print(Text.assemble(name, "  ", ", ".join(device.addresses)), soft_wrap=True)
-        for _, offers in groupby(device.offers, lambda offer: (offer.location, offer.problem)):
-            print_table(console, _table(list(offers), console))
+        for _, group in groupby(device.advertisements, lambda each: (each.location, each.problem)):
+            print_table(console, _make_table(list(group), console))
 
 
-def _table(offers: Sequence[Offer], console: Console) -> Table:
-    """Show what is offered at one LOCATION."""
+def _make_table(advertisements: Sequence[ReceivedAdvertisement], console: Console) -> Table:
+    """
+    Return the table of one LOCATION.
+
+    :param advertisements: All with the same LOCATION and problem.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=0)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
 
-    def row(label: str, values: Sequence[str], style: str = "") -> None:
-        for value in values:
-            table.add_row("", label, Text(safe(value, console), style))
+    def add_rows(label: str, values: Sequence[str], style: str = "") -> None:
+        for value in dict.fromkeys(values):
+            table.add_row("", label, Text(escape_invisible(value, console), style))
             label = ""
 
-    row("Location", [offers[0].location or "none"])
-    if offers[0].problem:
-        row("", [f"cannot be registered: {offers[0].problem}"], "yellow")
-    row("Types", types(offers))
-    row("Server", list(dict.fromkeys(offer.server for offer in offers if offer.server)))
-    row(
-        "Max-age", list(dict.fromkeys("unknown" if offer.max_age is None else f"{offer.max_age} s" for offer in offers))
-    )
+    location, problem = advertisements[0].location, advertisements[0].problem
+    add_rows("Location", [location or "none"])
+    if problem:
+        add_rows("", [f"cannot be registered: {problem}"], "yellow")
+    add_rows("Types", [each.nt for each in advertisements])
+    add_rows("Server", [each.server for each in advertisements if each.server])
+    add_rows("Max-age", ["unknown" if each.max_age is None else f"{each.max_age} s" for each in advertisements])
     return table
 
 
-def document(interfaces: Interfaces, devices: Sequence[Device]) -> dict[str, Any]:
-    """Describe what was found for machines."""
+def make_document(interfaces: Interfaces, devices: Sequence[Device]) -> dict[str, Any]:
+    """Return the JSON document of a search."""
     return {
         "interfaces": [{"name": name, "address": address} for name, address in interfaces],
         "devices": [
@@ -62,15 +65,15 @@ def document(interfaces: Interfaces, devices: Sequence[Device]) -> dict[str, Any
                 "addresses": list(device.addresses),
                 "advertisements": [
                     {
-                        "type": offer.nt,
-                        "usn": offer.usn,
-                        "location": offer.location,
-                        "server": offer.server,
-                        "max_age": offer.max_age,
-                        "address": offer.address,
-                        "problem": offer.problem or None,
+                        "type": each.nt,
+                        "usn": each.usn,
+                        "location": each.location,
+                        "server": each.server,
+                        "max_age": each.max_age,
+                        "address": each.address,
+                        "problem": each.problem or None,
                     }
-                    for offer in device.offers
+                    for each in device.advertisements
                 ],
             }
             for device in devices
@@ -78,27 +81,33 @@ def document(interfaces: Interfaces, devices: Sequence[Device]) -> dict[str, Any
     }
 
 
-def advice(urns: Sequence[str], seconds: float, ttl: int, interfaces: Interfaces) -> list[str]:
-    """Say what to check where nothing was found."""
+def explain_no_device(urns: Sequence[str], seconds: float, ttl: int, interfaces: Interfaces) -> list[str]:
+    """
+    Return the message for a search without a result, with the likely causes.
+
+    :param urns: Search targets; empty for all.
+    :param seconds: Duration of the search.
+    :param ttl: IP time to live of the search.
+    """
     if not interfaces:
         return [
-            "There is no interface to search on: one has to be up, with an IPv4 address and multicast (ip address)."
+            "No interface to search on: an interface must be up, with multicast and an IPv4 address (see: ip address)."
         ]
-    what = " ".join(urns) or "anything"
+    wanted = f" for {' '.join(urns)}" if urns else ""
     return [
-        f"Nobody announced or answered a search for {what} within {seconds:g} s on {where(interfaces)}. To be checked:",
-        "  firewall   it has to let in UDP to port 1900, and the answers, which are UDP from any port to a high one",
-        "  interface  is it one to the devices' network? --interface chooses another",
-        f"  TTL        a search passes no more than {ttl - 1} routers: --ttl lets it pass others",
-        "  time       some devices are slow, or only speak unasked: --seconds gives them more of it",
+        f"No device found{wanted} within {seconds:g} s on {format_interfaces(interfaces)}. Check:",
+        "  firewall   must accept UDP to port 1900, and replies: UDP from any port to a high port",
+        "  interface  must be connected to the network of the devices: --interface selects another",
+        f"  TTL        a search passes at most {format_count(ttl - 1, 'router')}: --ttl raises the limit",
+        "  time       some devices reply slowly or only announce themselves: --seconds extends the search",
     ]
 
 
-def where(interfaces: Interfaces) -> str:
-    """Name the interfaces."""
+def format_interfaces(interfaces: Interfaces) -> str:
+    """Return the names and addresses of interfaces in one line."""
     return ", ".join(f"{name} ({address})" for name, address in interfaces)
 
 
-def count(number: int, what: str) -> str:
-    """Word a number of things."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def format_count(number: int, noun: str) -> str:
+    """Return a number with a noun in the singular or plural."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What the variables that every tool of Consul's reads say, where the file says nothing. Pure."""
+"""Consul's environment variables, as defaults of the ``backend`` section. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ssdpreg.config.values import show, split_scheme
+from ssdpreg.config.consul_address import scheme_of, split_scheme
+from ssdpreg.config.faults import quote
+from ssdpreg.config.go_syntax import parse_bool
 from ssdpreg.errors import Fault
 
-#: By the key of the ``backend`` section that each stands in for.
+#: Variables by the key of the ``backend`` section whose default they set.
 VARIABLES = {
     "address": "CONSUL_HTTP_ADDR",
     "token": "CONSUL_HTTP_TOKEN",
@@ -21,19 +23,15 @@ VARIABLES = {
 _USE_TLS = "CONSUL_HTTP_SSL"
 _VERIFY_TLS = "CONSUL_HTTP_SSL_VERIFY"
 
-#: As Go reads them.
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-
 
 @dataclass(frozen=True)
-class Borrowed:
+class ConsulEnvironment:
     """
-    What the environment adds to the ``backend`` section.
+    Additions of the environment to the ``backend`` section.
 
-    :ivar values: By key, as yet unread.
-    :ivar verify_tls: Whether Consul's certificate has to be good.
-    :ivar faults: Variables that make no sense.
+    :ivar values: Strings by key, to be read together with the section.
+    :ivar verify_tls: Whether Consul's certificate is verified.
+    :ivar faults: Faults of the variables that have no key.
     """
 
     values: Mapping[str, str]
@@ -41,36 +39,38 @@ class Borrowed:
     faults: tuple[Fault, ...]
 
 
-def borrow(environ: Mapping[str, str], backend: Mapping[str, Any]) -> Borrowed:
+def consul_environment(environ: Mapping[str, str], backend: Mapping[str, Any]) -> ConsulEnvironment:
     """
-    Take from the environment what the file leaves open.
+    Return the variables for the keys that the ``backend`` section does not have.
 
-    :param environ: The environment. What is empty there is not set.
-    :param backend: The section as it stands in the file.
+    :param environ: The environment. An empty variable counts as unset.
+    :param backend: The section as decoded JSON.
     """
     values = {key: environ[name] for key, name in VARIABLES.items() if environ.get(name) and key not in backend}
+    # Consul's own tools prefer the token file to the token.
     if "token_file" in values or "token_file" in backend:
-        # As Consul's own tools have it: of two tokens, the one in the file.
         values.pop("token", None)
     if "token" in backend:
         values.pop("token_file", None)
 
-    faults = []
-    flags = {}
-    for name in (_USE_TLS, _VERIFY_TLS):
-        text = environ.get(name, "")
-        if text and text not in _TRUE | _FALSE:
-            faults.append(Fault(name, f"{show(text)} is neither true nor false"))
-        flags[name] = text in _TRUE if text else None
-    if flags[_USE_TLS] and "scheme" not in backend and scheme_of(backend) is None:
+    faults: list[Fault] = []
+    use_tls = _parse_flag(environ, _USE_TLS, faults)
+    verify_tls = _parse_flag(environ, _VERIFY_TLS, faults)
+    if use_tls and "scheme" not in backend and scheme_of(backend) is None:
         values["scheme"] = "https"
         if "address" in values:
-            # As Consul's own tools have it: who asks for TLS gets it, even where the address says "http://".
+            # In Consul's own tools, CONSUL_HTTP_SSL overrides the scheme "http://" of CONSUL_HTTP_ADDR.
             values["address"] = split_scheme(values["address"])[1]
-    return Borrowed(values, flags[_VERIFY_TLS] is not False, tuple(faults))
+    return ConsulEnvironment(values, verify_tls is not False, tuple(faults))
 
 
-def scheme_of(backend: Mapping[str, Any]) -> str | None:
-    """Tell the scheme that the address of a ``backend`` section begins with, ``None`` if there is none."""
-    address = backend.get("address")
-    return split_scheme(address)[0] if isinstance(address, str) else None
+def _parse_flag(environ: Mapping[str, str], name: str, faults: list[Fault]) -> bool | None:
+    """Parse a boolean variable. Return ``None`` if it is unset or faulty, in which case a fault is appended."""
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        return parse_bool(text)
+    except ValueError:
+        faults.append(Fault(name, f"{quote(text)} is not true or false"))
+        return None

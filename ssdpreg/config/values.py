@@ -1,255 +1,201 @@
 """
-What single values of the configuration may be.
+Types of single values in the configuration.
 
-Each is a type that carries, by ``Annotated``, how it is read from JSON and how JSON Schema describes it.
+Each type is an ``Annotated`` type. Its annotation contains the parser and the JSON Schema.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, TypeGuard
 
 from twisted.internet.endpoints import serverFromString
 
-#: Where Consul listens unless told otherwise.
-_CONSUL_PORT = 8500
+from ssdpreg.config.consul_address import parse_address
+from ssdpreg.config.faults import quote
+from ssdpreg.config.go_syntax import parse_duration
+from ssdpreg.config.kinds import ScalarKind
 
-#: As Go writes durations, without the parts of a second that nobody needs here.
+#: The durations of Go that are useful in a configuration: positive, of a millisecond or more.
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|s))+", re.ASCII)
-_DURATION_PART = re.compile(r"([\d.]+)(h|ms|m|s)", re.ASCII)
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-#: Seconds of a year. What waits longer was meant to be something else.
-_LONGEST = 31_536_000
+#: Seconds of a year. A longer duration is probably a mistake.
+_MAX_DURATION = 31_536_000
 
-_ADDRESS = re.compile(r"(\[(?P<v6>[0-9a-f:.]+)\]|[a-z0-9_](?:[a-z0-9._-]*))(?::(?P<port>\d{1,5}))?", re.ASCII | re.I)
-_SCHEME = re.compile(r"(https?)://(.*?)/?", re.I | re.S)
-#: Linux gives 16 bytes to an interface's name, and ends it with a zero.
+#: Linux stores the name of an interface in 16 bytes, with a zero at the end (IFNAMSIZ in net/if.h).
 _INTERFACE_NAME = re.compile(r"[^\s/]{1,15}")
 
 
-@dataclass(frozen=True, eq=False)
-class Kind:
+def whole(low: int, high: int | None = None) -> ScalarKind:
     """
-    What a value may be.
+    Return the kind of whole numbers within limits.
 
-    :ivar read: Makes the value of what stood in JSON. Raises :class:`ValueError` that says what would be right.
-    :ivar schema: The same for editors, as far as JSON Schema can say it.
-    """
-
-    read: Callable[[object], object]
-    schema: Mapping[str, object]
-
-
-def show(value: object) -> str:
-    """Quote a value from JSON in a message: as JSON, and cut short."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    quoted = json.dumps(value)
-    return quoted if len(quoted) <= 60 else f"{quoted[:57]}..."
-
-
-def whole(low: int, high: int | None = None) -> Kind:
-    """
-    Make the kind of whole numbers.
-
-    :param low: The least.
-    :param high: The greatest, or ``None`` where there is none.
+    :param low: The minimum.
+    :param high: The maximum, or ``None`` for no maximum.
     """
 
-    def read(value: object) -> int:
-        # JSON has one kind of number, so 3.0 is 3.
+    def parse(value: object) -> int:
+        # JSON does not distinguish between 3.0 and 3.
         if not _is_number(value) or value % 1 or value < low or (high is not None and value > high):
-            limits = f"{low} or more" if high is None else f"{low} to {high}"
-            raise ValueError(f"{show(value)} is no whole number of {limits}")
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"{quote(value)} is not a whole number {limits}")
         return int(value)
 
     schema = {"type": "integer", "minimum": low}
-    return Kind(read, schema if high is None else {**schema, "maximum": high})
+    return ScalarKind(parse, schema if high is None else {**schema, "maximum": high})
 
 
-def seconds(low: float, reason: str, *, or_zero: bool = False) -> Kind:
+def seconds(low: float, reason: str, *, or_zero: bool = False) -> ScalarKind:
     """
-    Make the kind of durations: numbers of seconds, or strings such as ``"15s"``, ``"5m"`` and ``"1h30m"``.
+    Return the kind of durations: numbers of seconds, or strings such as ``"15s"``, ``"5m"`` and ``"1h30m"``.
 
-    :param low: The shortest, in seconds.
-    :param reason: Why none is shorter.
-    :param or_zero: Whether 0, too, means something.
+    :param low: The minimum, in seconds.
+    :param reason: Reason of the minimum, for the error message.
+    :param or_zero: Whether 0 is valid, too.
     """
 
-    def read(value: object) -> float:
-        duration = _duration(value)
+    def parse(value: object) -> float:
+        duration = _parse_duration(value)
         if duration < low and not (or_zero and duration == 0):
-            raise ValueError(f"{show(value)} is less than {low:g} s{' and not 0' * or_zero}: {reason}")
-        if duration > _LONGEST:
-            raise ValueError(f"{show(value)} is more than a year")
+            exception = " and is not 0" if or_zero else ""
+            raise ValueError(f"{quote(value)} is less than the minimum of {low:g} s{exception}: {reason}")
+        if duration > _MAX_DURATION:
+            raise ValueError(f"{quote(value)} is more than the maximum of one year")
         return float(duration)
 
     number: dict[str, object] = {"type": "number", "minimum": 0 if or_zero else low}
-    return Kind(read, {"anyOf": [number, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}]})
+    return ScalarKind(parse, {"anyOf": [number, {"type": "string", "pattern": f"^{_DURATION.pattern}$"}]})
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    # To Python, True is 1.
+    # In Python, True is an instance of int.
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _duration(value: object) -> float:
+def _parse_duration(value: object) -> float:
     if _is_number(value):
         return value
     if isinstance(value, str) and _DURATION.fullmatch(value):
-        return sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(value))
-    raise ValueError(f'{show(value)} is no duration: write a number of seconds, or one like "15s", "5m", "1h30m"')
+        return parse_duration(value)
+    raise ValueError(f'{quote(value)} is not a duration: use a number of seconds, or a string such as "15s" or "1h30m"')
 
 
-def _text(value: object) -> str:
+def _parse_text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{show(value)} is no text")
+        raise ValueError(f"{quote(value)} is not a string")
     if not value.strip():
         raise ValueError("is empty")
-    if value != value.strip() or not value.isprintable():
-        raise ValueError(f"{show(value)} has blanks at its ends, or characters that nobody can see")
+    if value != value.strip():
+        raise ValueError(f"{quote(value)} starts or ends with white space")
+    if not value.isprintable():
+        raise ValueError(f"{quote(value)} contains a character that is not printable")
     return value
 
 
-def _urn(value: object) -> str:
-    urn = _text(value)
+def _parse_urn(value: object) -> str:
+    urn = _parse_text(value)
     if " " in urn:
-        raise ValueError(f"{show(urn)} has a blank in it")
+        raise ValueError(f"{quote(urn)} contains a space")
     if "*" in urn[:-1]:
-        raise ValueError(f'{show(urn)} has a "*" that is not its end')
+        raise ValueError(f'{quote(urn)} contains "*" before its last character')
     return urn
 
 
-def _http_path(value: object) -> str:
-    path = _text(value)
+def _parse_http_path(value: object) -> str:
+    path = _parse_text(value)
     if not re.fullmatch(r"/[!-~]*", path):
-        raise ValueError(f'{show(path)} is no path of a URL: it begins with "/", and blanks are written as "%20"')
+        raise ValueError(f'{quote(path)} is not the path of a URL: start with "/", and write spaces as "%20"')
     return path
 
 
-def _token(value: object) -> str:
+def _parse_token(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[!-~]+", value):
-        # Without the value, which is a secret even if it is wrong.
-        raise ValueError("is no token: letters, digits and hyphens are, with no blanks between them")
+        # The message does not contain the value: a wrong token may still be a secret.
+        raise ValueError("is not an ACL token: use letters, digits and hyphens, without spaces")
     return value
 
 
-def _readable_file(value: object) -> str:
-    path = _text(value)
-    # Without the value: a token may have come to the place of its file.
+def _parse_readable_file(value: object) -> str:
+    path = _parse_text(value)
+    # The messages do not contain the value: it may be a token that was put here by mistake.
     if not os.path.exists(path):
-        raise ValueError("there is no such file")
+        raise ValueError("file does not exist")
     if os.path.isdir(path) or not os.access(path, os.R_OK):
-        raise ValueError("is no file that can be read")
-    # The daemon may change its working directory later.
+        raise ValueError("is not a readable file")
+    # twistd may change the working directory later.
     return os.path.abspath(path)
 
 
-def _own_file(value: object) -> str:
-    path = os.path.abspath(_text(value))
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise ValueError(f"there is no folder {show(folder)}")
+def _parse_writable_file(value: object) -> str:
+    path = os.path.abspath(_parse_text(value))
+    directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        raise ValueError(f"directory {quote(directory)} does not exist")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{show(path)} is no file")
+        raise ValueError(f"{quote(path)} is not a file")
     return path
 
 
-def _datacenter(value: object) -> str:
-    name = _text(value)
+def _parse_datacenter(value: object) -> str:
+    name = _parse_text(value)
     if not re.fullmatch(r"[\w-]+", name, re.ASCII):
-        raise ValueError(f"{show(name)} is no datacenter: letters, digits, hyphens and underscores are")
+        raise ValueError(f"{quote(name)} is not the name of a datacenter: use letters, digits, hyphens and underscores")
     return name
 
 
-def split_scheme(address: str) -> tuple[str | None, str]:
-    """
-    Take ``http://`` or ``https://`` off an address.
-
-    :return: ``http``, ``https`` or ``None``, and the rest.
-    """
-    match = _SCHEME.fullmatch(address)
-    return (match[1].lower(), match[2]) if match else (None, address)
+def _parse_consul_address(value: object) -> str:
+    return parse_address(_parse_text(value))
 
 
-def _address(value: object) -> str:
-    _, address = split_scheme(_text(value))
-    if re.fullmatch("unix:///.+", address):
-        return address
-    match = _ADDRESS.fullmatch(address)
-    if match is None or (match["v6"] and not _is_ipv6(match["v6"])):
-        if _is_ipv6(address):
-            raise ValueError(f"{show(address)} is an IPv6 address, which goes in brackets: [{address}]:{_CONSUL_PORT}")
-        # Without the value: some put passwords into URLs.
-        raise ValueError(
-            'is no address: "127.0.0.1:8500", "[::1]:8500", "https://consul.example:8501", '
-            '"unix:///run/consul.sock" are'
-        )
-    port = int(match["port"] or _CONSUL_PORT)
-    if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is no port: 1 to 65535 are")
-    return f"{match[1]}:{port}"
-
-
-def _is_ipv6(address: str) -> bool:
+def _parse_network(value: object) -> IPv4Network | IPv6Network:
+    text = _parse_text(value)
     try:
-        IPv6Address(address)
-    except ValueError:
-        return False
-    return True
-
-
-def _network(value: object) -> IPv4Network | IPv6Network:
-    network = _text(value)
-    try:
-        return ip_network(network)
+        return ip_network(text)
     except ValueError as error:
         try:
-            meant = ip_network(network, strict=False)
+            network = ip_network(text, strict=False)
         except ValueError:
-            raise ValueError(f'{show(network)} is no network: "10.0.0.0/8" and "2001:db8::/32" are') from error
-        raise ValueError(f'{show(network)} is no network, but an address in "{meant}"') from error
+            raise ValueError(
+                f'{quote(text)} is not a network: use for example "10.0.0.0/8" or "2001:db8::/32"'
+            ) from error
+        raise ValueError(f'{quote(text)} is not a network, because it has host bits set: use "{network}"') from error
 
 
-def _interface(value: object) -> str:
-    interface = _text(value)
+def _parse_interface(value: object) -> str:
+    interface = _parse_text(value)
     if "/" in interface:
-        return str(_network(interface))
+        return str(_parse_network(interface))
     if not _INTERFACE_NAME.fullmatch(interface):
-        raise ValueError(f"{show(interface)} is neither a network nor the name of an interface")
+        raise ValueError(f"{quote(interface)} is neither the name of an interface nor a network")
     return interface
 
 
-def _endpoint(value: object) -> str:
-    description = _text(value)
+def _parse_server_endpoint(value: object) -> str:
+    description = _parse_text(value)
     try:
-        # Makes an object and nothing else: no socket is opened, and so nothing is asked of a reactor.
+        # Without a reactor: this only parses the description, and opens no socket.
         serverFromString(None, description)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f'{show(description)} is no endpoint of Twisted: "tcp:8580:interface=127.0.0.1" is, and null is none'
+            f"{quote(description)} is not a Twisted server endpoint: use for example "
+            '"tcp:8580:interface=127.0.0.1", or null for no server'
         ) from error
     except Exception:
-        # Well-formed, but to be had only where the daemon runs, as a socket of systemd's or a certificate.
+        # The description is valid. Its parts, such as a systemd socket or a certificate, exist only where the daemon
+        # runs.
         pass
     return description
 
 
-Text = Annotated[str, Kind(_text, {"type": "string", "minLength": 1})]
-Urn = Annotated[str, Kind(_urn, {"type": "string", "pattern": r"^[^\s*]*([^\s*]|\*)$"})]
-HTTPPath = Annotated[str, Kind(_http_path, {"type": "string", "pattern": "^/[!-~]*$"})]
-Token = Annotated[str, Kind(_token, {"type": "string", "pattern": "^[!-~]+$"})]
-ReadableFile = Annotated[str, Kind(_readable_file, {"type": "string", "minLength": 1})]
-OwnFile = Annotated[str, Kind(_own_file, {"type": "string", "minLength": 1})]
-Datacenter = Annotated[str, Kind(_datacenter, {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"})]
-Address = Annotated[str, Kind(_address, {"type": "string", "minLength": 1})]
-Network = Annotated[IPv4Network | IPv6Network, Kind(_network, {"type": "string", "minLength": 2})]
-Interface = Annotated[str, Kind(_interface, {"type": "string", "minLength": 1})]
-Endpoint = Annotated[str, Kind(_endpoint, {"type": "string", "minLength": 1})]
+Text = Annotated[str, ScalarKind(_parse_text, {"type": "string", "minLength": 1})]
+Urn = Annotated[str, ScalarKind(_parse_urn, {"type": "string", "pattern": r"^[^\s*]*([^\s*]|\*)$"})]
+HTTPPath = Annotated[str, ScalarKind(_parse_http_path, {"type": "string", "pattern": "^/[!-~]*$"})]
+ACLToken = Annotated[str, ScalarKind(_parse_token, {"type": "string", "pattern": "^[!-~]+$"})]
+ReadableFile = Annotated[str, ScalarKind(_parse_readable_file, {"type": "string", "minLength": 1})]
+WritableFile = Annotated[str, ScalarKind(_parse_writable_file, {"type": "string", "minLength": 1})]
+Datacenter = Annotated[str, ScalarKind(_parse_datacenter, {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"})]
+ConsulAddress = Annotated[str, ScalarKind(_parse_consul_address, {"type": "string", "minLength": 1})]
+AllowedNetwork = Annotated[IPv4Network | IPv6Network, ScalarKind(_parse_network, {"type": "string", "minLength": 2})]
+InterfaceOrNetwork = Annotated[str, ScalarKind(_parse_interface, {"type": "string", "minLength": 1})]
+ServerEndpoint = Annotated[str, ScalarKind(_parse_server_endpoint, {"type": "string", "minLength": 1})]

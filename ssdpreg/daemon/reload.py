@@ -1,31 +1,32 @@
-"""SIGHUP: the configuration is read again while the daemon runs."""
+"""Reload of the configuration at SIGHUP."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import attrs
 from twisted.application.service import Service
 from twisted.logger import Logger
 
 from ssdpreg.config import Config
+from ssdpreg.config.reader import changed_paths
 from ssdpreg.errors import ConfigError
 
-#: What takes effect at once. The rest is sockets, connections and limits, which are made once.
-_RELOADED = ("ssdp.tags", "ssdp.checks", "ssdp.names", "backend.service_tags")
+#: Keys whose new values take effect at once. The others configure sockets, connections and limits, which are created
+#: only at start.
+_RELOADABLE = frozenset({"ssdp.tags", "ssdp.checks", "ssdp.names", "backend.service_tags"})
 
 
 class ReloadService(Service):
     """
-    Reads the configuration again at each SIGHUP, which would otherwise end the process.
+    Load the configuration again at each SIGHUP. Without this service, the signal ends the process.
 
     :param reactor: Provides ``IReactorFromThreads``.
-    :param load: Reads the configuration, or raises :class:`ssdpreg.errors.ConfigError`.
-    :param config: What the daemon was started with.
-    :param apply: Puts another configuration in force, as far as :data:`_RELOADED` goes.
+    :param load: Returns the configuration, or raises :class:`ssdpreg.errors.ConfigError`.
+    :param config: The configuration with which the daemon was started.
+    :param apply: Called with each valid configuration. Puts the keys in :data:`_RELOADABLE` into effect.
     """
 
     log = Logger()
@@ -34,40 +35,29 @@ class ReloadService(Service):
         self, reactor: Any, load: Callable[[], Config], config: Config, apply: Callable[[Config], None]
     ) -> None:
         self._reactor, self._load, self._started, self._apply = reactor, load, config, apply
-        self._before: Any = None
+        self._previous_handler: Any = None
 
     def startService(self) -> None:
         super().startService()
-        self._before = signal.signal(signal.SIGHUP, self._hear)
+        self._previous_handler = signal.signal(signal.SIGHUP, self._receive_signal)
 
     def stopService(self) -> None:
         super().stopService()
-        signal.signal(signal.SIGHUP, self._before)
+        signal.signal(signal.SIGHUP, self._previous_handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        # A signal comes between any two instructions; the reactor takes it up between two events.
+    def _receive_signal(self, number: int, frame: FrameType | None) -> None:
+        # Python calls this function between any two instructions, so the reactor has to make the call.
         self._reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
-        """Read the configuration, and put it in force if nothing is wrong with it."""
+        """Load the configuration, and apply it if it is valid."""
         try:
             config = self._load()
         except ConfigError as error:
-            self.log.error("Configuration not reloaded, the old one stays in force:\n{faults}", faults=str(error))
+            self.log.error("Configuration not reloaded, the previous one stays in effect:\n{faults}", faults=str(error))
             return
-        for path in _changed(self._started, config):
-            if not path.startswith(_RELOADED):
-                self.log.warn("A change of {path} takes effect at the next start", path=path)
+        for path in changed_paths(self._started, config):
+            if path not in _RELOADABLE:
+                self.log.warn("The change of {path} takes effect at the next start", path=path)
         self._apply(config)
         self.log.info("Configuration reloaded")
-
-
-def _changed(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Tell which keys differ, by their paths."""
-    if type(before) is not type(after) or not attrs.has(type(before)):
-        if before != after:
-            yield path
-        return
-    for field in attrs.fields(type(before)):
-        inner = f"{path}.{field.name}" if path else field.name
-        yield from _changed(getattr(before, field.name), getattr(after, field.name), inner)

@@ -24,7 +24,7 @@ from ssdpreg.errors import ConfigError
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.registry import Registry
+from ssdpreg.registry import LifetimeRecorder, Registry
 from ssdpreg.ssdp.network import Network
 from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
@@ -80,7 +80,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
     )
 
 
-def make_registry(reactor: Any, config: Config, scope: str, backend: IRegistryBackend) -> Registry:
+def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
     """Make the part that hears and asks."""
     ssdp = config.ssdp
     registry = Registry(
@@ -91,7 +91,6 @@ def make_registry(reactor: Any, config: Config, scope: str, backend: IRegistryBa
         LocationRules(ssdp.allow),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
-        remember=backend.remember if ILifetimeStore.providedBy(backend) else None,
     )
     registry.set_search_terms(config.search_terms())
     return registry
@@ -106,6 +105,7 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
     reconciler = Reconciler(
         reactor,
         backend,
+        registry.registrations,
         adopt,
         deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
     )
@@ -146,7 +146,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         # Such as a certificate that is none: nobody could know before it was loaded.
         raise SystemExit(f"{options['config']}:\n{error}") from error
-    registry = make_registry(reactor, config, scope, backend)
+    registry = make_registry(reactor, config, scope)
 
     def apply(changed: Config) -> None:
         registry.set_rules(make_rules(changed, scope))
@@ -157,6 +157,7 @@ def makeService(options: Options) -> IService:
     for service in (
         reconciler,
         registry,
+        *([LifetimeRecorder(reactor, registry, backend)] if ILifetimeStore.providedBy(backend) else []),
         *make_web(
             reactor, config, View(registry, reconciler, *describe(config), scope, IRequestStatistics(backend, None))
         ),

@@ -1,4 +1,4 @@
-"""Which of the announced types the operator asked for. Pure."""
+"""Search terms of the operator, matched with announced types. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-#: A type whose later versions must serve the clients of earlier ones: UPnP Device Architecture 2.0, 1.2.2. Dotted
-#: versions, such as ``api:2.0``, promise nothing of the kind.
+#: A type whose later versions are compatible with earlier ones: UPnP Device Architecture 2.0, section 1.2.2. For dotted
+#: versions, such as ``api:2.0``, no standard defines compatibility.
 _VERSIONED = re.compile(r"(urn:[^:]+:(?:service|device):[^:]+):([1-9]\d{0,8})", re.ASCII)
 
-#: A Redfish service announces its minor version too, and is searched for without: DSP0266, 12.4.3.
+#: A Redfish service announces a minor version, and is searched for without it: DSP0266, section 12.4.3.
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
 _REDFISH_MINOR = re.compile(re.escape(REDFISH) + r":\d{1,2}", re.ASCII)
 
-#: What a pattern may make of a stranger's text: the characters of RFC 8141 and other visible ones; no blanks.
-_PLAIN = re.compile(r"[!-~]{1,255}")
+#: Text that the ``*`` of a pattern matches: visible ASCII characters without blanks, as in RFC 8141.
+_VISIBLE = re.compile(r"[!-~]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
 class SearchTerm:
     """
-    One thing that the operator asked for.
+    A type of service or device to register.
 
     :ivar urn: A URN, or a pattern that ends in ``*``.
-    :ivar tag: What names of its services begin with.
+    :ivar tag: Beginning of the names of its services.
     """
 
     urn: str
@@ -33,13 +33,23 @@ class SearchTerm:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it stands for every type that begins like it."""
+        """Whether the term matches every type with a common beginning."""
         return self.urn.endswith("*")
+
+    def identity(self, nt: str) -> str:
+        """
+        Return the URN that identifies a service within its device.
+
+        All versions that one exact term matches are one service. Each type that a pattern matches is a service.
+
+        :param nt: Announced URN that matches the term.
+        """
+        return nt if self.is_pattern else self.urn
 
 
 class SearchTerms:
     """
-    All that the operator asked for: a value, replaced as a whole when it changes.
+    Set of search terms. Immutable: a change of the terms creates a new set.
 
     :param tags: Tag by URN or pattern.
     """
@@ -53,18 +63,19 @@ class SearchTerms:
         for term in self._exact.values():
             if versioned := _VERSIONED.fullmatch(term.urn):
                 self._versions.setdefault(versioned[1], []).append((int(versioned[2]), term))
-        # Most of what a network announces is asked for by nobody.
-        self._remembered = lru_cache(4096)(self._match)
+        # Most announced types match no term, and each is announced again and again.
+        self._cached_match = lru_cache(4096)(self._match)
 
     def match(self, nt: str) -> SearchTerm | None:
         """
-        Find the term that an announced type meets.
+        Return the term that matches an announced type, or None.
 
-        The same URN wins over an earlier version, a version over a pattern, a longer pattern over a shorter one.
+        The same URN takes precedence over an earlier version, a version over a pattern, a longer pattern over a shorter
+        one.
 
         :param nt: NT of an advertisement or ST of a reply.
         """
-        return self._remembered(nt) if len(nt) <= 255 else None
+        return self._cached_match(nt) if len(nt) <= 255 else None
 
     def _match(self, nt: str) -> SearchTerm | None:
         return self._exact.get(nt) or self._match_version(nt) or self._match_pattern(nt)
@@ -79,17 +90,17 @@ class SearchTerms:
         return max(earlier, key=lambda entry: entry[0])[1] if earlier else None
 
     def _match_pattern(self, nt: str) -> SearchTerm | None:
-        if not _PLAIN.fullmatch(nt):
+        if not _VISIBLE.fullmatch(nt):
             return None
         return next((term for term in self._patterns if nt.startswith(term.urn[:-1])), None)
 
 
 def search_target(term: SearchTerm, nt: str) -> str:
     """
-    Say what to search for, to be answered by a service that was once heard.
+    Return the search target (ST) that a known service replies to.
 
-    :param term: The term that it meets.
-    :param nt: The type that it announced.
+    :param term: Term that matches the service.
+    :param nt: Type that the service announced.
     """
     if not term.is_pattern:
         return term.urn

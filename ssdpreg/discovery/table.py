@@ -1,457 +1,261 @@
 """
-What is live, and until when. Pure: time is an argument, in seconds of any steady clock.
+Table of live services. Pure: time is an argument, in seconds of any steady clock.
 
-A service is a device's offer of one type. Normally one LOCATION is claimed for it, by one sender. A second claim can be
-another address of the same device, a move that nobody announced, or a lie; the rules below tell them apart as far as
-that is possible without trusting anybody.
+A service is one type that a device offers. Normally one sender claims one LOCATION for it. A second claim can be a
+second address of the same device, a move that was not announced, or a forgery: search rounds decide between claims.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
 
-from ssdpreg.discovery.location import Endpoint
+from ssdpreg.discovery.advertisement import (
+    Advertisement,
+    Appeared,
+    Changed,
+    Event,
+    Left,
+    LiveService,
+    SearchNeeded,
+)
+from ssdpreg.discovery.claims import MOST_OTHER_CLAIMS, Claim, TrackedService
+from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.search_terms import SearchTerm
-from ssdpreg.errors import IgnoredError
+from ssdpreg.errors import RejectedError
 
-#: Seconds of validity where an advertisement does not say, the least that UPnP Device Architecture 2.0 (UDA), 1.2.2,
-#: recommends; and the most that is believed.
-DEFAULT_MAX_AGE = 1800
-LONGEST_MAX_AGE = 86400
-
-#: Devices that repeat themselves only when max-age is over are common: they get a tenth more, within these bounds.
-_GRACE = 0.1
-_GRACE_BOUNDS = (1.0, 60.0)
-#: A device at its start says byebye, then alive: UDA, 1.2.2. That must cost nothing.
+#: A device that starts sends byebye, then alive: UPnP Device Architecture 2.0, section 1.2.2. The service must survive
+#: that, so a byebye takes effect after this many seconds.
 _BYE_DELAY = 2.0
-#: The part of max-age after which a silent device is asked for.
-_ASK_AFTER = 0.8
-#: Seconds that a doubted device has for an answer to each of so many searches.
+#: Seconds of a search round, and number of rounds without a reply after which a claim is given up.
 _ROUND = 3.0
 _ROUNDS = 2
-#: Seconds that an adopted service has at least to be heard for the first time.
+#: Seconds that an adopted service has at least to be received for the first time.
 _PROBATION = 60.0
-#: Claims beside the present one: no honest device has that many addresses.
-_MOST_OTHERS = 4
-
-
-def lifetime(max_age: int) -> float:
-    """
-    Say how long a service lives that is not heard again: its max-age, and a grace.
-
-    :param max_age: Seconds.
-    :return: Seconds.
-    """
-    shortest, longest = _GRACE_BOUNDS
-    return max_age + min(max(max_age * _GRACE, shortest), longest)
-
-
-@dataclass(frozen=True, slots=True)
-class Advertisement:
-    """
-    What a device said of one of its services.
-
-    :ivar device_id: What follows ``uuid:`` in the USN, up to ``::``. Compared without regard to case.
-    :ivar urn: What makes it one service with all that is said of it under other versions: the search term that it
-        meets, or the announced URN where the term is a pattern.
-    :ivar term: The search term.
-    :ivar nt: The URN as announced.
-    :ivar usn: The USN as announced.
-    :ivar location: URL as announced.
-    :ivar endpoint: Where that is.
-    :ivar max_age: Seconds of validity.
-    :ivar server: The device's software, as it says.
-    """
-
-    device_id: str
-    urn: str
-    term: SearchTerm
-    nt: str
-    usn: str
-    location: str
-    endpoint: Endpoint
-    max_age: int
-    server: str = ""
-
-    @property
-    def lifetime(self) -> float:
-        """Seconds from reception to the end: see :func:`lifetime`."""
-        return lifetime(self.max_age)
-
-
-@dataclass(frozen=True, slots=True)
-class Appeared:
-    """A service is live that was not."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A live service is elsewhere, or started anew with other facts."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """
-    A service is no longer live.
-
-    :ivar reason: ``byebye``, ``expired`` or ``unconfigured``.
-    """
-
-    advertisement: Advertisement
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """
-    Somebody should search for a service, to be answered soon.
-
-    :ivar within: Seconds until it is too late.
-    """
-
-    advertisement: Advertisement
-    within: float
-
-
-Event = Appeared | Changed | Left | Ask
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """
-    A live service, for people to look at.
-
-    :ivar sender: IP address that announced it.
-    :ivar appeared_at: When it was heard first, or adopted.
-    :ivar heard_at: When it was heard last.
-    :ivar expires_at: When it ends, if it is not heard again.
-    """
-
-    advertisement: Advertisement
-    sender: str
-    appeared_at: float
-    heard_at: float
-    expires_at: float
-
-
-class _Claim:
-    """
-    One LOCATION of a service.
-
-    ``sender`` owns the claim until ``owned_until``: it alone may move it or take it back. ``answers`` says whether it
-    was ever heard to answer a search. A ``superseded`` claim was moved away from and is not live, but remembered: heard
-    again, it is a second address.
-    """
-
-    __slots__ = ("advertisement", "answers", "ask_at", "expires_at", "heard_at", "owned_until", "sender", "superseded")
-
-    def __init__(self, advertisement: Advertisement, sender: str, now: float, lifetime: float) -> None:
-        self.advertisement = advertisement
-        self.sender = sender
-        self.heard_at = now
-        self.ask_at = now + _ASK_AFTER * advertisement.max_age
-        self.expires_at = self.owned_until = now + lifetime
-        self.answers = False
-        self.superseded = False
-
-    def renew(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> None:
-        self.heard_at = now
-        self.ask_at = now + _ASK_AFTER * advertisement.max_age
-        self.superseded = False
-        if sender == self.sender or now >= self.owned_until:
-            self.sender = sender
-            self.expires_at = self.owned_until = now + advertisement.lifetime
-            self.answers |= answer
-        else:
-            # Who does not own a claim may prolong it, but never shorten it.
-            self.expires_at = max(self.expires_at, now + advertisement.lifetime)
-
-
-class _Service:
-    """A live service: its present claim, the others, and what is pending."""
-
-    __slots__ = (
-        "appeared_at",
-        "asked",
-        "bye_doubted",
-        "claim",
-        "creator",
-        "doubts",
-        "leaves_at",
-        "others",
-        "rules_at",
-        "scheduled",
-    )
-
-    def __init__(self, claim: _Claim, now: float) -> None:
-        self.claim = claim
-        self.others: tuple[_Claim, ...] = ()
-        self.creator = claim.sender
-        self.appeared_at = now
-        self.asked = False
-        self.leaves_at = math.inf
-        # Rounds of searches sent because somebody contradicted the present claim, and when the round is over.
-        self.doubts = 0
-        self.rules_at = math.inf
-        self.bye_doubted = False
-        # When the table will look at it next.
-        self.scheduled = math.inf
-
-    @property
-    def due(self) -> float:
-        ask_at = math.inf if self.asked else self.claim.ask_at
-        return min(self.leaves_at, self.claim.expires_at, self.rules_at, ask_at)
-
-    def trust(self) -> None:
-        self.doubts, self.rules_at, self.bye_doubted = 0, math.inf, False
-
-    def doubt(self, now: float) -> tuple[Event, ...]:
-        self.doubts += 1
-        self.rules_at = now + _ROUND
-        return (Ask(self.claim.advertisement, _ROUND),)
-
-    def settle(self, claim: _Claim) -> None:
-        """Make a claim the present one, with nothing pending."""
-        self.claim = claim
-        self.asked = False
-        self.leaves_at = math.inf
-        self.trust()
 
 
 class AdvertisementTable:
     """
-    The services that are live.
+    Table of live services.
 
-    Every method that takes ``now`` returns the events that follow from what it was told.
+    Every method that takes ``now`` returns the events that result from its call.
 
-    :param limit: Services in all; more are refused, so that a hostile network cannot fill the memory.
-    :param limit_per_sender: Services that one sender may bring in.
+    :param limit: Number of services in all. Further services are rejected, so that the network cannot fill the memory.
+    :param limit_per_sender: Number of services that one sender may create.
     """
 
     def __init__(self, limit: int = 100_000, limit_per_sender: int = 4096) -> None:
         self._limit, self._limit_per_sender = limit, limit_per_sender
-        self._devices: dict[str, dict[str, _Service]] = {}
+        self._devices: dict[str, dict[str, TrackedService]] = {}
         self._created: Counter[str] = Counter()
         self._count = 0
-        # (when, serial, service), for services that may be due then: most have been renewed meanwhile.
-        self._schedule: list[tuple[float, int, _Service]] = []
-        self._serial = count()
+        self._schedule: Schedule[TrackedService] = Schedule()
 
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Live]:
+    def __iter__(self) -> Iterator[LiveService]:
         for service in self._services():
             claim = service.claim
-            yield Live(claim.advertisement, claim.sender, service.appeared_at, claim.heard_at, claim.expires_at)
+            yield LiveService(
+                claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at
+            )
 
     @property
     def next_due(self) -> float:
-        """When :meth:`expire` has something to do, at the earliest."""
-        return self._schedule[0][0] if self._schedule else math.inf
+        """Time at which :meth:`expire` has something to do at the earliest."""
+        return self._schedule.next_due
 
-    def observe(
-        self, advertisement: Advertisement, sender: str, now: float, *, answer: bool = False
-    ) -> tuple[Event, ...]:
+    def observe(self, advertisement: Advertisement, sender: str, now: float, *, answer: bool = False) -> list[Event]:
         """
-        Take in an advertisement.
+        Process an advertisement.
 
-        :param answer: Whether it answers a search of ours.
-        :raise IgnoredError: If it is one too many.
+        :param answer: Whether it is a reply to a search of this daemon.
+        :raise RejectedError: If a limit is reached.
         """
-        if not advertisement.max_age:
-            return self.bye(advertisement.device_id, advertisement.urn, sender, now)
         service = self._find(advertisement)
         if service is None:
-            return self._appear(advertisement, sender, now, answer)
+            return self._create(advertisement, sender, now, answer)
         if service.claim.advertisement.location == advertisement.location:
             events = self._renew(service, advertisement, sender, now, answer)
         else:
-            events = self._dispute(service, advertisement, sender, now, answer)
-        self._reschedule(service)
+            events = self._contest(service, advertisement, sender, now, answer)
+        self._schedule.schedule(service, service.due)
         return events
 
-    def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> tuple[Event, ...]:
+    def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
         """
-        Take in that a service leaves, or all services of a device.
+        Process the departure of a service, or of all services of a device.
 
-        :param urn: As in :class:`Advertisement`; ``None`` for all.
+        :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
         """
         services = self._devices.get(device_id.casefold(), {})
-        events: tuple[Event, ...] = ()
+        events: list[Event] = []
         for service in services.values() if urn is None else filter(None, [services.get(urn)]):
-            others = tuple(claim for claim in service.others if claim.sender != sender)
+            remaining = tuple(claim for claim in service.others if claim.sender != sender)
             if service.claim.sender == sender:
                 service.leaves_at = min(service.leaves_at, now + _BYE_DELAY)
-            elif len(others) == len(service.others):
-                # A stranger: the device itself is asked.
-                service.bye_doubted = True
-                if not service.doubts:
-                    events += service.doubt(now)
-            service.others = others
-            self._reschedule(service)
+            elif len(remaining) == len(service.others):
+                # The sender has no claim on the service: search for the device before anything is removed.
+                service.byebye_contested = True
+                if not service.rounds:
+                    events.append(self._search_round(service, now))
+            service.others = remaining
+            self._schedule.schedule(service, service.due)
         return events
 
-    def adopt(self, advertisement: Advertisement, now: float, remaining: float | None = None) -> tuple[Event, ...]:
+    def adopt(self, advertisement: Advertisement, now: float, remaining: float | None = None) -> list[Event]:
         """
-        Take over a service that was live before this table was made. What is known already stays as it is.
+        Add a service that was live before this table was created. A service that is in the table is not changed.
 
-        Its sender is taken to be its own address; another one has to wait until it no longer answers there.
+        The host of its LOCATION counts as its sender.
 
-        :param remaining: Seconds that it has left; ``None`` where nobody knows. Then it is believed until there was
-            time to hear it.
+        :param remaining: Seconds until it expires. None means that they are not known: the service then has the full
+            lifetime of its advertisement, and at least a minute, to be received.
         """
         if self._find(advertisement) is not None:
-            return ()
+            return []
         if remaining is None:
             remaining = max(advertisement.lifetime, _PROBATION)
-        claim = _Claim(advertisement, advertisement.endpoint.host, now, remaining)
+        claim = Claim(advertisement, advertisement.endpoint.host, now, remaining)
         claim.answers = True
         return self._add(claim, now)
 
-    def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> tuple[Event, ...]:
+    def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> list[Event]:
         """
-        Follow a change of the search terms.
+        Apply a change of the search terms.
 
-        :param match: Finds the term that an announced type meets now.
+        :param match: Returns the search term that now matches an announced type.
         """
-        events: tuple[Event, ...] = ()
+        events: list[Event] = []
         for service in list(self._services()):
             advertisement = service.claim.advertisement
             term = match(advertisement.nt)
             if term == advertisement.term:
                 continue
             self._remove(service)
-            events += (Left(advertisement, "unconfigured"),)
+            events.append(Left(advertisement, "unconfigured"))
             if term is None:
                 continue
-            urn = advertisement.nt if term.is_pattern else term.urn
-            service.claim.advertisement = replace(advertisement, term=term, urn=urn)
-            # Of two versions that the device offered, the other one may have been registered by this term already.
+            service.claim.advertisement = replace(advertisement, term=term, urn=term.identity(advertisement.nt))
+            # Another version of the same type may have been added by this term already.
             if self._find(service.claim.advertisement) is None:
                 events += self._add(service.claim, now)
         return events
 
-    def expire(self, now: float) -> tuple[Event, ...]:
-        """Do all that is due."""
-        events: tuple[Event, ...] = ()
-        while self._schedule and self._schedule[0][0] <= now:
-            when, _, service = heapq.heappop(self._schedule)
-            if service.scheduled == when:
-                service.scheduled = math.inf
-                events += self._look_at(service, now)
+    def expire(self, now: float) -> list[Event]:
+        """Take all decisions that are due."""
+        events: list[Event] = []
+        for service in self._schedule.take_due(now):
+            events += self._decide(service, now)
         return events
 
-    def _look_at(self, service: _Service, now: float) -> tuple[Event, ...]:
+    def _decide(self, service: TrackedService, now: float) -> list[Event]:
         claim = service.claim
         if service.leaves_at <= now:
-            return self._give_up(service, "byebye", now)
+            return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now:
-            return self._give_up(service, "expired", now)
-        events: tuple[Event, ...] = ()
-        if service.rules_at <= now:
-            # Silence says something only of who used to answer.
-            if claim.answers and service.doubts >= _ROUNDS and (service.bye_doubted or _best(service.others, now)):
-                return self._give_up(service, "byebye", now)
-            if claim.answers and service.doubts < _ROUNDS:
-                events = service.doubt(now)
+            return self._end_claim(service, "expired", now)
+        events: list[Event] = []
+        if service.round_ends_at <= now:
+            # A missing reply is evidence only for a device that has replied before.
+            if claim.answers and service.rounds < _ROUNDS:
+                events = [self._search_round(service, now)]
+            elif claim.answers and (service.byebye_contested or any(service.candidates(now))):
+                return self._end_claim(service, "byebye", now)
             else:
-                service.trust()
+                service.end_contest()
         elif service.due <= now:
-            service.asked = True
-            events = (Ask(claim.advertisement, claim.expires_at - now),)
-        self._reschedule(service)
+            service.searched = True
+            events = [SearchNeeded(claim.advertisement, claim.expires_at - now)]
+        self._schedule.schedule(service, service.due)
         return events
 
-    def _appear(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> tuple[Event, ...]:
+    def _create(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> list[Event]:
         if self._count >= self._limit:
-            raise IgnoredError("too many services")
+            raise RejectedError("too many services")
         if self._created[sender] >= self._limit_per_sender:
-            raise IgnoredError("too many services of one sender")
-        claim = _Claim(advertisement, sender, now, advertisement.lifetime)
+            raise RejectedError("too many services of one sender")
+        claim = Claim(advertisement, sender, now, advertisement.lifetime)
         claim.answers = answer
         return self._add(claim, now)
 
     def _renew(
-        self, service: _Service, advertisement: Advertisement, sender: str, now: float, answer: bool
-    ) -> tuple[Event, ...]:
+        self, service: TrackedService, advertisement: Advertisement, sender: str, now: float, answer: bool
+    ) -> list[Event]:
+        """Process an advertisement of the current LOCATION."""
         claim = service.claim
         if service.leaves_at < math.inf:
-            # Byebye and alive: it started anew, perhaps with other software.
+            # An alive after a byebye: the device restarted, and may run other software.
             changed = claim.advertisement != advertisement
-            service.settle(_Claim(advertisement, sender, now, advertisement.lifetime))
+            service.set_current(Claim(advertisement, sender, now, advertisement.lifetime))
             service.claim.answers = claim.answers or answer
-            return (Changed(advertisement),) if changed else ()
+            return [Changed(advertisement)] if changed else []
         claim.renew(advertisement, sender, now, answer)
-        service.asked = False
+        service.searched = False
         if answer or sender == claim.sender:
-            service.trust()
-        return ()
+            service.end_contest()
+        return []
 
-    def _dispute(
-        self, service: _Service, advertisement: Advertisement, sender: str, now: float, answer: bool
-    ) -> tuple[Event, ...]:
-        """Take in that a service is at another LOCATION than the present one."""
+    def _contest(
+        self, service: TrackedService, advertisement: Advertisement, sender: str, now: float, answer: bool
+    ) -> list[Event]:
+        """Process an advertisement of another LOCATION than the current one."""
         claim = service.claim
         service.others = tuple(other for other in service.others if other.expires_at > now)
-        known = next(
-            (other for other in service.others if other.advertisement.location == advertisement.location), None
-        )
+        known = service.other_at(advertisement.location)
         if known is not None:
             known.renew(advertisement, sender, now, answer)
             newcomer = known
         else:
-            newcomer = _Claim(advertisement, sender, now, advertisement.lifetime)
+            newcomer = Claim(advertisement, sender, now, advertisement.lifetime)
             newcomer.answers = answer
         if service.leaves_at < math.inf:
-            # After a byebye the service is whose voice is heard first.
+            # After a byebye, the first claim received becomes the current one.
             service.others = tuple(other for other in service.others if other is not newcomer)
-            service.settle(newcomer)
-            return (Changed(newcomer.advertisement),)
+            service.set_current(newcomer)
+            return [Changed(newcomer.advertisement)]
         if known is None and sender == claim.sender:
             claim.superseded = True
-            service.others = (*service.others[-_MOST_OTHERS + 1 :], claim)
-            service.settle(newcomer)
-            return (Changed(advertisement),)
+            service.others = (*service.others[-MOST_OTHER_CLAIMS + 1 :], claim)
+            service.set_current(newcomer)
+            return [Changed(advertisement)]
         if known is None:
-            if len(service.others) >= _MOST_OTHERS:
-                raise IgnoredError("too many LOCATIONs of one service")
+            if len(service.others) >= MOST_OTHER_CLAIMS:
+                raise RejectedError("too many LOCATIONs of one service")
             service.others += (newcomer,)
-        silent = now - claim.heard_at > claim.advertisement.max_age / 2
-        if sender == claim.sender or service.doubts or (known is not None and not silent):
-            return ()
-        return service.doubt(now)
+        silent = now - claim.received_at > claim.advertisement.max_age / 2
+        if sender == claim.sender or service.rounds or (known is not None and not silent):
+            return []
+        return [self._search_round(service, now)]
 
-    def _give_up(self, service: _Service, reason: str, now: float) -> tuple[Event, ...]:
-        """End the present claim; another live one takes over."""
-        best = _best(service.others, now)
+    def _search_round(self, service: TrackedService, now: float) -> SearchNeeded:
+        service.begin_round(now + _ROUND)
+        return SearchNeeded(service.claim.advertisement, _ROUND)
+
+    def _end_claim(self, service: TrackedService, reason: str, now: float) -> list[Event]:
+        """End the current claim. The best other claim takes its place; without one the service leaves."""
+        best = service.best_candidate(now)
         if best is None:
             self._remove(service)
-            return (Left(service.claim.advertisement, reason),)
+            return [Left(service.claim.advertisement, reason)]
         service.others = tuple(other for other in service.others if other is not best)
-        service.settle(best)
-        self._reschedule(service)
-        return (Changed(best.advertisement),)
+        service.set_current(best)
+        self._schedule.schedule(service, service.due)
+        return [Changed(best.advertisement)]
 
-    def _add(self, claim: _Claim, now: float) -> tuple[Event, ...]:
+    def _add(self, claim: Claim, now: float) -> list[Event]:
         advertisement = claim.advertisement
-        service = _Service(claim, now)
+        service = TrackedService(claim, now)
         self._devices.setdefault(advertisement.device_id.casefold(), {})[advertisement.urn] = service
         self._created[service.creator] += 1
         self._count += 1
-        self._reschedule(service)
-        return (Appeared(advertisement),)
+        self._schedule.schedule(service, service.due)
+        return [Appeared(advertisement)]
 
-    def _remove(self, service: _Service) -> None:
+    def _remove(self, service: TrackedService) -> None:
         advertisement = service.claim.advertisement
         device_id = advertisement.device_id.casefold()
         services = self._devices[device_id]
@@ -462,23 +266,11 @@ class AdvertisementTable:
         if not self._created[service.creator]:
             del self._created[service.creator]
         self._count -= 1
-        service.scheduled = -math.inf
+        self._schedule.discard(service)
 
-    def _reschedule(self, service: _Service) -> None:
-        due = service.due
-        # Later than scheduled costs nothing: it is looked at for nothing once, instead of at each renewal.
-        if due < service.scheduled:
-            service.scheduled = due
-            heapq.heappush(self._schedule, (due, next(self._serial), service))
-
-    def _find(self, advertisement: Advertisement) -> _Service | None:
+    def _find(self, advertisement: Advertisement) -> TrackedService | None:
         return self._devices.get(advertisement.device_id.casefold(), {}).get(advertisement.urn)
 
-    def _services(self) -> Iterator[_Service]:
+    def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
-
-
-def _best(claims: tuple[_Claim, ...], now: float) -> _Claim | None:
-    live = [claim for claim in claims if not claim.superseded and claim.expires_at > now]
-    return max(live, key=lambda claim: claim.heard_at, default=None)

@@ -1,14 +1,7 @@
 """Registrations of live services: names, IDs, Meta, checks, and plans of changes to a backend. Pure."""
 
-from ssdpreg.registration.rules import (
-    ID_PREFIX,
-    SOURCE,
-    Check,
-    CheckRule,
-    Outcome,
-    Plan,
-    Registration,
-    RegistrationRules,
-)
+from ssdpreg.registration.meta import SOURCE
+from ssdpreg.registration.model import Check, Outcome, Plan, Registration
+from ssdpreg.registration.rules import ID_PREFIX, CheckRule, RegistrationRules
 
 __all__ = ["ID_PREFIX", "SOURCE", "Check", "CheckRule", "Outcome", "Plan", "Registration", "RegistrationRules"]

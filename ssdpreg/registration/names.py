@@ -1,32 +1,32 @@
-"""What services are called. Pure."""
+"""Service names derived from search terms. Pure functions."""
 
 from __future__ import annotations
 
 import re
 
-#: The longest label of a DNS name: RFC 1035, 2.3.4.
+#: Longest label of a DNS name: RFC 1035, section 2.3.4.
 _LABEL_LIMIT = 63
 
 
 def seed_name(tag: str, urn: str) -> str:
     """
-    Name a service by its tag and what follows the second colon of its URN, as in ``RackHD-service:api:2.0``.
+    Return the tag and the part of the URN after its second colon, as in ``RackHD-service:api:2.0``.
 
-    :param tag: The operator's word for services of the kind.
-    :param urn: A URN. One of fewer than three colons is taken whole, as in ``Inservice-urn:MalformedData``.
+    :param tag: Tag of the search term.
+    :param urn: URN. One with fewer than three colons is used as a whole, as in ``Inservice-urn:MalformedData``.
     """
     return f"{tag}-{urn.split(':', 2)[2] if urn.count(':') >= 3 else urn}"
 
 
 def dns_name(tag: str, urn: str) -> str:
     """
-    Name a service so that DNS can serve it: one label of ``a`` to ``z``, digits and hyphens.
+    Return a name that is one DNS label: ``a`` to ``z``, digits and hyphens, 63 characters at most.
 
-    Two URNs may come to share a name, as ``api:2.0`` and ``api:2-0`` do.
+    Two URNs can have the same name, as ``api:2.0`` and ``api:2-0`` do.
 
-    :param tag: The operator's word for services of the kind.
-    :param urn: A URN.
+    :param tag: Tag of the search term.
+    :param urn: URN.
     """
     label = re.sub(r"[^a-z0-9]+", "-", seed_name(tag, urn).lower()).strip("-")
-    # A name in another script leaves nothing behind.
+    # Nothing is left of a name in another script.
     return label[:_LABEL_LIMIT].rstrip("-") or "unnamed"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.discovery.table import Live
+from ssdpreg.discovery.advertisement import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 
@@ -30,7 +30,7 @@ class Row:
     """
 
     registration: Registration
-    live: Live
+    live: LiveService
     state: str
     reason: str
 
@@ -68,7 +68,7 @@ class Page:
         return (self.number - 1) * PAGE_SIZE + 1
 
 
-def make_rows(services: Sequence[tuple[Registration, Live]], state: Callable[[str], ServiceState]) -> list[Row]:
+def make_rows(services: Sequence[tuple[Registration, LiveService]], state: Callable[[str], ServiceState]) -> list[Row]:
     """
     Make the rows of all services, sorted for people.
 

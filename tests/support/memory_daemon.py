@@ -78,7 +78,9 @@ class Daemon:
             random=Random(1),
         )
         self.registry.set_search_terms({API: "RackHD", LLDP: "Inservice", REDFISH: "RackHD"})
-        self.reconciler = Reconciler(reactor, backend or EmbeddedBackend(), self.registry.adopt, random=Random(1))
+        self.reconciler = Reconciler(
+            reactor, backend or EmbeddedBackend(), self.registry.registrations, self.registry.adopt, random=Random(1)
+        )
         self.registry.subscribe(self.reconciler)
         self.view = View(self.registry, self.reconciler, "memory", "dc1", "host-1", requests)
         self.root: IResource = make_root(reactor, self.view)

@@ -1,4 +1,4 @@
-"""Tests for ``docs/ssdpreg.8`` and ``docs/command.md``: they are well-formed, and tell of all that there is."""
+"""Tests for ``docs/ssdpreg.8`` and ``docs/command.md``: valid markup and a description of every option."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.programs import skip_without
 
 MANUAL = ROOT / "docs" / "ssdpreg.8"
 COMMANDS = ("search", "services", "watch", "check-config", "schema")
-#: Every command has it.
+#: Option of every subcommand.
 HELP = "--help"
 
 
 def options_of(command: str) -> set[str]:
-    """Ask a command for its options."""
+    """Return the options in the help of a subcommand."""
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
         main([command, HELP])
     return set(re.findall(r"--[a-z-]+", output.getvalue().partition("options:")[2])) - {HELP}
@@ -31,35 +31,35 @@ class ManualTests(SynchronousTestCase):
     """Tests for the manual page."""
 
     def test_options(self) -> None:
-        """The synopsis has the options of each command, and each of them is explained."""
+        """The synopsis and the description have every option of each subcommand."""
         synopsis, _, description = MANUAL.read_text(encoding="ascii").partition(".Sh DESCRIPTION\n")
         for command in COMMANDS:
-            (told,) = re.findall(rf"^\.Nm\n\.Cm {command}\n((?:\.Op .*\n)*)", synopsis, re.MULTILINE)
-            (explained,) = re.findall(rf"^\.It Cm {command}\b((?s:.*?))^\.(?:It Cm|Pp)", description, re.MULTILINE)
+            (listed,) = re.findall(rf"^\.Nm\n\.Cm {command}\n((?:\.Op .*\n)*)", synopsis, re.MULTILINE)
+            (described,) = re.findall(rf"^\.It Cm {command}\b((?s:.*?))^\.(?:It Cm|Pp)", description, re.MULTILINE)
             options = options_of(command)
-            self.assertEqual({f"-{option}" for option in re.findall(r"Fl (-[a-z-]+)", told)}, options)
-            self.assertEqual({f"-{option}" for option in re.findall(r"\.It Fl (-[a-z-]+)", explained)}, options)
+            self.assertEqual({f"-{option}" for option in re.findall(r"Fl (-[a-z-]+)", listed)}, options)
+            self.assertEqual({f"-{option}" for option in re.findall(r"\.It Fl (-[a-z-]+)", described)}, options)
 
     def test_options_of_the_daemon(self) -> None:
-        """The options of the daemon are explained."""
+        """The description has every option of the daemon."""
         manual = MANUAL.read_text(encoding="ascii")
         for name, *_ in (*tap.Options.optParameters, *tap.Options.optFlags):
             self.assertRegex(manual, rf"(?m)^\.It .*Fl -{name}\b")
 
     def test_command_md(self) -> None:
-        """The page on the command has the same options."""
+        """The documentation of the command has every option."""
         page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
         options = set().union(*(options_of(command) for command in COMMANDS))
         self.assertEqual(set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)), options)
 
 
 class LintTests(SynchronousTestCase):
-    """Tests by those who print manuals."""
+    """Checks of the manual page by mandoc."""
 
     skip = skip_without("mandoc", "mandoc")
 
     def test_lint(self) -> None:
-        """There is nothing to warn of."""
+        """mandoc has no warnings."""
         linted = subprocess.run(
             ["mandoc", "-T", "lint", "-W", "warning", str(MANUAL)], text=True, capture_output=True, check=False
         )

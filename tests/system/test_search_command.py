@@ -1,4 +1,4 @@
-"""``ssdpreg search`` as its users have it: a process on a network of several hosts."""
+"""Tests for ``ssdpreg search`` as a process on a network of several hosts."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from tests.support.hosts import Host, Lan, Program, wait_until
 from tests.support.paths import ROOT
 from tests.support.rack import API, Rack, notify, twistd
 
-#: As the script does that pip installs.
+#: Code of the script that pip installs.
 _MAIN = "from ssdpreg.cli.main import main; sys.exit(main())"
 DATA = paths.DATA / "search"
 
 
 def datagram(name: str) -> bytes:
-    """Read what a device sends."""
+    """Read a datagram of a real device."""
     return (DATA / f"{name}.http").read_bytes().replace(b"\n", b"\r\n")
 
 
-class CommandTestCase(SynchronousTestCase):
-    """A host with the command, and two with devices: one announces, one only answers."""
+class HostCommandTestCase(SynchronousTestCase):
+    """
+    Test case with three hosts: one runs the command, and two are devices.
+
+    The device ``media_server`` announces itself, and ``bmc`` only replies to searches.
+    """
 
     skip = hosts.unavailable()
     timeout = 120
@@ -41,42 +45,42 @@ class CommandTestCase(SynchronousTestCase):
         self.host, self.media_server, self.bmc = (self.lan.host(f"10.77.0.{number}") for number in (2, 3, 4))
 
     def command(self, *arguments: str) -> list[str]:
-        """Word the command as this Python runs it, from anywhere."""
+        """Return the command that runs ``ssdpreg`` with this Python in any folder."""
         return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {_MAIN}", *arguments]
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Program:
-        """Start the command; its standard output goes to ``stdout`` in the LAN's folder."""
+        """Start the command, with standard output in the file ``stdout`` of the LAN's folder."""
         script = 'output=$1; shift; exec "$@" > "$output"'
         output = str(self.lan.folder / "stdout")
         return self.host.run(["sh", "-c", script, "sh", output, *self.command(*arguments)], env=env)
 
-    def end(self, program: Program, seconds: float = 20.0) -> tuple[int, str, str]:
-        """Wait until the command ends, and return its exit status and both outputs."""
+    def wait_for_end(self, program: Program, seconds: float = 20.0) -> tuple[int, str, str]:
+        """Wait until the command ends, and return its exit status, standard output and standard error."""
         status = program.process.wait(seconds)
         return status, (self.lan.folder / "stdout").read_text(encoding="utf-8"), program.output
 
     def call(self, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
-        """Run the command."""
-        return self.end(self.start(*arguments, env=env))
+        """Run the command, and return its exit status, standard output and standard error."""
+        return self.wait_for_end(self.start(*arguments, env=env))
 
 
-class SearchTests(CommandTestCase):
+class SearchTests(HostCommandTestCase):
     """Tests for ``ssdpreg search``."""
 
     def setUp(self) -> None:
         super().setUp()
         self.searches: list[str] = []
-        self.answer(self.bmc, datagram("bmc"))
+        self.reply_to_searches(self.bmc, datagram("bmc"))
 
-    def answer(self, host: Host, reply: bytes) -> None:
-        """Be a device that only answers; when it is asked, the others announce themselves."""
+    def reply_to_searches(self, host: Host, reply: bytes) -> None:
+        """Send a reply to each search, in a thread. At the first search, the media server announces itself."""
         listener = host.listen(1900)
         self.addCleanup(listener.close)
 
         def listen() -> None:
             while True:
                 try:
-                    received, asker = listener.recvfrom(65507)
+                    received, sender = listener.recvfrom(65507)
                 except OSError:
                     return
                 if received.startswith(b"M-SEARCH"):
@@ -87,12 +91,12 @@ class SearchTests(CommandTestCase):
                             datagram("hostile"),
                             b"\x00" * 100,
                         )
-                    listener.sendto(reply, asker)
+                    listener.sendto(reply, sender)
 
         threading.Thread(target=listen, daemon=True).start()
 
     def test_pipe(self) -> None:
-        """All that announces itself or answers is shown, by device, and nothing of it is obeyed."""
+        """Devices that announce themselves or reply are printed, with control characters escaped."""
         status, stdout, stderr = self.call("search", "--seconds", "2")
         self.assertEqual((status, stderr), (0, "3 devices on eth0 (10.77.0.2)\n"))
         self.assertEqual(stdout, (DATA / "output.txt").read_text(encoding="utf-8"))
@@ -101,13 +105,13 @@ class SearchTests(CommandTestCase):
         self.assertIn("MX: 2\r\n", self.searches[0])
 
     def test_ascii(self) -> None:
-        """An output that has no other letters is given none."""
+        """Characters that are missing in the encoding of the output are escaped."""
         status, stdout, _ = self.call("search", "--seconds", "1", env={"PYTHONIOENCODING": "ascii"})
         self.assertEqual((status, stdout.isascii()), (0, True))
         self.assertIn(r"Ger\xe4t", stdout)
 
     def test_urns(self) -> None:
-        """What is asked for is searched for by its name, and nothing else is shown."""
+        """A URN is the target of the search, and only devices that match it are printed."""
         redfish = "urn:dmtf-org:service:redfish-rest:1"
         status, stdout, _ = self.call("search", "--seconds", "1", redfish)
         self.assertEqual((status, stdout.count("Location")), (0, 1))
@@ -115,7 +119,7 @@ class SearchTests(CommandTestCase):
         self.assertIn(f"ST: {redfish}\r\n", self.searches[0])
 
     def test_json(self) -> None:
-        """The same is to be had for machines."""
+        """``--json`` prints one document with the same information."""
         status, stdout, _ = self.call("search", "--seconds", "1", "--json", "--interface", "10.77.0.0/24")
         document = json.loads(stdout)
         self.assertEqual((status, document["interfaces"]), (0, [{"name": "eth0", "address": "10.77.0.2"}]))
@@ -138,11 +142,11 @@ class SearchTests(CommandTestCase):
             },
         )
         (hostile,) = (each for each in document["devices"] if each["device"].startswith("[blink]"))
-        self.assertEqual(hostile["advertisements"][0]["problem"], "no usable device ID")
+        self.assertEqual(hostile["advertisements"][0]["problem"], "no device ID")
         self.assertTrue(stdout.isascii())
 
     def test_write_config(self) -> None:
-        """A configuration is made of what was found, that the daemon takes; a file that is there is not lost."""
+        """The written configuration is valid, and an existing file is overwritten only with ``--force``."""
         path = self.lan.folder / "registry.json"
         status, stdout, stderr = self.call("search", "--seconds", "1", "--write-config", str(path))
         self.assertEqual((status, stderr.splitlines()[-1]), (0, f"Wrote {path}"))
@@ -160,7 +164,7 @@ class SearchTests(CommandTestCase):
         written = path.read_text()
         self.assertEqual(
             self.call("search", "--write-config", str(path))[::2],
-            (2, f"--write-config: {path} is there already: --force overwrites it\n"),
+            (2, f"--write-config: {path} exists: --force overwrites it\n"),
         )
         path.write_text("{}")
         self.searches.clear()
@@ -170,8 +174,8 @@ class SearchTests(CommandTestCase):
         status, stdout, _ = self.call("search", "--seconds", "1", "--write-config", "-")
         self.assertEqual((status, stdout), (0, written))
 
-    def test_beside_the_daemon(self) -> None:
-        """The daemon on the same host, and an announcer on another, go on while the command searches."""
+    def test_with_daemon(self) -> None:
+        """The command does not disturb the daemon on the same host, or an announcer on another."""
         daemon = Rack(self.host, self.lan.folder).start_daemon(
             {"ssdp": {"tags": {"RackHD": [API]}}, "backend": {"type": "embedded"}}
         )
@@ -185,7 +189,7 @@ class SearchTests(CommandTestCase):
         daemon.wait_for("Registered .* at 10.77.0.3:9090")
 
     def test_broken_pipe(self) -> None:
-        """If nobody reads on, that is the end, without a traceback."""
+        """If the output is closed, the command ends with status 1 and without a traceback."""
         for arguments in ((), ("--json",)):
             command = self.command("search", "--seconds", "1", *arguments)
             self.searches.clear()
@@ -193,16 +197,16 @@ class SearchTests(CommandTestCase):
             program.wait_for(r"\A1\n\Z")
 
     def test_terminal(self) -> None:
-        """On a terminal a bar shows how far it is, and goes; Ctrl-C ends it early, with what was found."""
+        """A terminal shows a progress bar during the search, and Ctrl-C prints the devices found so far."""
         output = self.on_terminal("search", "--seconds", "60", interrupt="3 devices", env={"TERM": "xterm"})
         before, _, after = output.rpartition("3 devices")
         self.assertIn("Searching", before)
         self.assertIn("MediaServer", after)
-        # The cursor is there again.
+        # The cursor is visible again.
         self.assertIn("\x1b[?25h", after)
 
     def test_dumb_terminal(self) -> None:
-        """A terminal that can do no more is sent lines, of 80 columns, and nothing else."""
+        """A terminal without control sequences receives plain lines of 80 columns."""
         output = self.on_terminal("search", "--seconds", "2", env={"TERM": "dumb"})
         self.assertIn("MediaServer", output)
         self.assertNotIn("\x1b", output)
@@ -211,10 +215,10 @@ class SearchTests(CommandTestCase):
 
     def on_terminal(self, *arguments: str, interrupt: str = "", env: Mapping[str, str]) -> str:
         """
-        Run the command on a terminal, which has to go well.
+        Run the command on a terminal, and check that it ends with status 0.
 
-        :param interrupt: What to wait for, to press Ctrl-C then.
-        :return: All that the terminal was sent, but for what went to standard error.
+        :param interrupt: Output after which to send SIGINT; empty to send none.
+        :return: Standard output, including control sequences.
         """
         parent, child = pty.openpty()
         self.addCleanup(os.close, parent)
@@ -233,7 +237,7 @@ class SearchTests(CommandTestCase):
             try:
                 output += os.read(parent, 65536)
             except OSError:
-                # As Linux tells that nobody holds the other end any more.
+                # Linux reports an error after the command has closed the terminal.
                 break
             if interrupt and interrupt.encode() in output:
                 process.send_signal(signal.SIGINT)
@@ -242,31 +246,31 @@ class SearchTests(CommandTestCase):
         return output.decode()
 
 
-class NothingTests(CommandTestCase):
-    """Tests for ``ssdpreg search`` where there is nothing."""
+class NoDeviceTests(HostCommandTestCase):
+    """Tests for ``ssdpreg search`` on a network without devices."""
 
-    def test_nobody(self) -> None:
-        """If nobody is found, it is told what to check."""
+    def test_hints(self) -> None:
+        """If no device is found, standard error lists the likely causes."""
         status, stdout, stderr = self.call("search", "--seconds", "1", "--ttl", "3")
         self.assertEqual((status, stdout), (1, ""))
-        self.assertRegex(stderr, r"\ANobody .* anything within 1 s on eth0 \(10\.77\.0\.2\)\. To be checked:\n")
-        for word in ("firewall", "interface", "no more than 2 routers: --ttl", "--seconds"):
+        self.assertRegex(stderr, r"\ANo device found within 1 s on eth0 \(10\.77\.0\.2\)\. Check:\n")
+        for word in ("firewall", "interface", "at most 2 routers: --ttl", "--seconds"):
             self.assertIn(word, stderr)
 
-    def test_nobody_for_machines(self) -> None:
-        """Machines get a document in any case."""
+    def test_json(self) -> None:
+        """``--json`` prints a document without devices."""
         status, stdout, _ = self.call("search", "--seconds", "1", "--json")
         self.assertEqual((status, json.loads(stdout)["devices"]), (1, []))
 
     def test_no_interface(self) -> None:
-        """Where there is nothing to search on, that is said at once."""
+        """Without a usable interface, the command ends at once."""
         status, stdout, stderr = self.call("search", "--seconds", "3600", "--interface", "wlan9")
         self.assertEqual((status, stdout), (1, ""))
         self.assertIn("Cannot listen on wlan9 yet: absent, down or without an IPv4 address\n", stderr)
-        self.assertIn("There is no interface to search on", stderr)
+        self.assertIn("No interface to search on", stderr)
 
     def test_nothing_to_configure(self) -> None:
-        """If all that is found has no URN, no configuration is written."""
+        """No configuration is written if no device announced a URN."""
         program = self.start("search", "--seconds", "2", "--write-config", "-")
         device = notify("upnp:rootdevice", "D", "http://10.77.0.3/")
 
@@ -275,6 +279,6 @@ class NothingTests(CommandTestCase):
             return not program.running
 
         wait_until(ended, every=0.3)
-        status, stdout, stderr = self.end(program)
+        status, stdout, stderr = self.wait_for_end(program)
         self.assertEqual((status, stdout), (1, ""))
         self.assertIn("No configuration written", stderr)

@@ -1,4 +1,4 @@
-"""``ssdpreg services`` and ``ssdpreg watch`` as their users have them: processes, beside a daemon or Consul."""
+"""Tests for ``ssdpreg services`` and ``ssdpreg watch`` as processes, with a daemon or Consul."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import time
 from tests.support.consul import skip_without_consul
 from tests.support.hosts import Program, wait_until
 from tests.support.rack import API, REDFISH, Rack, byebye, notify
-from tests.system.test_search_command import CommandTestCase
+from tests.system.test_search_command import HostCommandTestCase
 
 TERMS = {"ssdp": {"tags": {"RackHD": [API], "BMC": [REDFISH]}}}
 CONSUL = "http://127.0.0.1:8500"
 
 
-class EmbeddedTests(CommandTestCase):
-    """With a daemon that keeps to itself."""
+class EmbeddedTests(HostCommandTestCase):
+    """Tests with the catalogue of a daemon without Consul."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -35,7 +35,7 @@ class EmbeddedTests(CommandTestCase):
         return self.rack.start_daemon({**TERMS, "backend": {"type": "embedded"}})
 
     def test_services(self) -> None:
-        """All services are listed, in whole lines."""
+        """All services are printed, each in one line of any length."""
         self.assertEqual(
             self.call("services"),
             (
@@ -47,20 +47,20 @@ class EmbeddedTests(CommandTestCase):
             ),
         )
 
-    def test_json(self) -> None:
-        """They are to be had for machines, and by name."""
+    def test_json_by_name(self) -> None:
+        """``--json`` prints one document, and ``--name`` selects the services."""
         status, stdout, _ = self.call("services", "--json", "--name", "RackHD-service:api:2.0")
         (service,) = json.loads(stdout)["services"]
         self.assertEqual((status, service["address"], service["port"]), (0, "10.77.0.3", 8080))
 
-    def test_none(self) -> None:
-        """No service is an answer too."""
+    def test_no_service(self) -> None:
+        """The command succeeds if there is no service to print."""
         status, stdout, stderr = self.call("services", "--name", "x")
         self.assertEqual((status, stdout), (0, ""))
-        self.assertEqual(stderr, "No service of ssdpreg at http://127.0.0.1:8580 is called 'x'.\n")
+        self.assertEqual(stderr, "No service of ssdpreg at http://127.0.0.1:8580 with the name 'x'.\n")
 
     def test_watch(self) -> None:
-        """Each change is a line, before and after the daemon was killed and started again; Ctrl-C ends it in peace."""
+        """Each change is one line, also after the daemon was killed and restarted, and Ctrl-C ends the command."""
         watch = self.host.run(self.command("watch"))
         watch.wait_for(r"^\+ .* RackHD-service:api:2\.0 10\.77\.0\.3:8080 passing$")
         self.media_server.send(notify(API, "new", "http://10.77.0.3:8081/"))
@@ -71,20 +71,21 @@ class EmbeddedTests(CommandTestCase):
         watch.wait_for(r"^- .* 10\.77\.0\.3:8082 passing$", 5)
         assert self.rack.daemon is not None
         self.rack.daemon.kill()
-        watch.wait_for("^http://127.0.0.1:8580 does not answer: .*; waiting for it$", 3)
+        watch.wait_for("^http://127.0.0.1:8580 does not answer: .*; retrying$", 3)
+        # Two attempts fail before the daemon returns.
         time.sleep(2.5)
         self.start_daemon()
         self.media_server.send(notify(API, "2a35af60-74f7-5e33-8f42-b99e5c1d15a6", "http://10.77.0.3:8080/"))
-        watch.wait_for(r"^It answers again\.$", 20)
+        watch.wait_for(r"^The server responds again\.$", 20)
         watch.wait_for(r"^- .* BMC-service:redfish-rest:1 .*$", 3)
         watch.signal(signal.SIGINT)
         self.assertEqual(watch.process.wait(5), 0)
         lines = watch.output.splitlines()
-        self.assertEqual([line[0] for line in lines], list("+++~-hI-"))
+        self.assertEqual([line[0] for line in lines], list("+++~-hT-"))
         self.assertTrue(all(re.match(r". \d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines if line[0] in "+~-"))
 
     def test_watch_json(self) -> None:
-        """For machines each change is an object in a line of its own, which is written at once."""
+        """``--json`` prints each change at once, as one object per line."""
         watch = self.host.run(self.command("watch", "--json"))
         watch.wait_for('"name": "RackHD')
         watch.stop()
@@ -93,10 +94,10 @@ class EmbeddedTests(CommandTestCase):
         self.assertEqual(set(changes[0]), {"time", "change", "service"})
 
 
-class ConsulTests(CommandTestCase):
-    """With Consul, which has services of others as well."""
+class ConsulTests(HostCommandTestCase):
+    """Tests with a Consul that also has a service of another program."""
 
-    skip = CommandTestCase.skip or skip_without_consul
+    skip = HostCommandTestCase.skip or skip_without_consul
 
     def setUp(self) -> None:
         super().setUp()
@@ -108,13 +109,13 @@ class ConsulTests(CommandTestCase):
         wait_until(lambda: "RackHD-service:api:2.0" in self.rack.names())
 
     def test_services(self) -> None:
-        """Only what the daemon has registered is listed."""
+        """Only services of the daemon are printed."""
         status, stdout, stderr = self.call("services", "--url", CONSUL)
         self.assertEqual((status, stderr), (0, ""))
         self.assertRegex(stdout, r"\AService +.*\nRackHD-service:api:2\.0 +D +10\.77\.0\.3:8080 +passing\n\Z")
 
     def test_watch(self) -> None:
-        """A change of health is seen as well, which Consul lets nobody wait for by the names of services."""
+        """A change of health is printed, although it does not end Consul's blocking query for service names."""
         watch = self.host.run(self.command("watch", "--url", f"{CONSUL}/"))
         watch.wait_for(r"^\+ .* passing$")
         (service_id,) = self.rack.services()
@@ -123,18 +124,18 @@ class ConsulTests(CommandTestCase):
         self.assertNotIn("web", watch.output)
 
 
-class AbsentTests(CommandTestCase):
-    """With nobody who answers."""
+class UnavailableTests(HostCommandTestCase):
+    """Tests without a server."""
 
-    def test_nobody(self) -> None:
-        """If nobody answers, one line says so."""
+    def test_no_response(self) -> None:
+        """A server that does not respond is reported in one line."""
         for command in ("services", "watch"):
             status, stdout, stderr = self.call(command)
             self.assertEqual((status, stdout), (1, ""))
             self.assertRegex(stderr, r"\Ahttp://127\.0\.0\.1:8580 does not answer: .*refused.*\n\Z")
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends the waiting for one who does not answer, without a traceback."""
+        """Ctrl-C ends the wait for a response, without a traceback."""
 
         def listen() -> socket.socket:
             return socket.create_server(("127.0.0.1", 8580))
@@ -142,6 +143,7 @@ class AbsentTests(CommandTestCase):
         self.addCleanup(self.host.inside(listen).close)
         for url in ("http://127.0.0.1:8580", "http://10.77.0.99"):
             program = self.start("services", "--url", url)
+            # The command imports its libraries, and then waits for a response.
             time.sleep(1.5)
             program.signal(signal.SIGINT)
-            self.assertEqual(self.end(program), (1, "", ""))
+            self.assertEqual(self.wait_for_end(program), (1, "", ""))

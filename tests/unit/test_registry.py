@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
@@ -16,9 +16,9 @@ from zope.interface.verify import verifyObject
 from ssdpreg.config import CheckConfig
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
+from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.registry import Registry
+from ssdpreg.registry import LifetimeRecorder, Registry
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 from ssdpreg.ssdp.network import Adapter, Network
@@ -63,7 +63,6 @@ class RegistryTestCase(SynchronousTestCase):
         self,
         table: AdvertisementTable | None = None,
         search_interval: float = 300,
-        remember: Callable[[Mapping[str, float]], None] | None = None,
     ) -> Registry:
         """Make a registry that was not started yet."""
         registry = Registry(
@@ -73,7 +72,6 @@ class RegistryTestCase(SynchronousTestCase):
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
             search_interval=search_interval,
-            remember=remember,
             random=Random(1),
         )
         registry.set_search_terms(self.terms)
@@ -238,7 +236,7 @@ class HearingTests(RegistryTestCase):
         """Without a readable max-age it is 1800 s, and never more than a day."""
         self.hear(alive(max_age=None))
         self.hear(alive(device_id="E", max_age=10**9))
-        lifetimes = {live.expires_at - live.heard_at for _, live in self.registry.services()}
+        lifetimes = {live.expires_at - live.received_at for _, live in self.registry.services()}
         self.assertEqual(lifetimes, {1860, 86460})
 
     def test_update_prolongs_and_moves_nothing(self) -> None:
@@ -272,7 +270,7 @@ class HearingTests(RegistryTestCase):
                 "LOCATION's host is no address and no name": 3,
                 "no device ID": 3,
                 "start line": 3,
-                "not asked for": 3,
+                "no search term": 3,
             },
         )
         self.assertEqual(lines, ["LOCATION's host is no address and no name", "no device ID"])
@@ -505,17 +503,33 @@ class AdoptTests(RegistryTestCase):
         self.pass_time(0.2)
         self.assertEqual(self.notes.told[-1][0], "expired")
 
-    def test_remembers_lifetimes(self) -> None:
-        """Every 2 s it is written down how long those have left that were heard meanwhile, and no others."""
-        remembered: list[dict[str, int]] = []
 
-        def remember(lifetimes: Mapping[str, float]) -> None:
-            remembered.append({key: round(seconds) for key, seconds in lifetimes.items()})
-            if len(remembered) == 2:
-                raise RuntimeError("of our own")
+@implementer(ILifetimeStore)
+class MemoryLifetimeStore:
+    """Store of lifetimes, whose second recording fails."""
 
-        self.registry = self.make_registry(remember=remember)
+    def __init__(self) -> None:
+        self.recorded: list[dict[str, int]] = []
+
+    def remember(self, lifetimes: Mapping[str, float]) -> None:
+        self.recorded.append({key: round(seconds) for key, seconds in lifetimes.items()})
+        if len(self.recorded) == 2:
+            raise RuntimeError("of our own")
+
+    def remaining(self) -> Mapping[str, float]:
+        return {}
+
+
+class LifetimeRecorderTests(RegistryTestCase):
+    """Tests for :class:`LifetimeRecorder`."""
+
+    def test_records_lifetimes(self) -> None:
+        """Every 2 s the remaining lifetimes of the services received since are recorded, also after an error."""
         self.start()
+        store = MemoryLifetimeStore()
+        recorder = LifetimeRecorder(self.reactor, self.registry, store)
+        recorder.startService()
+        self.addCleanup(recorder.stopService)
         self.hear(alive(max_age=100))
         self.hear(alive(device_id="E", max_age=1000))
         first, second = self.registry.registrations
@@ -524,4 +538,4 @@ class AdoptTests(RegistryTestCase):
             self.hear(alive(max_age=100))
         self.pass_time(2)
         self.assertTrue(self.flushLoggedErrors(RuntimeError))
-        self.assertEqual(remembered, [{first: 108, second: 1058}, {first: 109}, {first: 108}])
+        self.assertEqual(store.recorded, [{first: 108, second: 1058}, {first: 109}, {first: 108}])

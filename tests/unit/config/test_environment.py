@@ -6,14 +6,14 @@ import json
 
 from ssdpreg.config import ConsulConfig, EmbeddedConfig, parse
 from ssdpreg.config.environment import VARIABLES
-from tests.unit.config.test_config import DATA, TAGS, ConfigTestCase
+from tests.unit.config.support import DATA, TAGS, ConfigTestCase
 
 
-class EnvironmentTests(ConfigTestCase):
-    """Tests for :mod:`ssdpreg.config.environment`: where the file says nothing, Consul's variables do."""
+class ConsulEnvironmentTests(ConfigTestCase):
+    """Tests for :func:`consul_environment`, by way of :func:`ssdpreg.config.parse`."""
 
-    def test_all(self) -> None:
-        """Each variable has its place."""
+    def test_all_variables(self) -> None:
+        """Each variable sets the value of its key."""
         here = str(DATA / "full.json")
         environ = {
             "CONSUL_HTTP_ADDR": "consul.example",
@@ -37,24 +37,24 @@ class EnvironmentTests(ConfigTestCase):
             ),
         )
 
-    def test_file_first(self) -> None:
-        """What stands in the file is not looked up, so it does no harm there either."""
+    def test_file_overrides(self) -> None:
+        """A key of the file overrides its variable, which may then have any value."""
         environ = {"CONSUL_HTTP_ADDR": "https://:nonsense:", "CONSUL_HTTP_TOKEN": "a b", "CONSUL_CACERT": "nowhere"}
         consul = self.consul({"address": "consul", "token": None, "ca_file": None}, environ)
         self.assertEqual(consul, ConsulConfig(address="consul:8500"))
 
     def test_no_section(self) -> None:
-        """A file that does not speak of a backend leaves all to the environment."""
+        """The variables are used if the file has no ``backend`` section."""
         config = parse(json.dumps({"ssdp": TAGS}), {"CONSUL_HTTP_ADDR": "https://consul:1"})
         self.assertEqual(config.backend, ConsulConfig(address="consul:1", scheme="https"))
 
-    def test_empty_is_unset(self) -> None:
-        """A variable that is empty says nothing."""
+    def test_empty_variables(self) -> None:
+        """An empty variable counts as unset."""
         names = [*VARIABLES.values(), "CONSUL_HTTP_SSL", "CONSUL_HTTP_SSL_VERIFY"]
         self.assertEqual(self.consul({}, dict.fromkeys(names, "")), ConsulConfig())
 
     def test_scheme(self) -> None:
-        """Who asks for TLS gets it, unless the file says otherwise."""
+        """``CONSUL_HTTP_SSL`` selects HTTPS unless the file has a scheme; its value 0 does not select HTTP."""
         tls = {"CONSUL_HTTP_SSL": "1"}
         self.assertEqual(self.consul({}, {**tls, "CONSUL_HTTP_ADDR": "http://consul"}).scheme, "https")
         self.assertEqual(self.consul({"address": "consul"}, tls).scheme, "https")
@@ -65,7 +65,7 @@ class EnvironmentTests(ConfigTestCase):
         self.assertEqual(self.consul({}, no_tls).scheme, "https")
 
     def test_token_file(self) -> None:
-        """Of two tokens the one in a file counts, but none of them where the registry has one."""
+        """A token file overrides a token of the environment, and the file of ssdpreg overrides both."""
         here = str(DATA / "full.json")
         environ = {"CONSUL_HTTP_TOKEN": "abc", "CONSUL_HTTP_TOKEN_FILE": here}
         self.assertEqual(self.consul({}, environ), ConsulConfig(token_file=here))
@@ -74,7 +74,7 @@ class EnvironmentTests(ConfigTestCase):
         self.assertEqual(self.consul({"token_file": other}, environ), ConsulConfig(token_file=other))
 
     def test_faults(self) -> None:
-        """A variable that makes no sense is named, after all that is wrong with the file."""
+        """Faults of variables have the variable's name, and follow the faults of the file."""
         environ = {
             "CONSUL_HTTP_ADDR": "consul:0",
             "CONSUL_HTTP_SSL": "yes",
@@ -83,15 +83,15 @@ class EnvironmentTests(ConfigTestCase):
         }
         self.assert_faults(
             {"ssdp": {**TAGS, "names": "x"}},
-            'ssdp.names: "x" is none of "seed", "dns"',
-            "CONSUL_HTTP_ADDR: 0 is no port: 1 to 65535 are",
-            "CONSUL_CLIENT_CERT: is of no use without key_file",
-            'CONSUL_HTTP_SSL: "yes" is neither true nor false',
-            'CONSUL_HTTP_SSL_VERIFY: "no" is neither true nor false',
+            'ssdp.names: "x" is not one of "seed", "dns"',
+            "CONSUL_HTTP_ADDR: 0 is not a valid port: use 1 to 65535",
+            "CONSUL_CLIENT_CERT: requires key_file",
+            'CONSUL_HTTP_SSL: "yes" is not true or false',
+            'CONSUL_HTTP_SSL_VERIFY: "no" is not true or false',
             environ=environ,
         )
 
-    def test_only_for_consul(self) -> None:
-        """Another backend has nothing to do with it."""
+    def test_other_backend(self) -> None:
+        """The variables have no effect on another backend."""
         config = parse(json.dumps({"ssdp": TAGS, "backend": {"type": "embedded"}}), {"CONSUL_HTTP_ADDR": "consul:0"})
         self.assertEqual(config.backend, EmbeddedConfig())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,16 +13,14 @@ from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from ssdpreg.config import Config, ConsulConfig, parse
+from ssdpreg.config import ConsulConfig
 from ssdpreg.daemon.json_log import format_event, stdout_observer
-from ssdpreg.daemon.reload import ReloadService
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.daemon.tap import Options, makeService
 from ssdpreg.errors import ConfigError, Fault
@@ -103,59 +100,6 @@ class OptionsTests(TapTestCase):
         with self.assertRaises(SystemExit) as caught:
             makeService(self.options())
         self.assertIn("backend.ca_file: ", str(caught.exception))
-
-
-class ReloadServiceTests(TapTestCase):
-    """Tests for :class:`ReloadService`."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.applied: list[Config] = []
-        self.lines: list[str] = []
-
-        @implementer(ILogObserver)
-        def observer(event: LogEvent) -> None:
-            if event["log_namespace"] == "ssdpreg.daemon.reload.ReloadService":
-                self.lines.append(event["log_format"].split(" {")[0])
-
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.service = ReloadService(self, self.load, parse(json.dumps(PLAIN)), self.applied.append)
-
-    def load(self) -> Config:
-        with open(self.path) as file:
-            return parse(file.read())
-
-    def callFromThread(self, function: Callable[[], None]) -> None:  # noqa: N802
-        """Be the reactor as far as signals go."""
-        function()
-
-    def test_hangup(self) -> None:
-        """SIGHUP puts another configuration in force, and does nothing of the kind once the service has stopped."""
-        before = signal.getsignal(signal.SIGHUP)
-        self.service.startService()
-        self.write({"ssdp": {"tags": {"T": ["urn:b"]}}})
-        os.kill(os.getpid(), signal.SIGHUP)
-        self.assertEqual([config.search_terms() for config in self.applied], [{"urn:b": "T"}])
-        self.service.stopService()
-        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
-
-    def test_a_fault(self) -> None:
-        """A bad file changes nothing."""
-        self.write({"ssdp": {}})
-        self.service.reload()
-        self.assertEqual(self.applied, [])
-        self.assertEqual(self.lines, ["Configuration not reloaded, the old one stays in force:\n{faults}"])
-
-    def test_what_needs_a_start(self) -> None:
-        """What was made once is told, and the rest takes effect all the same."""
-        self.write({**PLAIN, "web": {"endpoint": None}, "ssdp": {**PLAIN["ssdp"], "names": "dns"}})
-        self.service.reload()
-        self.assertEqual(len(self.applied), 1)
-        self.assertEqual(self.lines, ["A change of", "Configuration reloaded"])
-        self.write(PLAIN)
-        self.service.reload()
-        self.assertEqual(self.lines[2:], ["Configuration reloaded"])
 
 
 class NotifyServiceTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.location import Endpoint, LocationRules
-from ssdpreg.errors import IgnoredError
+from ssdpreg.errors import RejectedError
 
 EVERYWHERE = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")])
 LAN = LocationRules([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
@@ -20,7 +20,7 @@ class LocationRulesTests(SynchronousTestCase):
 
     def refusal(self, location: str, sender: str = "10.0.0.9", rules: LocationRules = EVERYWHERE) -> str:
         """Return why a LOCATION is refused."""
-        with self.assertRaises(IgnoredError) as caught:
+        with self.assertRaises(RejectedError) as caught:
             rules.endpoint(location, sender)
         return str(caught.exception.reason)
 
@@ -126,9 +126,9 @@ class LocationRulesTests(SynchronousTestCase):
     @settings(derandomize=True, deadline=None, max_examples=500)
     @given(st.text(max_size=60).map("http://".__add__) | st.text(max_size=60))
     def test_nothing_else_is_raised(self, location: str) -> None:
-        """Whatever a stranger writes, it is an endpoint or an IgnoredError."""
+        """Whatever a stranger writes, it is an endpoint or an RejectedError."""
         try:
             endpoint = EVERYWHERE.endpoint(location, "10.0.0.9")
-        except IgnoredError:
+        except RejectedError:
             return
         self.assertTrue(endpoint.host.isascii() and 1 <= endpoint.port <= 65535)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.config import CheckConfig
+from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
-from ssdpreg.discovery.table import Advertisement
 from ssdpreg.registration import Check, RegistrationRules
 
 API = "urn:schemas-upnp-org:service:api:2.0"

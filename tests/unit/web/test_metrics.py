@@ -76,7 +76,7 @@ class MetricsTests(MetricsTestCase):
             ("ssdpreg_packets_total", "eth0", "alive"): 5,
             ("ssdpreg_packets_total", "eth0", "byebye"): 1,
             ("ssdpreg_packets_total", "eth0", "search"): 1,
-            ("ssdpreg_packets_dropped_total", "not asked for"): 1,
+            ("ssdpreg_packets_dropped_total", "no search term"): 1,
             ("ssdpreg_packets_dropped_total", "header"): 1,
             ("ssdpreg_packets_dropped_total", "LOCATION is no http or https URL"): 1,
             ("ssdpreg_search_rounds_total",): 2,

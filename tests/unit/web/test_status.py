@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.advertisement import Advertisement, LiveService
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
-from ssdpreg.discovery.table import Advertisement, Live
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.web.status import Row, count_devices, count_states, find_page, make_rows, say_duration
@@ -15,9 +15,9 @@ _API = "urn:schemas-upnp-org:service:api:2.0"
 _LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
 
 
-def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> Live:
+def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveService:
     """Make a service that was heard."""
-    return Live(
+    return LiveService(
         Advertisement(
             device_id=device_id,
             urn=urn,
@@ -30,12 +30,12 @@ def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> Live:
         ),
         "10.0.0.5",
         appeared_at=0.0,
-        heard_at=0.0,
+        received_at=0.0,
         expires_at=1860.0,
     )
 
 
-def rows_of(*services: Live, refused: str = "") -> list[Row]:
+def rows_of(*services: LiveService, refused: str = "") -> list[Row]:
     """Make the rows of some services, of which those of one device were refused."""
     rules = RegistrationRules("rack-7", tags=("Blue",))
     registrations = [(rules.registration(live.advertisement), live) for live in services]

@@ -1,4 +1,4 @@
-"""How a command runs on the reactor."""
+"""Execution of a subcommand on the reactor."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from ssdpreg.cli.output import make_console, print_lines, safe
+from ssdpreg.cli.output import print_message
 
 
-def run(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
+def run_on_reactor(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
     """
-    Run a coroutine on the reactor to its end. Ctrl-C cancels it. Warnings go to standard error.
+    Run a coroutine on the reactor until it returns. Log warnings to standard error. Ctrl-C cancels the coroutine.
 
     :param command: Called as ``command(reactor)``.
-    :return: What it returned, or 1 where it was cancelled and left it at that; what else it raised is raised.
+    :return: The return value of the coroutine, or 1 if it raised ``CancelledError``.
+    :raise Exception: Any other exception of the coroutine.
     """
     outcome: list[int | Failure] = []
 
@@ -42,7 +43,7 @@ def run(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
         reactor.addSystemEventTrigger("before", "shutdown", cancel)
         return running.addBoth(outcome.append)
 
-    warnings = FilteringLogObserver(_to_stderr, [LogLevelFilterPredicate(LogLevel.warn)])
+    warnings = FilteringLogObserver(_print_event, [LogLevelFilterPredicate(LogLevel.warn)])
     globalLogBeginner.beginLoggingTo([warnings], redirectStandardIO=False, discardBuffer=True)
     with suppress(SystemExit):
         react(begin)
@@ -55,7 +56,6 @@ def run(command: Callable[[Any], Coroutine[Deferred[Any], Any, int]]) -> int:
 
 
 @provider(ILogObserver)
-def _to_stderr(event: LogEvent) -> None:
-    console = make_console(stderr=True)
-    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    print_lines(console, [safe(line, console) for line in text.splitlines()])
+def _print_event(event: LogEvent) -> None:
+    for line in eventAsText(event, includeTimestamp=False, includeSystem=False).splitlines():
+        print_message(line)

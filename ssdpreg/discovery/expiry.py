@@ -1,0 +1,81 @@
+"""Schedule of items by the time at which each is due. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+#: Entries of the heap that may be outdated before it is rebuilt, besides as many as there are current ones.
+_SLACK = 1024
+
+
+class Scheduled(Protocol):
+    """
+    An item of a schedule.
+
+    :ivar scheduled_at: Time of its current entry, managed by the schedule; infinite while it has none.
+    """
+
+    scheduled_at: float
+
+
+T = TypeVar("T", bound=Scheduled)
+
+
+class Schedule(Generic[T]):
+    """
+    Priority queue of items by the time at which each has to be examined.
+
+    An item that is scheduled for an earlier time than its entry gets a second entry; the older one is outdated and is
+    skipped. A later time costs nothing: the item is examined once in vain and scheduled again by its owner, which is
+    cheaper than an update of the heap at each renewal. The heap is rebuilt when outdated entries outnumber the current
+    ones, so removed items are not kept.
+    """
+
+    def __init__(self) -> None:
+        # (time, serial number, item): the serial number decides between equal times.
+        self._heap: list[tuple[float, int, T]] = []
+        self._serial = count()
+        self._current = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def next_due(self) -> float:
+        """Time at which :meth:`take_due` returns something at the earliest, infinite for an empty schedule."""
+        return self._heap[0][0] if self._heap else math.inf
+
+    def schedule(self, item: T, when: float) -> None:
+        """Examine an item at a time, or earlier if it is scheduled earlier already."""
+        if when >= item.scheduled_at:
+            return
+        if item.scheduled_at == math.inf:
+            self._current += 1
+        item.scheduled_at = when
+        heapq.heappush(self._heap, (when, next(self._serial), item))
+        self._drop_outdated()
+
+    def discard(self, item: T) -> None:
+        """Remove an item."""
+        if item.scheduled_at < math.inf:
+            item.scheduled_at = math.inf
+            self._current -= 1
+            self._drop_outdated()
+
+    def take_due(self, now: float) -> Iterator[T]:
+        """Yield each item whose time has come, and remove it from the schedule."""
+        while self._heap and self._heap[0][0] <= now:
+            when, _, item = heapq.heappop(self._heap)
+            if item.scheduled_at == when:
+                item.scheduled_at = math.inf
+                self._current -= 1
+                yield item
+
+    def _drop_outdated(self) -> None:
+        if len(self._heap) > 2 * self._current + _SLACK:
+            self._heap = [entry for entry in self._heap if entry[2].scheduled_at == entry[0]]
+            heapq.heapify(self._heap)

@@ -1,0 +1,112 @@
+"""Meaning of a message for a set of search terms. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Protocol
+
+from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
+from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.errors import RejectedError
+from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
+from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
+
+#: Reason of the rejection of a type that no search term matches. Most announcements of a network are of that kind.
+UNMATCHED = "no search term"
+NO_DEVICE_ID = "no device ID"
+
+#: Messages whose meaning is cached.
+_CACHE_SIZE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """
+    End of one service of a device, or of all its services.
+
+    :ivar device_id: As in :class:`~ssdpreg.discovery.advertisement.Advertisement`.
+    :ivar urn: As in :class:`~ssdpreg.discovery.advertisement.Advertisement`, or None for all services of the device.
+    """
+
+    device_id: str
+    urn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """
+    An announcement that cannot be registered.
+
+    :ivar nt: Announced URN.
+    :ivar reason: One of a few constant phrases: it is the label of a metric.
+    """
+
+    nt: str
+    reason: str
+
+
+Meaning = Advertisement | Departure | Rejection
+
+
+class TypeMatcher(Protocol):
+    """A set of search terms, such as :class:`~ssdpreg.discovery.search_terms.SearchTerms`."""
+
+    def match(self, nt: str, /) -> SearchTerm | None: ...
+
+
+def interpret(message: Message, sender: str, terms: TypeMatcher, locations: LocationRules) -> Meaning | None:
+    """
+    Determine the meaning of a message.
+
+    :param sender: IP address that sent it, empty if unknown.
+    :param terms: Search terms of the operator.
+    :param locations: Rules for acceptable LOCATIONs.
+    :return: The service that is live at a LOCATION; the end of one service or of a device; the reason of a rejection;
+        None for a message that says nothing about live services: a search, or ``ssdp:update``, which prolongs nothing
+        and repeats the LOCATION announced before (UPnP Device Architecture 2.0, section 1.2.4).
+    """
+    match message:
+        case Alive(nt=nt) | SearchResponse(st=nt):
+            return _interpret_announcement(nt, message, sender, terms, locations)
+        case ByeBye(nt=nt) if means_whole_device(nt):
+            return Departure(device_id(message.usn), None)
+        case ByeBye(nt=nt):
+            term = terms.match(nt)
+            return Rejection(nt, UNMATCHED) if term is None else Departure(device_id(message.usn), term.identity(nt))
+    return None
+
+
+def cached_interpreter(terms: TypeMatcher, locations: LocationRules) -> Callable[[Message, str], Meaning | None]:
+    """Return :func:`interpret` for fixed rules with a cache: devices repeat their messages unchanged."""
+    return lru_cache(_CACHE_SIZE)(partial(interpret, terms=terms, locations=locations))
+
+
+def _interpret_announcement(
+    nt: str, message: Alive | SearchResponse, sender: str, terms: TypeMatcher, locations: LocationRules
+) -> Meaning:
+    term = terms.match(nt)
+    if term is None:
+        return Rejection(nt, UNMATCHED)
+    announcer, urn = device_id(message.usn), term.identity(nt)
+    if message.max_age == 0:
+        return Departure(announcer, urn)
+    if not is_usable(announcer):
+        return Rejection(nt, NO_DEVICE_ID)
+    try:
+        endpoint = locations.endpoint(message.location, sender)
+    except RejectedError as error:
+        return Rejection(nt, error.reason)
+    return Advertisement(
+        device_id=announcer,
+        urn=urn,
+        term=term,
+        nt=nt,
+        usn=message.usn,
+        location=message.location,
+        endpoint=endpoint,
+        max_age=DEFAULT_MAX_AGE if message.max_age is None else min(message.max_age, LONGEST_MAX_AGE),
+        server=message.server,
+    )

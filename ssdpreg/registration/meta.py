@@ -1,0 +1,88 @@
+"""
+Meta of a registration: the facts of its advertisement, as key-value pairs that Consul stores.
+
+:func:`to_meta` and :func:`from_meta` are the inverse of each other, except that values are truncated. After a restart,
+a daemon reads its services from Consul in this way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.interpret import Meaning
+from ssdpreg.ssdp.messages import Alive, Message
+
+#: The name of this program, and the value of :data:`META_SOURCE` in all its registrations.
+SOURCE = "ssdpreg"
+
+#: Program that registered the service: Consul's own convention.
+META_SOURCE = "external-source"
+#: Scope of the daemon that registered the service.
+META_SCOPE = "ssdpreg-scope"
+#: Facts of the advertisement.
+META_DEVICE = "ssdp-device"
+META_USN = "ssdp-usn"
+META_NT = "ssdp-nt"
+META_LOCATION = "ssdp-location"
+META_SERVER = "ssdp-server"
+META_MAX_AGE = "ssdp-max-age"
+
+#: Bytes of a value that Consul accepts.
+_VALUE_LIMIT = 512
+
+_MAX_AGE = re.compile(r"[1-9]\d{0,4}", re.ASCII)
+
+
+def to_meta(advertisement: Advertisement, scope: str) -> dict[str, str]:
+    """
+    Return the Meta of a service.
+
+    :param scope: Scope of this daemon.
+    """
+    meta = {
+        META_SOURCE: SOURCE,
+        META_SCOPE: scope,
+        META_DEVICE: advertisement.device_id,
+        META_USN: advertisement.usn,
+        META_NT: advertisement.nt,
+        META_LOCATION: advertisement.location,
+        META_SERVER: advertisement.server,
+        META_MAX_AGE: str(advertisement.max_age),
+    }
+    return {key: _sanitize(value) for key, value in meta.items()}
+
+
+def from_meta(
+    meta: Mapping[str, str], address: str, interpret: Callable[[Message, str], Meaning | None]
+) -> Advertisement | None:
+    """
+    Return the advertisement that a service was registered for, or None if it would not be accepted now.
+
+    :param address: Address of the service, which counts as the sender.
+    :param interpret: See :func:`ssdpreg.discovery.interpret.cached_interpreter`.
+    """
+    max_age = meta.get(META_MAX_AGE, "")
+    message = Alive(
+        nt=meta.get(META_NT, ""),
+        usn=meta.get(META_USN, ""),
+        location=meta.get(META_LOCATION, ""),
+        max_age=int(max_age) if _MAX_AGE.fullmatch(max_age) else None,
+        server=meta.get(META_SERVER, ""),
+    )
+    meaning = interpret(message, address)
+    return meaning if isinstance(meaning, Advertisement) else None
+
+
+def max_age_of(meta: Mapping[str, str], default: int) -> int:
+    """Return the max-age in seconds that a service was registered with, or a default for unreadable Meta."""
+    max_age = meta.get(META_MAX_AGE, "")
+    return int(max_age) if _MAX_AGE.fullmatch(max_age) else default
+
+
+def _sanitize(value: str) -> str:
+    """Return text from the network without control characters, truncated to the length that Consul accepts."""
+    if not value.isprintable():
+        value = "".join(character for character in value if character.isprintable())
+    return value.encode()[:_VALUE_LIMIT].decode(errors="ignore")
