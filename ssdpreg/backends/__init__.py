@@ -1,7 +1,7 @@
 """
-Places where services are written down: one module each, with a function ``make_backend(reactor, config, scope)``.
+Backends, which store registrations: one module each, with a function ``make_backend(reactor, config, scope)``.
 
-The drop-in of every ``twistd`` imports this module, so it imports next to nothing.
+The drop-in of every ``twistd`` imports this module, so it imports as little as possible.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @implementer(IPlugin, IBackendMaker)
 class BackendMaker:
     """
-    Makes a backend by calling a function that it knows by name, and imports no sooner.
+    Plugin that makes a backend by calling a function. The module of the function is imported at the first call.
 
-    :param type: What ``backend.type`` says in the configuration.
-    :param maker: Where the function is, such as ``ssdpreg.backends.embedded.make_backend``.
+    :param type: Value of ``backend.type`` in the configuration that selects this plugin.
+    :param maker: Qualified name of the function, such as ``ssdpreg.backends.embedded.make_backend``.
     """
 
     def __init__(self, type: str, maker: str) -> None:
@@ -38,10 +38,10 @@ class BackendMaker:
 
 def find_backend(type: str) -> IBackendMaker:
     """
-    Find the plugin that makes a backend.
+    Return the plugin that makes backends of a type.
 
-    :param type: What ``backend.type`` says in the configuration.
-    :raise ConfigError: If there is none.
+    :param type: Value of ``backend.type`` in the configuration.
+    :raise ConfigError: If no plugin has this type.
     """
     makers = {maker.type: maker for maker in getPlugins(IBackendMaker)}
     if type not in makers:

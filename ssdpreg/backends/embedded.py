@@ -1,4 +1,4 @@
-"""A catalogue of our own, for those who have no Consul: in memory, or in a file."""
+"""Backend for a catalogue inside the daemon, in memory or in a SQLite file, for networks without Consul."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @implementer(IRegistryBackend)
 class EmbeddedBackend:
-    """Writes down registrations in memory, for as long as the process lives."""
+    """Backend that stores registrations in the memory of this process."""
 
     def __init__(self) -> None:
         self._registrations: dict[str, Registration] = {}
@@ -33,13 +33,13 @@ class EmbeddedBackend:
         return Outcome(applied=frozenset(each.service_id for each in (*plan.register, *plan.deregister)))
 
     async def keep_alive(self) -> None:
-        """Do nothing: whoever could read what is written here lives and dies with this daemon."""
+        """Do nothing: the registrations disappear with the daemon."""
 
     async def retire(self) -> None:
-        """Do nothing, as there is no mark of this daemon's own."""
+        """Do nothing: the daemon has no registration for itself."""
 
     async def close(self) -> None:
-        """Do nothing: memory needs no closing."""
+        """Do nothing: there are no connections and no files."""
 
 
 def make_backend(reactor: Any, config: EmbeddedConfig, scope: str) -> IRegistryBackend:

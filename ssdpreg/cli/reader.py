@@ -1,4 +1,4 @@
-"""Reads what a daemon, or Consul, says is registered: the read side of Consul's HTTP API."""
+"""Client of the part of Consul's HTTP API that a running daemon provides, too: lists registered services."""
 
 from __future__ import annotations
 
@@ -9,41 +9,34 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
+from twisted.internet.defer import DeferredSemaphore, FirstError, gatherResults
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
+from ssdpreg.backends.http_client import MAX_CONNECTIONS, TIMEOUT, BoundedHTTPClient
 from ssdpreg.errors import BackendError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import SOURCE
+from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_SOURCE
 
-#: Requests under way at a time.
-_AT_ONCE = 8
-#: Seconds in which whoever is well has answered, beyond those that it was asked to wait.
-_TIMEOUT = 10.0
-#: Characters of an answer that are worth being repeated.
-_MAX_REASON = 200
-
-#: States of checks, from the worst, which is that of the service: Consul's order.
+#: States of checks, the worst first. As in Consul, the worst check decides the state of the service.
 _STATES = ("maintenance", "critical", "warning", "passing")
-#: What the IDs of checks begin with that an operator's maintenance mode is made of.
+#: Prefixes of the IDs of checks that an operator's maintenance mode consists of.
 _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """
-    A service that is registered.
+    Registered service.
 
-    :ivar key: Tells it apart from all others: the node, and the ID there.
-    :ivar name: What readers ask for, such as ``RackHD-service:api:2.0``.
+    :ivar key: Node, and service ID on that node. Unique among all services.
+    :ivar name: Service name, such as ``RackHD-service:api:2.0``.
     :ivar device: ID of the device.
     :ivar address: IP address or host name.
     :ivar port: 1 to 65535.
-    :ivar tags: Labels.
+    :ivar tags: Tags.
     :ivar health: ``passing``, ``warning``, ``critical`` or ``maintenance``.
-    :ivar location: URL as announced.
+    :ivar location: LOCATION of the announcement.
     """
 
     key: tuple[str, str]
@@ -57,11 +50,11 @@ class Service:
 
     @property
     def endpoint(self) -> str:
-        """The address and port as a URL has them."""
+        """Address and port in the format of a URL."""
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def document(self) -> dict[str, Any]:
-        """Describe it for machines."""
+        """Return the service in the JSON format of ``ssdpreg services --json``."""
         return {
             "id": self.key[1],
             "name": self.name,
@@ -76,32 +69,28 @@ class Service:
 
 class Reader:
     """
-    Asks one daemon, or Consul, of which it shows the daemon's services alone.
+    Reader of the services that ssdpreg has registered, from a running daemon or from Consul.
 
-    :param reactor: Provides ``IReactorTime``.
-    :param url: Such as ``http://127.0.0.1:8580``.
-    :param client: Sends the requests.
-    :param token: Consul's ACL token, empty for none.
+    :param client: Client of the daemon or of Consul.
+    :param token: ACL token for Consul, empty for none.
     """
 
-    def __init__(self, reactor: Any, url: str, client: HTTPClient, token: str = "") -> None:
-        self._reactor = reactor
-        self._url = url.rstrip("/")
+    def __init__(self, client: BoundedHTTPClient, token: str = "") -> None:
         self._client = client
         self._headers = Headers({"X-Consul-Token": [token]} if token else {})
 
     async def services(self, name: str | None = None) -> list[Service]:
         """
-        Read what is registered, by name and address.
+        Read the registered services, sorted by name and address.
 
-        :param name: Only services that are called so.
-        :raise BackendError: If that is not to be had.
+        :param name: Read only the services with this name.
+        :raise BackendError: If there is no usable response.
         """
         names = [name] if name is not None else (await self.names())[0]
-        limit = DeferredSemaphore(_AT_ONCE)
-        asking = [limit.run(self._named, each) for each in names]
+        limit = DeferredSemaphore(MAX_CONNECTIONS)
+        requests = [limit.run(self._services_named, each) for each in names]
         try:
-            found = await gatherResults(asking, consumeErrors=True)
+            found = await gatherResults(requests, consumeErrors=True)
         except FirstError as error:
             error.subFailure.raiseException()
         services = [service for services in found for service in services]
@@ -109,23 +98,24 @@ class Reader:
 
     async def names(self, index: int = 0, wait: int = 0) -> tuple[list[str], int]:
         """
-        Read which names there are.
+        Read the names of all services, the services of other programs included.
 
-        :param index: The state that is known already; 0 for none.
-        :param wait: Seconds to wait for another.
-        :return: The names, and the state.
-        :raise BackendError: If that is not to be had.
+        :param index: Index of the last response, for a blocking query, or 0.
+        :param wait: Seconds that a blocking query waits for a change.
+        :return: The names, and the index of the response.
+        :raise BackendError: If there is no usable response.
         """
         query = {"index": str(index), "wait": f"{wait}s"} if index else {}
-        names, answered = await self._get("/v1/catalog/services", query, _TIMEOUT + 1.1 * wait)
+        # Consul adds up to a sixteenth to the time of a blocking query.
+        names, answered = await self._get("/v1/catalog/services", query, TIMEOUT + 1.1 * wait)
         if not isinstance(names, dict):
-            raise self._no_api("/v1/catalog/services")
+            raise self._unexpected("/v1/catalog/services")
         return list(names), answered
 
     async def ready(self) -> bool:
-        """Tell whether what is answered is all that there is. A daemon needs some time after its start to hear it."""
+        """Return whether the listing is complete. A daemon first has to receive the announcements after its start."""
         try:
-            await self._request("/readyz", {}, _TIMEOUT)
+            await self._request("/readyz", {}, TIMEOUT)
         except BackendUnavailableError:
             return False
         except BackendRefusedError:
@@ -133,82 +123,73 @@ class Reader:
             pass
         return True
 
-    async def _named(self, name: str) -> list[Service]:
+    async def _services_named(self, name: str) -> list[Service]:
         path = f"/v1/health/service/{quote(name, safe='')}"
-        entries, _ = await self._get(path, {}, _TIMEOUT)
+        entries, _ = await self._get(path, {}, TIMEOUT)
         try:
-            return [_service(entry) for entry in entries if _is_ours(entry)]
+            return [_service(entry) for entry in entries if _is_device_service(entry)]
         except (TypeError, KeyError, AttributeError) as error:
-            raise self._no_api(path) from error
+            raise self._unexpected(path) from error
 
-    async def _get(self, path: str, query: Mapping[str, str], seconds: float) -> tuple[Any, int]:
-        content, index = await self._request(path, query, seconds)
+    async def _get(self, path: str, query: Mapping[str, str], timeout: float) -> tuple[Any, int]:
+        """Return the decoded JSON of a response, and its index."""
+        body, index = await self._request(path, query, timeout)
         try:
-            return json.loads(content), int(index)
+            return json.loads(body), int(index)
         except ValueError as error:
-            raise self._no_api(path) from error
+            raise self._unexpected(path) from error
 
-    async def _request(self, path: str, query: Mapping[str, str], seconds: float) -> tuple[bytes, str]:
-        """Ask for something, and return the answer with its index."""
-        url = f"{self._url}{path}{'?' if query else ''}{urlencode(query)}"
-        exchange = Deferred.fromCoroutine(self._exchange(url))
-        try:
-            status, index, content = await exchange.addTimeout(seconds, self._reactor, self._timed_out)
-        except ConnectingCancelledError as error:
-            raise CancelledError from error
-        except (ConnectError, ConnectionClosed, OSError, RequestTransmissionFailed, ResponseFailed) as error:
-            reasons: Sequence[Failure] = getattr(error, "reasons", ())
-            if any(reason.check(CancelledError) for reason in reasons):
-                # As the client puts it that nobody wants the answer any more.
-                raise CancelledError from error
-            cause = reasons[0].getErrorMessage() if reasons else error
-            raise BackendUnavailableError(f"{self._url} does not answer: {str(cause).rstrip('.')}") from error
-        if status == 200:
-            return content, index
-        reason = content[:_MAX_REASON].decode(errors="replace").strip()
-        if status >= 500:
-            raise BackendUnavailableError(f"{self._url} answers {status}: {reason}")
-        raise BackendRefusedError(status, f"is what {self._url} answers: {reason}")
+    async def _request(self, path: str, query: Mapping[str, str], timeout: float) -> tuple[bytes, str]:
+        """Return the body of a response, and its index."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        response = await self._client.request("GET", target, headers=self._headers, timeout=timeout)
+        if response.status == 200:
+            return response.body, response.header("X-Consul-Index", "0")
+        if response.status >= 500:
+            raise BackendUnavailableError(f"{self._client.url} answers {response.status}: {response.reason}")
+        raise BackendRefusedError(response.status, f"is the answer of {self._client.url}: {response.reason}")
 
-    def _timed_out(self, result: object, seconds: float) -> Failure:
-        return Failure(BackendUnavailableError(f"{self._url} does not answer within {seconds:g} s"))
-
-    async def _exchange(self, url: str) -> tuple[int, str, bytes]:
-        response = await self._client.get(url, headers=self._headers, allow_redirects=False, reactor=self._reactor)
-        (index,) = response.headers.getRawHeaders("X-Consul-Index", ["0"])[:1]
-        return response.code, index, await response.content()
-
-    def _no_api(self, path: str) -> BackendError:
-        return BackendRefusedError(200, f"is what {self._url}{path} answers, but not as ssdpreg or Consul would")
+    def _unexpected(self, path: str) -> BackendError:
+        return BackendRefusedError(
+            200, f"is the answer of {self._client.url}{path}, but its content is not that of ssdpreg or Consul"
+        )
 
 
 def make_reader(reactor: Any, url: str, token: str = "") -> Reader:
-    """Make a reader that keeps its connections open."""
+    """
+    Make a reader with persistent connections.
+
+    :param url: URL of the daemon or of Consul, such as ``http://127.0.0.1:8580``.
+    :param token: ACL token for Consul, empty for none.
+    """
     pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = _AT_ONCE
-    return Reader(reactor, url, HTTPClient(Agent(reactor, pool=pool)), token)
+    pool.maxPersistentPerHost = MAX_CONNECTIONS
+    client = HTTPClient(Agent(reactor, pool=pool))
+    return Reader(BoundedHTTPClient(reactor, url.rstrip("/"), client, pool), token)
 
 
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry is a device's service. The daemon itself is one of Consul's, too."""
+def _is_device_service(entry: Mapping[str, Any]) -> bool:
+    """Return whether ssdpreg registered a service for a device: not for itself, which it does in Consul."""
     meta = entry["Service"]["Meta"] or {}
-    return meta.get("external-source") == SOURCE and "ssdp-device" in meta
+    return meta.get(META_SOURCE) == SOURCE and META_DEVICE in meta
 
 
 def _service(entry: Mapping[str, Any]) -> Service:
+    """Return the service that an entry of Consul's health API describes."""
     service, node = entry["Service"], entry["Node"]
     return Service(
         key=(str(node["Node"]), str(service["ID"])),
         name=str(service["Service"]),
-        device=str(service["Meta"]["ssdp-device"]),
+        device=str(service["Meta"][META_DEVICE]),
         address=str(service["Address"] or node["Address"]),
         port=int(service["Port"]),
         tags=tuple(str(tag) for tag in service["Tags"] or ()),
         health=_health(entry["Checks"]),
-        location=str(service["Meta"].get("ssdp-location", "")),
+        location=str(service["Meta"].get(META_LOCATION, "")),
     )
 
 
 def _health(checks: Sequence[Mapping[str, Any]]) -> str:
+    """Return the worst state of some checks."""
     states = {"maintenance" if check["CheckID"].startswith(_MAINTENANCE) else str(check["Status"]) for check in checks}
     return next((state for state in _STATES if state in states), "passing")

@@ -1,4 +1,4 @@
-"""A real Consul agent for tests: found, started on free ports of 127.0.0.1, asked, stopped, killed."""
+"""Real Consul agents for tests, on free ports of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 
 from tests.support.paths import ROOT
 
-#: Where CI unpacks Consul, below the project's root.
+#: Path to which CI unpacks Consul.
 _UNPACKED = ROOT / ".consul" / "usr" / "bin" / "consul"
 
-#: Seconds in which an agent on a busy machine elects itself.
+#: Seconds that an agent on a busy machine may take to elect itself leader.
 _START_TIMEOUT = 60.0
 
 _T = TypeVar("_T")
@@ -31,9 +31,9 @@ _T = TypeVar("_T")
 
 def find_consul() -> str | None:
     """
-    Find the ``consul`` program: where ``$SSDPREG_CONSUL`` says, on the PATH, or where CI unpacks it.
+    Return the path of the ``consul`` program: ``$SSDPREG_CONSUL``, the one on the PATH, or the one that CI unpacks.
 
-    :return: Its path, or ``None``.
+    :return: The path, or None if there is no such program.
     """
     named = os.environ.get("SSDPREG_CONSUL")
     if named:
@@ -41,7 +41,7 @@ def find_consul() -> str | None:
     return shutil.which("consul") or (str(_UNPACKED) if _UNPACKED.exists() else None)
 
 
-#: Why tests against a real agent are skipped, or ``None`` where they can run. To be set as ``skip`` of a test case.
+#: Value for ``skip`` of test cases that need a real agent: the reason for skipping them, or None if they can run.
 skip_without_consul: str | None = None
 if find_consul() is None:
     skip_without_consul = (
@@ -53,9 +53,9 @@ if find_consul() is None:
 
 def free_ports(count: int) -> list[int]:
     """
-    Find ports of 127.0.0.1 that are free for TCP and UDP alike.
+    Return ports of 127.0.0.1 that are free for both TCP and UDP.
 
-    :param count: How many.
+    :param count: Number of ports.
     """
     ports: list[int] = []
     held: list[socket.socket] = []
@@ -94,18 +94,18 @@ def wait_for(what: str, look: Callable[[], _T | None], timeout: float = _START_T
 
 class ConsulProcess:
     """
-    A Consul agent, a server of its own cluster in datacenter ``dc1``.
+    Consul agent in a process. It is the only server of a cluster in datacenter ``dc1``.
 
-    All methods block, most of them for milliseconds, :meth:`start` for a second or more: with a reactor running, use
-    ``deferToThread(consul.start)``.
+    All methods block, most of them for milliseconds, and :meth:`start` for a second or more. In a test with a running
+    reactor, use ``deferToThread(consul.start)``.
 
-    :param config: More of Consul's configuration, as a configuration file has it.
-    :param persistent: Whether services survive :meth:`kill` and :meth:`stop` followed by :meth:`start`, until
-        :meth:`wipe`. Without it the agent forgets everything, as one in a container does.
-    :param acl: Whether nothing is allowed without a token. ``token`` then has all rights.
+    :param config: Additional keys of Consul's configuration file.
+    :param persistent: Whether the agent keeps its data when it is stopped or killed and started again. Without it, an
+        agent starts without data, as in a container.
+    :param acl: Whether a token is required for everything. ``token`` then has all rights.
     :ivar address: ``host:port`` of the HTTP API, the same after each start.
-    :ivar dns_port: Where DNS is answered.
-    :ivar token: The token that :meth:`request` sends unless told otherwise.
+    :ivar dns_port: Port of the DNS server.
+    :ivar token: Default token of :meth:`request`.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None, persistent: bool = False, acl: bool = False) -> None:
@@ -120,7 +120,7 @@ class ConsulProcess:
         atexit.register(self.clean_up)
 
     def start(self) -> None:
-        """Start the agent, and return when it has elected itself leader."""
+        """Start the agent, and wait until it has elected itself leader."""
         binary = find_consul()
         if binary is None:
             raise RuntimeError(skip_without_consul)
@@ -130,7 +130,7 @@ class ConsulProcess:
             "bind_addr": "127.0.0.1",
             "client_addr": "127.0.0.1",
             "disable_update_check": True,
-            # They are written every few seconds, and hide what a test writes or does not write.
+            # Coordinates are written to the raft log every few seconds. Tests count the entries of that log.
             "disable_coordinates": True,
             "ports": {
                 "http": self._http_port,
@@ -140,7 +140,7 @@ class ConsulProcess:
                 "serf_wan": -1,
                 "grpc": -1,
             },
-            # As in development mode, which elects a leader at once, but with a memory.
+            # Development mode has the same value, with which the election takes about a second.
             "performance": {"raft_multiplier": 1},
             "server": True,
             **({"acl": {"enabled": True, "default_policy": "deny"}} if self._acl else {}),
@@ -176,10 +176,10 @@ class ConsulProcess:
 
     def add_token(self, rules: str) -> str:
         """
-        Make a token.
+        Create an ACL token.
 
-        :param rules: What it allows, as in ``service_prefix "" { policy = "write" }``.
-        :return: Its secret.
+        :param rules: Rules of its policy, such as ``service_prefix "" { policy = "write" }``.
+        :return: The secret ID of the token.
         """
         status, body = self.request("PUT", "/v1/acl/policy", {"Name": f"p{time.monotonic_ns()}", "Rules": rules})
         if status == 200:
@@ -192,19 +192,19 @@ class ConsulProcess:
 
     def request(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, bytes]:
         """
-        Ask the agent something, without any of our own code.
+        Send a request to the agent, without the code under test.
 
-        :param path: What follows the port, such as ``/v1/agent/services``.
-        :param body: What to send as JSON, or bytes to send as they are.
-        :param token: Instead of ``self.token``.
-        :return: Status and body of the answer.
+        :param path: Path and query of the URL, such as ``/v1/agent/services``.
+        :param body: Value to send as JSON, or bytes to send unchanged.
+        :param token: Token to use in place of ``self.token``.
+        :return: Status and body of the response.
         """
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{self.address}{path}", data=data, method=method)
         secret = token or self.token
         if secret is not None:
             request.add_header("X-Consul-Token", secret)
-        # The agent is here, whatever proxies the environment names.
+        # Proxies from the environment must not be used for an agent on this host.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=10) as response:
@@ -214,42 +214,42 @@ class ConsulProcess:
                 return error.code, error.read()
 
     def get(self, path: str) -> Any:
-        """Ask the agent for something and read its JSON, as :meth:`request` does."""
+        """Send a GET request, and return the JSON of the response. Any status but 200 is an error."""
         status, body = self.request("GET", path)
         if status != 200:
             raise RuntimeError(f"{path}: {status} {body!r}")
         return json.loads(body)
 
     def put(self, path: str, body: Any = None) -> None:
-        """Tell the agent something that it must accept, as :meth:`request` does."""
+        """Send a PUT request. Any status but 200 is an error."""
         status, answer = self.request("PUT", path, body)
         if status != 200:
             raise RuntimeError(f"{path}: {status} {answer!r}")
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Tell what services the agent has, by ID."""
+        """Return the services of the agent by ID."""
         services: dict[str, dict[str, Any]] = self.get("/v1/agent/services")
         return services
 
     def checks(self) -> dict[str, dict[str, Any]]:
-        """Tell what checks the agent has, by ID."""
+        """Return the checks of the agent by ID."""
         checks: dict[str, dict[str, Any]] = self.get("/v1/agent/checks")
         return checks
 
     def raft_index(self) -> int:
-        """Tell how many entries the log of the cluster has had: what writes nothing does not raise it."""
+        """Return the index of the last entry in the raft log. Every write to the catalog increases it."""
         return int(self.get("/v1/agent/self")["Stats"]["raft"]["last_log_index"])
 
     def log(self) -> str:
-        """Return what the agent has logged, over all starts."""
+        """Return the log output of the agent since its first start."""
         return (self._folder / "log").read_text(errors="replace")
 
     def stop(self) -> None:
-        """End the agent as its service manager would."""
+        """Terminate the agent with SIGTERM."""
         self._end(subprocess.Popen.terminate)
 
     def kill(self) -> None:
-        """End the agent as a power cut would."""
+        """Kill the agent with SIGKILL."""
         self._end(subprocess.Popen.kill)
 
     def _end(self, end: Callable[[subprocess.Popen[bytes]], None]) -> None:
@@ -259,12 +259,12 @@ class ConsulProcess:
             process.wait()
 
     def wipe(self) -> None:
-        """Throw away all that a stopped agent has written down."""
+        """Delete the data of a stopped agent."""
         shutil.rmtree(self._folder / "data", ignore_errors=True)
         self.token = None
 
     def clean_up(self) -> None:
-        """End the agent and remove its folder."""
+        """Kill the agent and delete its folder."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
         atexit.unregister(self.clean_up)
@@ -273,9 +273,9 @@ class ConsulProcess:
 @functools.cache
 def shared_consul() -> ConsulProcess:
     """
-    Return an agent that all tests share, started with the first of them and ended with the last.
+    Return an agent that all tests share. It is started by the first test, and killed when the test run ends.
 
-    Whoever uses it shall clean up behind itself, and may take :func:`remove_all_services` to do so.
+    A test that uses it has to remove its services, for example with :func:`remove_all_services`.
     """
     consul = ConsulProcess()
     consul.start()
@@ -283,7 +283,7 @@ def shared_consul() -> ConsulProcess:
 
 
 def remove_all_services(consul: ConsulProcess) -> None:
-    """Leave an agent as if it had just been started."""
+    """Deregister all services and checks of an agent."""
     for service_id in consul.services():
         consul.put(f"/v1/agent/service/deregister/{urllib.parse.quote(service_id, safe='')}")
     for check_id in consul.checks():

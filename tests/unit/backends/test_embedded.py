@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.embedded`, and for how backends are made."""
+"""Tests for :mod:`ssdpreg.backends`, and for the choice of the embedded backend."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class BackendMakerTests(SynchronousTestCase):
     """Tests for :class:`BackendMaker`."""
 
     def test_interface(self) -> None:
-        """It is a plugin that makes backends."""
+        """``BackendMaker`` provides the interfaces of a plugin and of a backend maker."""
         maker = BackendMaker("embedded", "ssdpreg.backends.embedded.make_backend")
         verifyObject(IBackendMaker, maker)
         verifyObject(IPlugin, maker)
         self.assertEqual(maker.type, "embedded")
 
     def test_make_backend(self) -> None:
-        """It calls the function that it was given the name of."""
+        """``make_backend`` calls the named function."""
         for maker, config, backend in [
             ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(), EmbeddedBackend),
             ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(path=self.mktemp()), SQLiteBackend),

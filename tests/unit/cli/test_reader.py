@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
 
+from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.cli.reader import Reader, Service
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from tests.support.memory_daemon import API, LLDP, Daemon
@@ -22,7 +23,7 @@ META = {"external-source": "ssdpreg", "ssdp-device": "D", "ssdp-location": "http
 
 
 def entry(name: str = "api", checks: Mapping[str, str] | None = None, **service: Any) -> dict[str, Any]:
-    """Describe a service as Consul does."""
+    """Make an entry of Consul's health API."""
     return {
         "Node": {"Node": "n1", "Address": "10.0.0.1"},
         "Service": {
@@ -39,25 +40,25 @@ def entry(name: str = "api", checks: Mapping[str, str] | None = None, **service:
 
 
 def make_reader(resource: IResource) -> Reader:
-    """Make a reader of what is in memory."""
+    """Make a reader of a web resource in memory."""
     client: Any = StubTreq(resource)
-    return Reader(Clock(), f"{URL}/", client, token="s3cret")
+    return Reader(BoundedHTTPClient(Clock(), URL, client), token="s3cret")
 
 
 class ReaderTestCase(SynchronousTestCase):
-    """Reads what answers in memory."""
+    """Base of tests that read from a web resource in memory."""
 
     def read(self, resource: IResource, name: str | None = None) -> list[Service]:
-        """Read the services."""
+        """Return the services that a reader finds."""
         services: list[Service] = self.successResultOf(Deferred.fromCoroutine(make_reader(resource).services(name)))
         return services
 
 
 class DaemonTests(ReaderTestCase):
-    """With the daemon's own resources."""
+    """Tests for :class:`Reader` with the daemon's web resources."""
 
     def test_services(self) -> None:
-        """What is live is read, in order, with all that is to be shown."""
+        """``services`` returns the live services with all attributes, sorted by name and address."""
         clock = Clock()
         daemon = Daemon(clock)
         daemon.hear_alive("second", location="http://10.0.0.6:8080/")
@@ -87,25 +88,25 @@ class DaemonTests(ReaderTestCase):
         )
         self.assertEqual(len(self.read(daemon.root, "RackHD-service:api:2.0")), 2)
 
-    def test_hostile_name(self) -> None:
-        """A name may hold what means something in a URL."""
+    def test_quoted_name(self) -> None:
+        """Characters with a meaning in URLs are quoted in service names."""
         daemon = Daemon(Clock())
         daemon.registry.set_search_terms({API: "a/b?c=%41 #ü"})
         daemon.hear_alive("D")
         self.assertEqual([service.name for service in self.read(daemon.root)], ["a/b?c=%41 #ü-service:api:2.0"])
 
     def test_ready(self) -> None:
-        """A daemon that has not yet heard what there is is not ready; Consul, which has no such path, is."""
+        """``ready`` is false for a daemon that has just started, and true for Consul, which has no ``/readyz``."""
         for root, expected in ((Daemon(Clock()).root, False), (Resource(), True)):
             ready = self.successResultOf(Deferred.fromCoroutine(make_reader(root).ready()))
             self.assertIs(ready, expected)
 
 
 class ConsulTests(ReaderTestCase):
-    """With answers that Consul might give."""
+    """Tests for :class:`Reader` with responses of Consul."""
 
     def consul(self, *entries: dict[str, Any]) -> IResource:
-        """Answer with services, and check the requests."""
+        """Return a resource that serves entries, and checks method and token of the requests."""
 
         def answer(
             method: bytes, url: str, params: object, headers: Mapping[bytes, list[bytes]], data: bytes
@@ -120,14 +121,14 @@ class ConsulTests(ReaderTestCase):
         return StringStubbingResource(answer)
 
     def test_foreign(self) -> None:
-        """What others registered is not shown, and the daemon itself is no service of a device."""
+        """Services of other programs and the daemon's own service are left out."""
         other = entry("other", Meta={**META, "external-source": "nomad"})
         itself = entry("ssdpreg", Meta={"external-source": "ssdpreg"})
         services = self.read(self.consul(entry(), entry("consul", Meta=None), entry("web", Meta={}), other, itself))
         self.assertEqual([service.name for service in services], ["api"])
 
     def test_health(self) -> None:
-        """The worst check counts, and maintenance is worse than any."""
+        """The worst check decides the health, and maintenance is the worst state."""
         checks = {"a": "passing", "b": "warning"}
         worse = {**checks, "c": "critical"}
         cases: list[tuple[dict[str, str], str]] = [
@@ -142,63 +143,82 @@ class ConsulTests(ReaderTestCase):
             self.assertEqual(service.health, health)
 
     def test_address_of_node(self) -> None:
-        """A service that has no address of its own is at its node's."""
+        """A service without an address has the address of its node."""
         (service,) = self.read(self.consul(entry(Address="", Tags=None)))
         self.assertEqual((service.endpoint, service.tags), ("10.0.0.1:8080", ()))
 
 
-class TroubleTests(ReaderTestCase):
-    """With answers that are of no use."""
+class ErrorTests(ReaderTestCase):
+    """Tests for :class:`Reader` with responses that it cannot use."""
 
     def error(self, status: int, content: bytes, headers: Mapping[bytes, bytes] | None = None) -> Exception:
-        """Read an answer, and return the error."""
+        """Read a response, and return the error."""
         answers = StringStubbingResource(lambda *_: (status, dict(headers or {}), content))
         failure = self.failureResultOf(Deferred.fromCoroutine(make_reader(answers).services()))
         assert isinstance(failure.value, Exception)
         return failure.value
 
     def test_refused(self) -> None:
-        """An answer of no, or one to another question, ends it."""
+        """A 3xx or 4xx status, or content of another format, is a rejection."""
         for status, content, words in (
-            (403, b"Permission denied", f"403 is what {URL} answers: Permission denied"),
-            (404, b"", "404 is what"),
-            (301, b"", "301 is what"),
-            (200, b"<html>", "not as ssdpreg or Consul would"),
-            (200, b"[]", "not as ssdpreg or Consul would"),
-            (200, b'{"a": []}', "not as ssdpreg or Consul would"),
+            (403, b"Permission denied", f"403 is the answer of {URL}: Permission denied"),
+            (404, b"", "404 is the answer"),
+            (301, b"", "301 is the answer"),
+            (200, b"<html>", "its content is not that of ssdpreg or Consul"),
+            (200, b"[]", "its content is not that of ssdpreg or Consul"),
+            (200, b'{"a": []}', "its content is not that of ssdpreg or Consul"),
         ):
             error = self.error(status, content)
             self.assertIsInstance(error, BackendRefusedError)
             self.assertIn(words, str(error))
 
     def test_index(self) -> None:
-        """An index that is no number is nobody's that we know."""
+        """An index that is not a number is a rejection: the server is neither ssdpreg nor Consul."""
         self.assertIsInstance(self.error(200, b"{}", {b"X-Consul-Index": b"x"}), BackendRefusedError)
 
-    def test_not_now(self) -> None:
-        """An answer of not now may be another one later."""
+    def test_unavailable(self) -> None:
+        """A 5xx status means that the server is unavailable."""
         error = self.error(500, b"No cluster leader")
         self.assertIsInstance(error, BackendUnavailableError)
         self.assertEqual(str(error), f"{URL} answers 500: No cluster leader")
 
-    def test_no_answer(self) -> None:
-        """Nobody is waited for without end."""
+    def test_timeout(self) -> None:
+        """After 10 s without a response the server is unavailable."""
 
         class Silent:
-            def get(self, *_: object, **__: object) -> Deferred[None]:
+            def request(self, *_: object, **__: object) -> Deferred[None]:
                 return Deferred()
 
         clock = Clock()
-        asking = Deferred.fromCoroutine(Reader(clock, URL, Silent()).services())  # type: ignore[arg-type]
+        client = BoundedHTTPClient(clock, URL, Silent())  # type: ignore[arg-type]
+        reading = Deferred.fromCoroutine(Reader(client).services())
         clock.advance(9.9)
-        self.assertNoResult(asking)
+        self.assertNoResult(reading)
         clock.advance(0.1)
         self.assertEqual(
-            str(self.failureResultOf(asking, BackendUnavailableError).value), f"{URL} does not answer within 10 s"
+            str(self.failureResultOf(reading, BackendUnavailableError).value), f"{URL} does not answer within 10 s"
         )
 
+    def test_blocking_query(self) -> None:
+        """A blocking query times out later, by the time that the server waits for a change."""
+
+        class Silent:
+            def request(self, method: str, url: str, **_: object) -> Deferred[None]:
+                urls.append(url)
+                return Deferred()
+
+        clock = Clock()
+        urls: list[str] = []
+        client = BoundedHTTPClient(clock, URL, Silent())  # type: ignore[arg-type]
+        reading = Deferred.fromCoroutine(Reader(client).names(7, 10))
+        self.assertEqual(urls, [f"{URL}/v1/catalog/services?index=7&wait=10s"])
+        clock.advance(20.9)
+        self.assertNoResult(reading)
+        clock.advance(0.1)
+        self.failureResultOf(reading, BackendUnavailableError)
+
     def test_one_of_many(self) -> None:
-        """One name that is not answered for leaves no list."""
+        """If the request for one name fails, ``services`` fails."""
 
         def answer(method: bytes, url: str, *_: object) -> tuple[int, dict[bytes, bytes], bytes]:
             return (200, {}, b'{"a": [], "b": []}') if url.endswith("/services") else (500, {}, b"rpc error")

@@ -1,0 +1,58 @@
+"""Table of the checks that the daemon has registered with a Consul agent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class CheckTable:
+    """
+    IDs of the daemon's checks in a Consul agent, by service ID.
+
+    Consul keeps the checks of a service that is registered again without them. The table knows which of these checks
+    have to be deregistered one by one. Consul can also replace all checks, but that ends an operator's maintenance
+    mode, which is a check, too.
+    """
+
+    def __init__(self) -> None:
+        self._check_ids: dict[str, frozenset[str]] = {}
+
+    def load(self, service_ids: Iterable[str], listing: Mapping[str, Mapping[str, Any]]) -> None:
+        """
+        Replace the table by the content of an agent.
+
+        :param service_ids: The daemon's services.
+        :param listing: The agent's checks by ID. Checks of other services, and checks that the daemon did not
+            register, are left out.
+        """
+        check_ids: dict[str, set[str]] = {service_id: set() for service_id in service_ids}
+        for check_id, check in listing.items():
+            service_id = check["ServiceID"]
+            # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
+            if service_id in check_ids and check_id.startswith(f"{service_id}-"):
+                check_ids[service_id].add(check_id)
+        self._check_ids = {service_id: frozenset(ids) for service_id, ids in check_ids.items()}
+
+    def of(self, service_id: str) -> frozenset[str]:
+        """Return the IDs of the checks of a service."""
+        return self._check_ids.get(service_id, frozenset())
+
+    def add_service(self, service_id: str, check_ids: Iterable[str]) -> list[str]:
+        """
+        Record that a service was registered.
+
+        :param check_ids: The checks that it was registered with.
+        :return: IDs of its earlier checks, which are still there and have to be deregistered.
+        """
+        before, now = self.of(service_id), frozenset(check_ids)
+        self._check_ids[service_id] = before | now
+        return sorted(before - now)
+
+    def remove_check(self, service_id: str, check_id: str) -> None:
+        """Record that a check was deregistered."""
+        self._check_ids[service_id] = self.of(service_id) - {check_id}
+
+    def remove_service(self, service_id: str) -> None:
+        """Record that a service was deregistered, with its checks."""
+        self._check_ids.pop(service_id, None)

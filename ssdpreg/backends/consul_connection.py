@@ -1,0 +1,121 @@
+"""Connections to Consul as the configuration describes them: TCP, TLS or a UNIX socket, with or without a token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from OpenSSL.crypto import FILETYPE_PEM
+from treq.client import HTTPClient
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorUNIX
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    KeyPair,
+    PrivateCertificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from zope.interface import implementer
+
+from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
+from ssdpreg.backends.http_client import MAX_CONNECTIONS, BoundedHTTPClient
+from ssdpreg.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from ssdpreg.config import ConsulConfig
+
+_PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_T = TypeVar("_T")
+
+
+def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
+    """
+    Make the Consul client that a configuration describes. Connections are opened by its first requests.
+
+    :param reactor: For connections and time.
+    :raise ConfigError: If a file that the configuration names cannot be used.
+    """
+    token = _load("token_file", config.token_file, lambda path: TokenSource(path=path)) or TokenSource(config.token)
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = MAX_CONNECTIONS
+    # Without this, Twisted logs each connection.
+    pool._factory.noisy = False
+    prefix, _, path = config.address.partition("://")
+    if prefix == "unix":
+        agent = Agent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
+        url = "http://localhost"
+    else:
+        agent = Agent(reactor, _TLSPolicy(config), pool=pool)
+        url = f"{config.scheme}://{config.address}"
+    return ConsulHTTP(reactor, BoundedHTTPClient(reactor, url, HTTPClient(agent), pool), token)
+
+
+@implementer(IAgentEndpointFactory)
+class _UNIXSocket:
+    """Factory of endpoints that connect to one UNIX socket, for every host."""
+
+    def __init__(self, reactor: IReactorUNIX, path: str) -> None:
+        self._reactor = reactor
+        self._path = path
+
+    def endpointForURI(self, uri: URI) -> UNIXClientEndpoint:
+        return UNIXClientEndpoint(self._reactor, self._path)
+
+
+@implementer(IPolicyForHTTPS)
+class _TLSPolicy:
+    """TLS options from a configuration: trusted authorities, client certificate, and whether to verify the server."""
+
+    def __init__(self, config: ConsulConfig) -> None:
+        self._verify = config.verify_tls
+        self._trust_root = _load("ca_file", config.ca_file, _load_authorities)
+        self._certificate = _load(
+            "cert_file", config.cert_file, lambda path: _load_certificate(path, config.key_file or path)
+        )
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        if self._verify:
+            return optionsForClientTLS(hostname.decode("ascii"), self._trust_root, self._certificate)
+        if self._certificate is None:
+            return CertificateOptions()
+        return CertificateOptions(self._certificate.privateKey.original, self._certificate.original)
+
+
+def _load(key: str, path: str | None, load: Callable[[str], _T]) -> _T | None:
+    """
+    Load a file that the configuration names.
+
+    :param key: Key of the configuration that names the file.
+    :param path: The file, or None if the configuration names none.
+    :param load: Called with the path.
+    :raise ConfigError: If ``load`` fails.
+    """
+    if path is None:
+        return None
+    try:
+        return load(path)
+    except Exception as error:
+        # An OSError has a text that names the file. The errors of OpenSSL have no text.
+        problem = str(error) if isinstance(error, OSError) else f"cannot use the content of {path}: {error!r}"
+        raise ConfigError(Fault(f"backend.{key}", problem)) from error
+
+
+def _load_authorities(path: str) -> Any:
+    certificates = [Certificate.loadPEM(pem) for pem in _PEM_CERTIFICATE.findall(Path(path).read_bytes())]
+    if not certificates:
+        raise ValueError("no certificate")
+    return trustRootFromCertificates(certificates)
+
+
+def _load_certificate(path: str, key_path: str) -> PrivateCertificate:
+    certificate = Certificate.loadPEM(Path(path).read_bytes())
+    key = KeyPair.load(Path(key_path).read_bytes(), FILETYPE_PEM)
+    private: PrivateCertificate = PrivateCertificate.fromCertificateAndKeyPair(certificate, key)
+    return private

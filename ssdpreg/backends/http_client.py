@@ -1,0 +1,182 @@
+"""HTTP requests to one server, with bounded duration and memory. The only place where HTTP errors are translated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool, RequestTransmissionFailed, ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from ssdpreg.errors import BackendUnavailableError
+
+#: Requests in progress at a time, and persistent connections that are kept for them.
+MAX_CONNECTIONS = 8
+
+#: Seconds until a request is cancelled. A healthy server responds within a fraction of that.
+TIMEOUT = 10.0
+
+#: Bytes. The longest useful response lists the services of one agent: 100,000 of them, 630 bytes each.
+MAX_BODY = 128 * 1024 * 1024
+
+#: Characters of an error response that are repeated in a log or on a terminal.
+_MAX_REASON = 200
+
+#: Errors by which Twisted reports that there is no complete response.
+_NO_RESPONSE = (ConnectError, ConnectionClosed, OSError, RequestTransmissionFailed, ResponseFailed)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """
+    Complete HTTP response.
+
+    :ivar status: Status code, such as 200.
+    :ivar headers: Header fields.
+    :ivar body: Body, decompressed.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def reason(self) -> str:
+        """
+        Text of an error response: at most 200 characters, all of them printable.
+
+        The text may quote what a device sent, so it has to be safe for logs and terminals.
+        """
+        text = self.body[: 4 * _MAX_REASON].decode(errors="replace").strip()
+        return "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_REASON])
+
+    def header(self, name: str, default: str = "") -> str:
+        """Return the first value of a header field, or ``default`` if the field is missing."""
+        (value,) = self.headers.getRawHeaders(name, [default])[:1]
+        return value
+
+
+class BoundedHTTPClient:
+    """
+    HTTP client of one server. Each request is bounded in duration and memory, and can be cancelled.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param url: Scheme, host and port of the server, such as ``http://127.0.0.1:8500``.
+    :param client: treq client that sends the requests.
+    :param pool: Persistent connections of the treq client, closed by :meth:`close`. None if it has none.
+    :ivar url: As given. Error messages begin with it.
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, url: str, client: HTTPClient, pool: HTTPConnectionPool | None = None
+    ) -> None:
+        self.url = url
+        self._reactor = reactor
+        self._client = client
+        self._pool = pool
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Headers | None = None,
+        body: bytes | None = None,
+        timeout: float | None = None,
+    ) -> Response:
+        """
+        Send one request and return the response, also one with an error status. Redirects are not followed.
+
+        :param path: Path and query of the URL, quoted.
+        :param headers: Header fields of the request.
+        :param body: Body of the request.
+        :param timeout: Seconds until the request is cancelled, :data:`TIMEOUT` if None.
+        :raise BackendUnavailableError: If there is no complete response in time, or if it is too long.
+        :raise CancelledError: If the caller cancelled the request.
+        """
+        exchange = Deferred.fromCoroutine(self._exchange(method, self.url + path, headers, body))
+        exchange.addTimeout(TIMEOUT if timeout is None else timeout, self._reactor, self._timed_out)
+        try:
+            return await exchange
+        except ConnectingCancelledError as error:
+            raise CancelledError from error
+        except _NO_RESPONSE as error:
+            reasons: list[Failure] = getattr(error, "reasons", [])
+            if any(reason.check(CancelledError) for reason in reasons):
+                # Twisted's client wraps the cancellation in an error of the request or the response.
+                raise CancelledError from error
+            cause = reasons[0].getErrorMessage() if reasons else str(error)
+            raise BackendUnavailableError(f"{self.url} does not answer: {cause.rstrip('.')}") from error
+
+    def close(self) -> Deferred[None]:
+        """Close the persistent connections."""
+        return succeed(None) if self._pool is None else self._pool.closeCachedConnections()
+
+    def _timed_out(self, result: object, timeout: float) -> Failure:
+        return Failure(BackendUnavailableError(f"{self.url} does not answer within {timeout:g} s"))
+
+    async def _exchange(self, method: str, url: str, headers: Headers | None, body: bytes | None) -> Response:
+        response = await self._client.request(
+            method,
+            url,
+            headers=headers,
+            data=body,
+            # Consul redirects a request whose path it cleans up, to an endpoint that the caller did not mean.
+            allow_redirects=False,
+            unbuffered=True,
+            # treq needs it only for its timeout, which is not used here.
+            reactor=cast("Any", self._reactor),
+        )
+        return Response(response.code, response.headers, await self._read_body(response))
+
+    def _read_body(self, response: IResponse) -> Deferred[bytes]:
+        finished: Deferred[bytes] = Deferred(lambda _: body.abort(CancelledError()))
+        body = _Body(finished, MAX_BODY, self.url)
+        response.deliverBody(body)
+        return finished
+
+
+class _Body(Protocol):
+    """
+    Receiver of a response body.
+
+    :param finished: Fires with the body.
+    :param limit: Bytes of the longest body that is accepted.
+    :param url: URL of the server, for the error message.
+    """
+
+    def __init__(self, finished: Deferred[bytes], limit: int, url: str) -> None:
+        self._finished: Deferred[bytes] | None = finished
+        self._limit = limit
+        self._url = url
+        self._content = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._content += data
+        if len(self._content) > self._limit:
+            self.abort(BackendUnavailableError(f"{self._url}: the response is longer than {self._limit} bytes"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        finished, self._finished = self._finished, None
+        if finished is None:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            finished.callback(bytes(self._content))
+        else:
+            finished.errback(reason)
+
+    def abort(self, error: Exception) -> None:
+        """Close the connection and fail with an error."""
+        finished, self._finished = self._finished, None
+        if self.transport is not None:
+            self.transport.loseConnection()
+        if finished is not None:
+            finished.errback(error)

@@ -1,0 +1,47 @@
+"""Tests for :mod:`ssdpreg.backends.consul_checks`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.backends.consul_checks import CheckTable
+
+
+class CheckTableTests(SynchronousTestCase):
+    """Tests for :class:`CheckTable`."""
+
+    def setUp(self) -> None:
+        self.table = CheckTable()
+
+    def test_load(self) -> None:
+        """The table has the daemon's checks, and neither maintenance mode nor the checks of other services."""
+        listing = {
+            "a-alive": {"ServiceID": "a"},
+            "a-http-1": {"ServiceID": "a"},
+            "_service_maintenance:a": {"ServiceID": "a"},
+            "c-alive": {"ServiceID": "c"},
+        }
+        self.table.load(["a", "b"], listing)
+        found = {service_id: self.table.of(service_id) for service_id in "abc"}
+        self.assertEqual(found, {"a": {"a-alive", "a-http-1"}, "b": frozenset(), "c": frozenset()})
+
+    def test_load_replaces(self) -> None:
+        """``load`` replaces the whole table."""
+        self.table.add_service("a", ["a-alive"])
+        self.table.load(["b"], {})
+        self.assertEqual(self.table.of("a"), frozenset())
+
+    def test_stale(self) -> None:
+        """Earlier checks that a registration lacks are returned, until each is removed."""
+        self.assertEqual(self.table.add_service("a", ["a-alive", "a-tcp", "a-http"]), [])
+        self.assertEqual(self.table.add_service("a", ["a-alive"]), ["a-http", "a-tcp"])
+        self.table.remove_check("a", "a-http")
+        self.assertEqual(self.table.of("a"), {"a-alive", "a-tcp"})
+        self.assertEqual(self.table.add_service("a", ["a-alive"]), ["a-tcp"])
+
+    def test_remove_service(self) -> None:
+        """A removed service has no checks. The removal of an unknown service changes nothing."""
+        self.table.add_service("a", ["a-alive"])
+        self.table.remove_service("a")
+        self.table.remove_service("a")
+        self.assertEqual(self.table.add_service("a", ["a-tcp"]), [])

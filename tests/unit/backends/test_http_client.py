@@ -1,0 +1,187 @@
+"""Tests for :mod:`ssdpreg.backends.http_client`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from treq.client import HTTPClient
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.server import NOT_DONE_YET, Site
+
+from ssdpreg.backends import http_client
+from ssdpreg.backends.http_client import BoundedHTTPClient, Response
+from ssdpreg.errors import BackendUnavailableError
+from tests.support.scripted_resource import ScriptedResource
+
+reactor = cast("Any", global_reactor)
+
+
+class ResponseTests(SynchronousTestCase):
+    """Tests for :class:`Response`."""
+
+    def test_header(self) -> None:
+        """``header`` returns the first value, for any case of the name, or the default."""
+        response = Response(200, Headers({"X-Consul-Index": ["7", "8"]}), b"")
+        self.assertEqual((response.header("x-consul-index", "0"), response.header("Retry-After", "0")), ("7", "0"))
+
+    def test_reason(self) -> None:
+        """The reason has no control characters, no surrounding blanks, and at most 200 characters."""
+        for body, reason in (
+            (b"", ""),
+            (b" No cluster leader\n", "No cluster leader"),
+            (b"a\x1b[2J\nb\xff", "a [2J b\ufffd"),
+            ("ü".encode() * 1000, "ü" * 200),
+        ):
+            self.assertEqual(Response(500, Headers(), body).reason, reason)
+
+
+class FailingClient:
+    """treq client whose request fails as soon as it is cancelled, with a given error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def request(self, *_: object, **__: object) -> Deferred[None]:
+        return Deferred(lambda request: request.errback(self.error))
+
+
+class CancellationTests(SynchronousTestCase):
+    """Tests for :class:`BoundedHTTPClient` with requests that are cancelled or time out."""
+
+    def errors(self) -> list[Exception]:
+        """Return the errors by which Twisted and treq report a cancellation."""
+        return [
+            ConnectingCancelledError(cast("Any", None)),
+            RequestTransmissionFailed([Failure(CancelledError())]),
+            ResponseFailed([Failure(CancelledError())]),
+            CancelledError(),
+        ]
+
+    def test_cancelled(self) -> None:
+        """A cancelled request fails with ``CancelledError``, and leaves no delayed call."""
+        for error in self.errors():
+            clock = Clock()
+            client = BoundedHTTPClient(clock, "http://server.test", cast("Any", FailingClient(error)))
+            requesting = Deferred.fromCoroutine(client.request("GET", "/"))
+            requesting.cancel()
+            self.failureResultOf(requesting, CancelledError)
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_timeout(self) -> None:
+        """A request that times out fails with ``BackendUnavailableError``, after 10 s or the given time."""
+        for error in self.errors():
+            for timeout, seconds in ((None, 10.0), (30.5, 30.5)):
+                clock = Clock()
+                client = BoundedHTTPClient(clock, "http://server.test", cast("Any", FailingClient(error)))
+                requesting = Deferred.fromCoroutine(client.request("GET", "/", timeout=timeout))
+                clock.advance(seconds - 0.1)
+                self.assertNoResult(requesting)
+                clock.advance(0.1)
+                failure = self.failureResultOf(requesting, BackendUnavailableError)
+                self.assertEqual(failure.getErrorMessage(), f"http://server.test does not answer within {seconds:g} s")
+
+
+class ConnectionTests(TestCase):
+    """Tests for :class:`BoundedHTTPClient` with real sockets."""
+
+    def setUp(self) -> None:
+        self.resource = ScriptedResource()
+        #: Fires when the server has sent the start of a response.
+        self.started: Deferred[None] = Deferred()
+
+    async def connect(self) -> BoundedHTTPClient:
+        """Serve the resource until the test ends, and return a client of its server."""
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = cast("Any", await endpoint.listen(Site(self.resource)))
+        self.addCleanup(port.stopListening)
+        pool = HTTPConnectionPool(reactor)
+        url = f"http://127.0.0.1:{port.getHost().port}"
+        client = BoundedHTTPClient(reactor, url, HTTPClient(Agent(reactor, pool=pool)), pool)
+        self.addCleanup(client.close)
+        return client
+
+    async def test_request(self) -> None:
+        """A request has the given path, headers and body, and the response has status, headers and body."""
+        client = await self.connect()
+        self.resource.status, self.resource.headers, self.resource.body = 503, {"Retry-After": "7"}, b"later"
+        response = await client.request("PUT", "/a%2Fb?c=d", headers=Headers({"X-Test": ["1"]}), body=b"x")
+        self.assertEqual((response.status, response.header("Retry-After"), response.body), (503, "7", b"later"))
+        ((method, uri, headers, body),) = self.resource.requests
+        self.assertEqual((method, uri, headers["X-Test"], body), ("PUT", "/a%2Fb?c=d", "1", b"x"))
+
+    async def test_cancelled_response(self) -> None:
+        """The cancellation of a request during its response closes the connection."""
+        disconnected = self.serve_start_of_response()
+        client = await self.connect()
+        requesting = Deferred.fromCoroutine(client.request("GET", "/v1/x"))
+        await self.started
+        requesting.cancel()
+        await self.assertFailure(requesting, CancelledError)
+        await disconnected
+
+    async def test_connection_closed(self) -> None:
+        """A connection closed without a response, as for too many connections, is an unavailable server."""
+
+        def render(request: Any) -> int:
+            request.transport.abortConnection()
+            return NOT_DONE_YET
+
+        self.resource.render = render  # type: ignore[method-assign]
+        client = await self.connect()
+        with self.assertRaises(BackendUnavailableError):
+            await client.request("PUT", "/v1/x", body=b"{}")
+
+    async def test_incomplete_response(self) -> None:
+        """An incomplete response is an unavailable server."""
+
+        def render(request: Any) -> int:
+            request.setHeader("Content-Length", "100")
+            request.write(b"{}")
+            request.transport.loseConnection()
+            return NOT_DONE_YET
+
+        self.resource.render = render  # type: ignore[method-assign]
+        client = await self.connect()
+        with self.assertRaises(BackendUnavailableError):
+            await client.request("GET", "/v1/x")
+
+    async def test_slow_response(self) -> None:
+        """A response that does not end in time is cancelled, and its connection is closed."""
+        self.patch(http_client, "TIMEOUT", 0.2)
+        disconnected = self.serve_start_of_response()
+        client = await self.connect()
+        with self.assertRaises(BackendUnavailableError) as caught:
+            await client.request("GET", "/v1/x")
+        self.assertIn("does not answer within", str(caught.exception))
+        await disconnected
+
+    async def test_long_response(self) -> None:
+        """A response that is longer than the limit is cancelled, and its connection is closed."""
+        self.patch(http_client, "MAX_BODY", 5)
+        disconnected = self.serve_start_of_response()
+        client = await self.connect()
+        with self.assertRaises(BackendUnavailableError) as caught:
+            await client.request("GET", "/v1/x")
+        self.assertIn("longer than 5 bytes", str(caught.exception))
+        await disconnected
+
+    def serve_start_of_response(self) -> Deferred[None]:
+        """Send only the start of each response. Return a Deferred that fires when the client closes the connection."""
+        disconnected: Deferred[None] = Deferred()
+
+        def render(request: Any) -> int:
+            request.notifyFinish().addErrback(lambda _: disconnected.callback(None))
+            request.write(b"{" + b" " * 10)
+            reactor.callLater(0, self.started.callback, None)
+            return NOT_DONE_YET
+
+        self.resource.render = render  # type: ignore[method-assign]
+        return disconnected
