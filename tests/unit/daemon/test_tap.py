@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.daemon.tap`, and for the small services around the daemon."""
+"""Tests for :mod:`ssdpreg.daemon`: options, reload at SIGHUP, notifications for systemd, and the JSON log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, Logger, capturedLogs
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from ssdpreg.config import Config, ConsulConfig, parse
 from ssdpreg.daemon.json_log import format_event, stdout_observer
@@ -28,25 +27,27 @@ from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.daemon.tap import Options, makeService
 from ssdpreg.errors import ConfigError, Fault
 
-PLAIN: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
+MINIMAL: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
 
 
 class TapTestCase(SynchronousTestCase):
-    """A folder of the test's own, with a configuration."""
+    """Base class: a temporary directory with a configuration file."""
 
     def setUp(self) -> None:
         folder = self.mktemp()
         os.makedirs(folder)
         self.path = os.path.join(os.path.abspath(folder), "registry.json")
-        self.write(PLAIN)
-        # The daemon, which has its reactor to itself, sets this for good.
+        self.write(MINIMAL)
+        # makeService() replaces this attribute of the reactor. The test restores it.
         self.patch(reactor, "seconds", IReactorTime(reactor).seconds)
 
     def write(self, config: object) -> None:
+        """Write the configuration file."""
         with open(self.path, "w") as file:
             json.dump(config, file)
 
     def options(self, *arguments: str) -> Options:
+        """Return the options that were parsed from a command line."""
         options = Options()
         options.parseOptions(["--config", self.path, *arguments])
         return options
@@ -55,29 +56,29 @@ class TapTestCase(SynchronousTestCase):
 class OptionsTests(TapTestCase):
     """Tests for :class:`Options`."""
 
-    def test_reads_the_configuration(self) -> None:
-        """The file is read, and the command line speaks louder."""
+    def test_configuration(self) -> None:
+        """The options of the command line override the values of the file."""
         config = self.options("--address", "10.0.0.9:8501", "--datacenter", "dc2")["configuration"]
         assert isinstance(config.backend, ConsulConfig)
         self.assertEqual((config.backend.address, config.backend.datacenter), ("10.0.0.9:8501", "dc2"))
 
-    def test_tells_every_fault(self) -> None:
-        """A bad file is a usage error that names all faults with their paths."""
+    def test_all_faults(self) -> None:
+        """An invalid file is a usage error that contains all faults with their paths."""
         self.write({"ssdp": {"tags": {"T": ["urn:a"]}, "search": {"mx": 9}}, "bakend": {}})
         with self.assertRaises(UsageError) as caught:
             self.options()
         for part in (self.path, "ssdp.search.mx: ", "bakend: "):
             self.assertIn(part, str(caught.exception))
 
-    def test_an_unknown_backend(self) -> None:
-        """A backend that no plugin makes is a fault."""
-        self.write({**PLAIN, "backend": {"type": "cosnul"}})
+    def test_unknown_backend(self) -> None:
+        """A backend type that no plugin provides is a usage error."""
+        self.write({**MINIMAL, "backend": {"type": "cosnul"}})
         with self.assertRaises(UsageError) as caught:
             self.options()
         self.assertIn("backend.type: no plugin is called 'cosnul', but consul, embedded", str(caught.exception))
 
-    def test_finds_the_file(self) -> None:
-        """Without --config the file is the one beside us, remembered by its full path."""
+    def test_default_file(self) -> None:
+        """Without ``--config``, the file in the current directory is read, and its absolute path is stored."""
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(os.path.dirname(self.path))
         options = Options()
@@ -85,21 +86,21 @@ class OptionsTests(TapTestCase):
         self.assertEqual(options["config"], os.path.realpath(self.path))
 
     def test_log_json(self) -> None:
-        """``--log-json`` is an option of twistd's logger."""
+        """``--log-json`` sets the logger of twistd."""
         options = ServerOptions()
         options.parseOptions(["-n", "ssdpreg", "--config", self.path, "--log-json"])
         self.assertIs(options["logger"], stdout_observer)
 
     def test_service(self) -> None:
-        """What is wired together is a service that was not started yet."""
-        self.write({**PLAIN, "backend": {"type": "embedded"}})
+        """``makeService`` returns a service that is not started yet."""
+        self.write({**MINIMAL, "backend": {"type": "embedded"}})
         service = makeService(self.options())
         self.assertTrue(IService.providedBy(service))
         self.assertFalse(service.running)
 
-    def test_an_unusable_file(self) -> None:
-        """What turns out to be unusable when the parts are made ends the program with its name, and no traceback."""
-        self.write({**PLAIN, "backend": {"type": "consul", "ca_file": self.path}})
+    def test_invalid_certificate_file(self) -> None:
+        """An invalid file that the configuration names ends the program with the path of the option."""
+        self.write({**MINIMAL, "backend": {"type": "consul", "ca_file": self.path}})
         with self.assertRaises(SystemExit) as caught:
             makeService(self.options())
         self.assertIn("backend.ca_file: ", str(caught.exception))
@@ -111,27 +112,31 @@ class ReloadServiceTests(TapTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.applied: list[Config] = []
-        self.lines: list[str] = []
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        self._captured = stack.enter_context(capturedLogs())
+        self.service = ReloadService(self, self.load, parse(json.dumps(MINIMAL)), self.applied.append)
 
-        @implementer(ILogObserver)
-        def observer(event: LogEvent) -> None:
-            if event["log_namespace"] == "ssdpreg.daemon.reload.ReloadService":
-                self.lines.append(event["log_format"].split(" {")[0])
-
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        self.service = ReloadService(self, self.load, parse(json.dumps(PLAIN)), self.applied.append)
+    @property
+    def lines(self) -> list[str]:
+        """Log lines of the service, up to the first field."""
+        return [
+            event["log_format"].split(" {")[0]
+            for event in self._captured
+            if event["log_namespace"] == "ssdpreg.daemon.reload.ReloadService"
+        ]
 
     def load(self) -> Config:
+        """Return the configuration in the file."""
         with open(self.path) as file:
             return parse(file.read())
 
     def callFromThread(self, function: Callable[[], None]) -> None:  # noqa: N802
-        """Be the reactor as far as signals go."""
+        """Call the function at once, in place of the reactor."""
         function()
 
     def test_hangup(self) -> None:
-        """SIGHUP puts another configuration in force, and does nothing of the kind once the service has stopped."""
+        """SIGHUP applies the changed configuration. The previous signal handler is restored at the stop."""
         before = signal.getsignal(signal.SIGHUP)
         self.service.startService()
         self.write({"ssdp": {"tags": {"T": ["urn:b"]}}})
@@ -140,20 +145,20 @@ class ReloadServiceTests(TapTestCase):
         self.service.stopService()
         self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
-    def test_a_fault(self) -> None:
-        """A bad file changes nothing."""
+    def test_invalid_configuration(self) -> None:
+        """An invalid file is logged and not applied."""
         self.write({"ssdp": {}})
         self.service.reload()
         self.assertEqual(self.applied, [])
         self.assertEqual(self.lines, ["Configuration not reloaded, the old one stays in force:\n{faults}"])
 
-    def test_what_needs_a_start(self) -> None:
-        """What was made once is told, and the rest takes effect all the same."""
-        self.write({**PLAIN, "web": {"endpoint": None}, "ssdp": {**PLAIN["ssdp"], "names": "dns"}})
+    def test_options_that_need_a_restart(self) -> None:
+        """A changed option that needs a restart is logged, and the other changes are applied."""
+        self.write({**MINIMAL, "web": {"endpoint": None}, "ssdp": {**MINIMAL["ssdp"], "names": "dns"}})
         self.service.reload()
         self.assertEqual(len(self.applied), 1)
         self.assertEqual(self.lines, ["A change of", "Configuration reloaded"])
-        self.write(PLAIN)
+        self.write(MINIMAL)
         self.service.reload()
         self.assertEqual(self.lines[2:], ["Configuration reloaded"])
 
@@ -168,27 +173,27 @@ class NotifyServiceTests(SynchronousTestCase):
         self.listener.setblocking(False)
         self.clock = Clock()
 
-    def told(self) -> list[bytes]:
-        """Take what systemd was told."""
-        told = []
+    def received(self) -> list[bytes]:
+        """Return the notifications since the last call."""
+        received = []
         with contextlib.suppress(BlockingIOError):
             while True:
-                told.append(self.listener.recv(100))
-        return told
+                received.append(self.listener.recv(100))
+        return received
 
-    def test_tells(self) -> None:
-        """It says when the daemon is ready, that it lives, twice in the time that is allowed, and when it ends."""
+    def test_notifications(self) -> None:
+        """The service sends READY, a WATCHDOG at half the watchdog interval, and STOPPING."""
         environ = {"NOTIFY_SOCKET": f"@ssdpreg-test-{os.getpid()}", "WATCHDOG_USEC": "30000000"}
         service = NotifyService(self.clock, environ)
         service.startService()
-        self.assertEqual(self.told(), [b"READY=1", b"WATCHDOG=1"])
+        self.assertEqual(self.received(), [b"READY=1", b"WATCHDOG=1"])
         self.clock.advance(15)
-        self.assertEqual(self.told(), [b"WATCHDOG=1"])
+        self.assertEqual(self.received(), [b"WATCHDOG=1"])
         service.stopService()
-        self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([b"STOPPING=1"], []))
+        self.assertEqual((self.received(), self.clock.getDelayedCalls()), ([b"STOPPING=1"], []))
 
-    def test_nobody_listens(self) -> None:
-        """Without systemd, or when it is gone, it does nothing."""
+    def test_without_systemd(self) -> None:
+        """The service has no effect without systemd, or when its socket does not exist."""
         for environ in ({}, {"NOTIFY_SOCKET": "/nonexistent/socket"}):
             service = NotifyService(self.clock, environ)
             service.startService()
@@ -200,15 +205,15 @@ class FormatEventTests(SynchronousTestCase):
     """Tests for :func:`format_event`."""
 
     def line(self, log: Callable[[Logger], None]) -> dict[str, Any]:
-        """Log something; return what was written."""
+        """Return the fields of the line that is written for a log event."""
         events: list[LogEvent] = []
         log(Logger("ssdpreg.test", observer=cast(ILogObserver, events.append)))
         text = format_event(events[0])
         self.assertTrue(text.endswith("\n") and text.count("\n") == 1)
         return cast(dict[str, Any], json.loads(text))
 
-    def test_flat(self) -> None:
-        """A line has the time, the level, the logger, the message, and its own fields."""
+    def test_fields(self) -> None:
+        """A line has the time, the level, the logger, the message, and the fields of the event."""
         line = self.line(lambda log: log.info("Moved {name} to {where}", name="x\n", where=("a", 1), port=80))
         self.assertRegex(line.pop("time"), r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\Z")
         self.assertEqual(
@@ -223,13 +228,13 @@ class FormatEventTests(SynchronousTestCase):
             },
         )
 
-    def test_fields_do_not_lie(self) -> None:
-        """A field that has the name of one of the line's own does not take its place."""
+    def test_reserved_fields(self) -> None:
+        """A field of the event does not replace a field of the line with the same name."""
         line = self.line(lambda log: log.warn("m {logger}", logger="fake", message="fake"))
         self.assertEqual((line["logger"], line["message"]), ("ssdpreg.test", "m fake"))
 
     def test_failure(self) -> None:
-        """A failure has its traceback."""
+        """The line of a failure contains its traceback."""
         line = self.line(lambda log: log.failure("Broken", Failure(ConfigError(Fault("a", "b")))))
         self.assertEqual(line["level"], "critical")
         self.assertIn("ConfigError", line["traceback"])
