@@ -37,7 +37,7 @@ from ssdpreg.errors import IgnoredError, MessageError
 from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
-from ssdpreg.ssdp.search_scheduler import MOST_TARGETS, SPACING, Searcher
+from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 #: Messages whose meaning is remembered.
@@ -97,9 +97,9 @@ class Registry(Service):
         self._table, self._rules, self._locations = table, rules, locations
         self._search_interval = search_interval
         # Seconds from the first search until every device had the time to answer.
-        self._settling = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
+        self._settling = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _TRAVEL
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
+        self._searcher = SearchScheduler(reactor, self._network.send, mx, random or Random())
         self._terms = SearchTerms({})
         # A device repeats itself to the letter, and most of what is heard was heard before.
         self._advertisement = lru_cache(_REMEMBERED)(self._read_advertisement)
@@ -320,7 +320,7 @@ class Registry(Service):
                     registration = self._registrations.pop(self._service_id(advertisement))
                     self._publish("left", registration, reason)
                 case Ask(advertisement, within):
-                    self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
+                    self._searcher.search_soon(search_target(advertisement.term, advertisement.nt), within)
         if self._table.next_due < self._expires_at:
             self._expire_later()
 

@@ -24,7 +24,7 @@ from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.errors import ConfigError, Fault, MessageError
 from ssdpreg.ssdp.messages import SEARCH_ALL, Message, SearchRequest
 from ssdpreg.ssdp.network import Network
-from ssdpreg.ssdp.protocol import Address
+from ssdpreg.ssdp.protocol import PeerAddress
 
 #: UDP loses datagrams, so what is sought is asked for again after so many seconds: UPnP Device Architecture 2.0, 1.3.2.
 _APART = 0.5
@@ -121,7 +121,7 @@ def search(arguments: argparse.Namespace) -> int:
 async def _search(arguments: argparse.Namespace, reactor: Any) -> int:
     found = Found(_terms(arguments.urns), LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]))
 
-    def deliver(message: Message, peer: Address, interface: str) -> None:
+    def deliver(message: Message, peer: PeerAddress, interface: str) -> None:
         found.hear(message, peer[0])
 
     network = Network(reactor, deliver, _drop, arguments.interface, arguments.ttl)
@@ -142,7 +142,7 @@ def _terms(urns: Sequence[str]) -> SearchTerms | None:
     return SearchTerms(dict.fromkeys(urns, "")) if urns and SEARCH_ALL not in urns else None
 
 
-def _drop(error: MessageError, peer: Address, interface: str) -> None:
+def _drop(error: MessageError, peer: PeerAddress, interface: str) -> None:
     """Pass over what is no SSDP."""
 
 

@@ -20,8 +20,9 @@ from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.codec import decode, encode
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
-from ssdpreg.ssdp.network import Adapter, Network
+from ssdpreg.ssdp.network import Network
 from tests.support.memory_reactor import MemoryMulticastReactor
 
 API = "urn:schemas-upnp-org:service:api:2.0"
@@ -54,7 +55,7 @@ class RegistryTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryMulticastReactor()
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.registry = self.make_registry()
         self.notes = Notes()
         self.registry.subscribe(self.notes)
@@ -68,7 +69,7 @@ class RegistryTestCase(SynchronousTestCase):
         """Make a registry that was not started yet."""
         registry = Registry(
             self.reactor,
-            partial(Network, self.reactor, find_adapters=lambda: self.adapters),
+            partial(Network, self.reactor, find_interfaces=lambda: self.adapters),
             table or AdvertisementTable(),
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
@@ -431,7 +432,7 @@ class SearchingTests(RegistryTestCase):
         self.start()
         self.pass_time(65)
         self.assertFalse(self.registry.settled)
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.pass_time(10)
         self.assertFalse(self.registry.settled)
         self.pass_time(6)
@@ -442,7 +443,7 @@ class SearchingTests(RegistryTestCase):
         self.start()
         self.pass_time(5)
         self.searches()
-        self.adapters = [*self.adapters, Adapter("eth1", 3, ("10.1.0.1",))]
+        self.adapters = [*self.adapters, NetworkInterface("eth1", 3, ("10.1.0.1",))]
         self.pass_time(7)
         self.assertEqual([name for name, _ in self.registry.interfaces], ["eth0", "eth1"])
         self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 4))

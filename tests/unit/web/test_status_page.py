@@ -11,7 +11,7 @@ from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Outcome, Plan
-from ssdpreg.ssdp.network import Adapter
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from tests.support.memory_daemon import LLDP, Daemon, Reader
 from tests.support.memory_reactor import MemoryMulticastReactor
 from tests.unit.web.test_health import BrokenBackend
@@ -49,7 +49,7 @@ class StatusPageTests(SynchronousTestCase):
 
     def start(self, backend: IRegistryBackend | None = None, seconds: int = 10) -> Daemon:
         """Start a daemon, some seconds ago."""
-        daemon = Daemon(self.reactor, backend, adapters=[Adapter("eth0", 2, ("10.0.0.1",))])
+        daemon = Daemon(self.reactor, backend, adapters=[NetworkInterface("eth0", 2, ("10.0.0.1",))])
         daemon.start()
         self.addCleanup(self.reactor.advance, 0)
         self.addCleanup(daemon.stop)
