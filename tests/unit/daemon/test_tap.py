@@ -1,32 +1,26 @@
-"""Tests for :mod:`ssdpreg.daemon.tap`, and for the small services around the daemon."""
+"""Tests for :mod:`ssdpreg.daemon.tap` and :mod:`ssdpreg.daemon.reload`."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
-from twisted.python.failure import Failure
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ssdpreg.config import Config, ConsulConfig, parse
-from ssdpreg.daemon.json_log import format_event, stdout_observer
+from ssdpreg.daemon.json_log import stdout_observer
 from ssdpreg.daemon.reload import ReloadService
-from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.daemon.tap import Options, makeService
-from ssdpreg.errors import ConfigError, Fault
 
 PLAIN: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
 
@@ -156,80 +150,3 @@ class ReloadServiceTests(TapTestCase):
         self.write(PLAIN)
         self.service.reload()
         self.assertEqual(self.lines[2:], ["Configuration reloaded"])
-
-
-class NotifyServiceTests(SynchronousTestCase):
-    """Tests for :class:`NotifyService`."""
-
-    def setUp(self) -> None:
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.listener.close)
-        self.listener.bind(f"\0ssdpreg-test-{os.getpid()}")
-        self.listener.setblocking(False)
-        self.clock = Clock()
-
-    def told(self) -> list[bytes]:
-        """Take what systemd was told."""
-        told = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                told.append(self.listener.recv(100))
-        return told
-
-    def test_tells(self) -> None:
-        """It says when the daemon is ready, that it lives, twice in the time that is allowed, and when it ends."""
-        environ = {"NOTIFY_SOCKET": f"@ssdpreg-test-{os.getpid()}", "WATCHDOG_USEC": "30000000"}
-        service = NotifyService(self.clock, environ)
-        service.startService()
-        self.assertEqual(self.told(), [b"READY=1", b"WATCHDOG=1"])
-        self.clock.advance(15)
-        self.assertEqual(self.told(), [b"WATCHDOG=1"])
-        service.stopService()
-        self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([b"STOPPING=1"], []))
-
-    def test_nobody_listens(self) -> None:
-        """Without systemd, or when it is gone, it does nothing."""
-        for environ in ({}, {"NOTIFY_SOCKET": "/nonexistent/socket"}):
-            service = NotifyService(self.clock, environ)
-            service.startService()
-            service.stopService()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class FormatEventTests(SynchronousTestCase):
-    """Tests for :func:`format_event`."""
-
-    def line(self, log: Callable[[Logger], None]) -> dict[str, Any]:
-        """Log something; return what was written."""
-        events: list[LogEvent] = []
-        log(Logger("ssdpreg.test", observer=cast(ILogObserver, events.append)))
-        text = format_event(events[0])
-        self.assertTrue(text.endswith("\n") and text.count("\n") == 1)
-        return cast(dict[str, Any], json.loads(text))
-
-    def test_flat(self) -> None:
-        """A line has the time, the level, the logger, the message, and its own fields."""
-        line = self.line(lambda log: log.info("Moved {name} to {where}", name="x\n", where=("a", 1), port=80))
-        self.assertRegex(line.pop("time"), r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\Z")
-        self.assertEqual(
-            line,
-            {
-                "level": "info",
-                "logger": "ssdpreg.test",
-                "message": "Moved x\n to ('a', 1)",
-                "name": "x\n",
-                "where": "('a', 1)",
-                "port": 80,
-            },
-        )
-
-    def test_fields_do_not_lie(self) -> None:
-        """A field that has the name of one of the line's own does not take its place."""
-        line = self.line(lambda log: log.warn("m {logger}", logger="fake", message="fake"))
-        self.assertEqual((line["logger"], line["message"]), ("ssdpreg.test", "m fake"))
-
-    def test_failure(self) -> None:
-        """A failure has its traceback."""
-        line = self.line(lambda log: log.failure("Broken", Failure(ConfigError(Fault("a", "b")))))
-        self.assertEqual(line["level"], "critical")
-        self.assertIn("ConfigError", line["traceback"])
