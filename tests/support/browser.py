@@ -10,7 +10,8 @@ import tempfile
 import urllib.request
 from typing import Any
 
-from tests.support.consul import free_ports, wait_for
+from tests.support.consul import free_ports
+from tests.support.waiting import wait_until
 
 #: Whatever Chromium would ask the world for, and the sandbox that does not work for root.
 _FLAGS = (
@@ -40,7 +41,7 @@ class Browser:
             stderr=subprocess.DEVNULL,
         )
         self._url = f"http://127.0.0.1:{port}"
-        wait_for("ChromeDriver", self._is_up)
+        wait_until(self._is_up, 60, what="ChromeDriver")
         capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": [*_FLAGS, f"--user-data-dir={self._folder.name}"]},
