@@ -10,7 +10,7 @@ def device_id(usn: str) -> str:
     """
     Return the device ID of a USN: the text between ``uuid:`` and ``::``.
 
-    :return: The device ID, in whatever form the device sends it; empty if the USN does not begin with ``uuid:``.
+    :return: The device ID, which need not be a UUID; empty if the USN does not begin with ``uuid:``.
     """
     return usn[5:].partition("::")[0].strip() if usn[:5].lower() == "uuid:" else ""
 

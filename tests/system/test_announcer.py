@@ -27,7 +27,7 @@ class AnnouncerOnHostsTests(SynchronousTestCase):
         self.near = self.lan.host("10.77.0.2")
         self.far = self.lan.host("10.77.0.3")
 
-    def spoof(self, source: Mapping[str, object], *arguments: str) -> hosts.Program:
+    def start_announcer(self, source: Mapping[str, object], *arguments: str) -> hosts.Program:
         """Start the announcer with one source."""
         path = self.lan.folder / "spoof.json"
         path.write_text(json.dumps({"ssdp": {"rack": source}}))
@@ -37,7 +37,7 @@ class AnnouncerOnHostsTests(SynchronousTestCase):
         """Announcements, replies and byebyes have the format of UPnP, and the program exits on SIGTERM."""
         with self.far.listen(PORT) as listener, self.far.listen() as control_point:
             source = {"broadcastIP": ["10.77.0.2:80"], "urnList": [URN], "uuid": "d"}
-            program = self.spoof(source, "--max-age", "60", "--interface", "eth0")
+            program = self.start_announcer(source, "--max-age", "60", "--interface", "eth0")
             received = [listener.recv(2000) for _ in range(3)]
             self.assertEqual(
                 received[2].decode(),
@@ -73,9 +73,9 @@ class AnnouncerOnHostsTests(SynchronousTestCase):
 
     def test_health(self) -> None:
         """With ``--health`` the list of nodes is served, and no other path."""
-        self.spoof({"broadcastIP": ["10.77.0.2:80"], "urnList": [URN], "uuid": "d"}, "--health", "8090").wait_for(
-            "Announcing"
-        )
+        self.start_announcer(
+            {"broadcastIP": ["10.77.0.2:80"], "urnList": [URN], "uuid": "d"}, "--health", "8090"
+        ).wait_for("Announcing")
         response = self.far.http("/api/2.0/nodes", host="10.77.0.2", port=8090)
         self.assertEqual((response.status, response.headers["content-type"]), (200, "application/json"))
         self.assertEqual(response.json(), [{"id": "d", "name": "rack"}])
