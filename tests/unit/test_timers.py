@@ -93,6 +93,8 @@ class EarliestCallTests(TimersTestCase):
     def test_past(self) -> None:
         """A time in the past means at once."""
         self.earliest.request(self.started - 100)
+        # Unlike Clock, a reactor rejects a negative delay.
+        self.assertEqual([call.getTime() for call in self.clock.getDelayedCalls()], [self.started])
         self.clock.advance(0)
         self.assertEqual(self.times, [0])
 

@@ -53,7 +53,7 @@ class InterfaceSelectionTests(SynchronousTestCase):
         self.assert_selected([ETH0, ETH1], ["10.0.0.77/24"], InterfaceAddress("eth0", 2, "10.0.0.2"))
 
     def test_ipv6_network(self) -> None:
-        """An IPv6 network selects no interface: SSDP over IPv4 is implemented."""
+        """An IPv6 network selects no interface: only IPv4 addresses are used."""
         self.assert_selected([ETH0], ["::/0"])
 
     def test_unmatched(self) -> None:
