@@ -22,6 +22,7 @@ from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListe
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, LiveRegistrations, Registry
 from ssdpreg.ssdp.codec import decode, encode
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 from ssdpreg.ssdp.network import Adapter, Network
 from ssdpreg.testing import make_registration
@@ -79,7 +80,7 @@ class RegistryTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryMulticastReactor()
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.registry = self.make_registry()
         self.listener = RecordingListener()
         self.registry.subscribe(self.listener)
@@ -92,7 +93,7 @@ class RegistryTestCase(SynchronousTestCase):
         """Return a registry that is not started yet."""
         registry = Registry(
             self.reactor,
-            partial(Network, self.reactor, find_adapters=lambda: self.adapters),
+            partial(Network, self.reactor, find_interfaces=lambda: self.adapters),
             table or AdvertisementTable(),
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),

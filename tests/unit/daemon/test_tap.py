@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -23,7 +22,6 @@ from ssdpreg.config import ConsulConfig
 from ssdpreg.daemon.json_log import format_event, stdout_observer
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.daemon.tap import Options, makeService
-from ssdpreg.errors import ConfigError, Fault
 
 MINIMAL: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
 
