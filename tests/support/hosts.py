@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
-from tests.support.waiting import wait_until as wait_until
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 

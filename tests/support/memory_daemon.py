@@ -86,7 +86,7 @@ class Daemon:
     ) -> None:
         self.registry = Registry(
             reactor,
-            SilentNetwork if adapters is None else partial(Network, reactor, find_adapters=lambda: adapters),
+            SilentNetwork if adapters is None else partial(Network, reactor, find_interfaces=lambda: adapters),
             AdvertisementTable(),
             RegistrationRules(scope="rack-7", tags=("lab", "Blue")),
             LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]),

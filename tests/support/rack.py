@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.consul import find_consul
-from tests.support.hosts import Answer, Host, Program, wait_until
+from tests.support.hosts import Answer, Host, Program
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"

@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import hosts
 from tests.support.consul import skip_without_consul
-from tests.support.hosts import Host, Lan, wait_until
+from tests.support.hosts import Host, Lan
 from tests.support.paths import ROOT
 from tests.support.rack import API, REDFISH, Rack, byebye, notify
+from tests.support.waiting import wait_until
 
 URNS = [urn for urns in json.loads((ROOT / "registry.json").read_text())["ssdp"]["tags"].values() for urn in urns]
 NAMES = {

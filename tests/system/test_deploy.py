@@ -25,10 +25,11 @@ from ssdpreg import config
 from ssdpreg.announcer import devices
 from tests.support import hosts
 from tests.support.consul import find_consul, skip_without_consul
-from tests.support.hosts import Host, Lan, Program, wait_until
+from tests.support.hosts import Host, Lan, Program
 from tests.support.paths import ROOT
 from tests.support.programs import skip_without
 from tests.support.rack import API, notify, twistd
+from tests.support.waiting import wait_until
 
 _DEPLOY = ROOT / "deploy"
 _UNIT = _DEPLOY / "ssdpreg.service"

@@ -9,8 +9,9 @@ import socket
 import time
 
 from tests.support.consul import skip_without_consul
-from tests.support.hosts import Program, wait_until
+from tests.support.hosts import Program
 from tests.support.rack import API, REDFISH, Rack, byebye, notify
+from tests.support.waiting import wait_until
 from tests.system.test_search_command import HostCommandTestCase
 
 TERMS = {"ssdp": {"tags": {"RackHD": [API], "BMC": [REDFISH]}}}

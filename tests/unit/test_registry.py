@@ -24,7 +24,7 @@ from ssdpreg.registry import LifetimeRecorder, LiveRegistrations, Registry
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
-from ssdpreg.ssdp.network import Adapter, Network
+from ssdpreg.ssdp.network import Network
 from ssdpreg.testing import make_registration
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -556,7 +556,7 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.advance(65)
         self.assertFalse(self.registry.settled)
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.advance(10)
         self.assertFalse(self.registry.settled)
         self.advance(6)
@@ -567,7 +567,7 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.advance(5)
         self.searches()
-        self.adapters = [*self.adapters, Adapter("eth1", 3, ("10.1.0.1",))]
+        self.adapters = [*self.adapters, NetworkInterface("eth1", 3, ("10.1.0.1",))]
         self.advance(7)
         self.assertEqual([name for name, _ in self.registry.interfaces], ["eth0", "eth1"])
         self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 4))

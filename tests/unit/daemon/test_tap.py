@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger
-from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.config import ConsulConfig
-from ssdpreg.daemon.json_log import format_event, stdout_observer
-from ssdpreg.daemon.systemd import NotifyService
+from ssdpreg.daemon.json_log import stdout_observer
 from ssdpreg.daemon.tap import Options, makeService
 
 MINIMAL: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
@@ -100,80 +94,3 @@ class OptionsTests(TapTestCase):
         with self.assertRaises(SystemExit) as caught:
             makeService(self.options())
         self.assertIn("backend.ca_file: ", str(caught.exception))
-
-
-class NotifyServiceTests(SynchronousTestCase):
-    """Tests for :class:`NotifyService`."""
-
-    def setUp(self) -> None:
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.listener.close)
-        self.listener.bind(f"\0ssdpreg-test-{os.getpid()}")
-        self.listener.setblocking(False)
-        self.clock = Clock()
-
-    def received(self) -> list[bytes]:
-        """Return the notifications since the last call."""
-        received = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                received.append(self.listener.recv(100))
-        return received
-
-    def test_notifications(self) -> None:
-        """The service sends READY, a WATCHDOG at half the watchdog interval, and STOPPING."""
-        environ = {"NOTIFY_SOCKET": f"@ssdpreg-test-{os.getpid()}", "WATCHDOG_USEC": "30000000"}
-        service = NotifyService(self.clock, environ)
-        service.startService()
-        self.assertEqual(self.received(), [b"READY=1", b"WATCHDOG=1"])
-        self.clock.advance(15)
-        self.assertEqual(self.received(), [b"WATCHDOG=1"])
-        service.stopService()
-        self.assertEqual((self.received(), self.clock.getDelayedCalls()), ([b"STOPPING=1"], []))
-
-    def test_without_systemd(self) -> None:
-        """The service has no effect without systemd, or when its socket does not exist."""
-        for environ in ({}, {"NOTIFY_SOCKET": "/nonexistent/socket"}):
-            service = NotifyService(self.clock, environ)
-            service.startService()
-            service.stopService()
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-
-class FormatEventTests(SynchronousTestCase):
-    """Tests for :func:`format_event`."""
-
-    def line(self, log: Callable[[Logger], None]) -> dict[str, Any]:
-        """Return the fields of the line that is written for a log event."""
-        events: list[LogEvent] = []
-        log(Logger("ssdpreg.test", observer=cast(ILogObserver, events.append)))
-        text = format_event(events[0])
-        self.assertTrue(text.endswith("\n") and text.count("\n") == 1)
-        return cast(dict[str, Any], json.loads(text))
-
-    def test_fields(self) -> None:
-        """A line has the time, the level, the logger, the message, and the fields of the event."""
-        line = self.line(lambda log: log.info("Moved {name} to {where}", name="x\n", where=("a", 1), port=80))
-        self.assertRegex(line.pop("time"), r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00\Z")
-        self.assertEqual(
-            line,
-            {
-                "level": "info",
-                "logger": "ssdpreg.test",
-                "message": "Moved x\n to ('a', 1)",
-                "name": "x\n",
-                "where": "('a', 1)",
-                "port": 80,
-            },
-        )
-
-    def test_reserved_fields(self) -> None:
-        """A field of the event does not replace a field of the line with the same name."""
-        line = self.line(lambda log: log.warn("m {logger}", logger="fake", message="fake"))
-        self.assertEqual((line["logger"], line["message"]), ("ssdpreg.test", "m fake"))
-
-    def test_failure(self) -> None:
-        """The line of a failure contains its traceback."""
-        line = self.line(lambda log: log.failure("Broken", Failure(ConfigError(Fault("a", "b")))))
-        self.assertEqual(line["level"], "critical")
-        self.assertIn("ConfigError", line["traceback"])
