@@ -187,6 +187,17 @@ class MessageTests(RegistryTestCase):
         self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
         self.assertEqual(self.registry.registrations, {})
 
+    def test_max_age_0(self) -> None:
+        """An announcement with max-age 0 makes no service live, and ends a live one like a byebye."""
+        self.receive(alive(max_age=0))
+        self.assertEqual(self.listener.events, [])
+        self.receive(alive())
+        self.receive(alive(max_age=0))
+        self.advance(1.9)
+        self.assertEqual(len(self.listener.events), 1)
+        self.advance(0.2)
+        self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
+
     def test_byebye_of_a_device(self) -> None:
         """A byebye of the root device, or of the bare UUID, ends all services of the device."""
         for nt, usn in (("upnp:rootdevice", "uuid:d::upnp:rootdevice"), ("uuid:D", "UUID:D")):
