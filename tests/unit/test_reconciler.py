@@ -306,6 +306,18 @@ class ChangeTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE, TWO))
         self.assertNotIn("apply", self.backend.calls)
 
+    def test_failing_adoption_with_pending_changes(self) -> None:
+        """Changes of live services do not shorten the pause after an exception in the adoption."""
+        self.put(ONE)
+        self.adopt = mock.Mock(side_effect=RuntimeError("unexpected"))  # type: ignore[method-assign]
+        self.reconciler = self.make_reconciler()
+        self.appear(TWO)
+        self.start()
+        self.appear(make_registration(3))
+        self.advance(20)
+        self.assertEqual(self.backend.calls, ["keep_alive", "read"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
 
 class KeepAliveTests(SynchronousTestCase):
     """Tests for :class:`KeepAlive`."""
