@@ -19,6 +19,7 @@ from ssdpreg.daemon.clock import use_monotonic_clock
 from ssdpreg.daemon.reload import ReloadService
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
@@ -82,6 +83,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
         dns_names=config.ssdp.names == "dns",
         tags=config.backend.service_tags if isinstance(config.backend, ConsulConfig) else (),
         checks=config.ssdp.checks,
+        named_networks=config.ssdp.named_networks,
     )
 
 
@@ -91,7 +93,7 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
     registry = Registry(
         reactor,
         partial(Network, reactor, interfaces=ssdp.interfaces, ttl=ssdp.search.ttl),
-        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source),
+        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
         LocationRules(ssdp.allow),
         search_interval=ssdp.search.interval,

@@ -87,7 +87,9 @@ class RegistrationRules:
     def _checks(self, service_id: str, advertisement: Advertisement, standing: Standing) -> list[Check]:
         checks = [Check(f"{service_id}-alive", kind="alive")]
         rule = self.checks.get(advertisement.term.urn)
-        if rule is not None and may_probe(advertisement.endpoint, standing, self.named_networks):
+        if rule is not None and may_probe(
+            advertisement.endpoint, standing is not Standing.INDIRECT, self.named_networks
+        ):
             netloc = advertisement.endpoint.netloc
             target = netloc if rule.http is None else f"{advertisement.endpoint.scheme}://{netloc}{rule.http}"
             kind = "tcp" if rule.http is None else "http"
