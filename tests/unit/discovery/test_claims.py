@@ -226,7 +226,7 @@ class TrackedServiceTests(SynchronousTestCase):
             self.assertAlmostEqual(service.may_move_at(), permitted)
 
     def test_claims(self) -> None:
-        """The current claim is yielded first, whatever its age, and of the others those that are valid."""
+        """The current claim is yielded first, even if it has expired, and then the other valid ones."""
         valid, expired = claim("10.0.0.6", max_age=1000), claim("10.0.0.7", max_age=4)
         self.service.others = (expired, valid)
         self.assertEqual(list(self.service.claims(1005)), [self.claim, valid])

@@ -445,7 +445,7 @@ class AdoptTests(TableTestCase):
         self.assertEqual(self.receive(advertisement()), [])
 
     def test_trust(self) -> None:
-        """An adopted service is live at once, whatever the lowest standing of live services is."""
+        """An adopted service is live at once with the lowest standing that makes services live."""
         self.table = AdvertisementTable(trust=Standing.CONFIRMED)
         self.assertEqual(self.table.adopt(advertisement(), self.now), [Appeared(advertisement(), Standing.CONFIRMED)])
 

@@ -125,7 +125,7 @@ class ContestTests(TableTestCase):
 
 
 class TakeOverTests(TableTestCase):
-    """What happens when the incumbent leaves while another claim is known."""
+    """Departures of the incumbent while another claim is known."""
 
     def test_forgery_does_not_inherit(self) -> None:
         """After the byebye of the true device, a forgery whose host never replied does not take its place."""
@@ -260,7 +260,7 @@ class StandingTests(TableTestCase):
         self.assertIs(self.standing(), Standing.CONFIRMED)
 
     def test_indirect_claim_lives_half_an_hour(self) -> None:
-        """An indirect claim expires after 1800 s whatever its max-age, and only its own sender prolongs it."""
+        """An indirect claim expires after 1800 s even with a longer max-age, and only its own sender prolongs it."""
         self.receive(FORGED, "10.0.0.99")
         self.wait(800)
         self.receive(FORGED, "10.0.0.98")
@@ -478,7 +478,7 @@ class CapacityTests(TableTestCase):
             self.receive(advertisement(device_id="indirect-3"), E)
         events = self.receive(advertisement(device_id="direct-1"))
         self.assertEqual([type(event) for event in events], [Left, Appeared])
-        self.assertEqual(events[0].advertisement.device_id, "indirect-2")  # type: ignore[union-attr]
+        self.assertEqual(events[0].advertisement.device_id, "indirect-2")
         self.receive(advertisement(device_id="direct-2"))
         with self.assertRaises(RejectedError):
             self.receive(advertisement(device_id="direct-3"))
