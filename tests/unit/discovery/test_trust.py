@@ -1,8 +1,8 @@
 """
 Tests for the standing of claims in :class:`ssdpreg.discovery.table.AdvertisementTable`.
 
-T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service (incumbent),
-the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service (the
+incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
 """
 
 from __future__ import annotations
@@ -221,6 +221,24 @@ class ByeByeTests(TableTestCase):
         self.assertEqual(self.searched[-1], (10, (T,)))
         self.assertEqual(self.wait(100), [])
 
+    def test_move_with_a_forged_sender(self) -> None:
+        """A LOCATION that was announced with the device's own address as its sender does not outlast the device."""
+        forged = advertisement(T, max_age=86400, port=6666)
+        for replies in (True, False):
+            self.setUp()
+            self.receive(TRUE)
+            self.wait(100)
+            self.receive(forged)
+            self.wait(100)
+            if replies:
+                self.reply(TRUE)
+            self.receive(TRUE)
+            self.wait(20)
+            self.receive(TRUE)
+            self.wait(30)
+            (live,) = self.table
+            self.assertEqual(live.advertisement.location, TRUE.location, replies)
+
     def test_reply_of_another_host_does_not_void_a_byebye(self) -> None:
         """A reply from another address is no evidence that the device is alive."""
         self.receive(TRUE)
@@ -303,6 +321,20 @@ class StandingTests(TableTestCase):
         self.wait(1)
         self.assertEqual(self.hosts(), [T])
 
+    def test_first_claim_is_no_home_before_it_is_live(self) -> None:
+        """With trust ``confirmed``, a forgery that was received first takes no place from a confirmed device."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.wait(1000)
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(20)
+        self.repliers.clear()
+        for _ in range(10):
+            self.receive(FORGED)
+            self.wait(11)
+        self.assertEqual(self.hosts(), [T])
+
     def test_forgery_is_not_live_with_trust_confirmed(self) -> None:
         """A claim that is not confirmed takes no place from one that is, nor a free place."""
         self.table = AdvertisementTable(trust=Standing.CONFIRMED)
@@ -358,7 +390,7 @@ class MoveTests(TableTestCase):
         self.assertEqual(self.receive(second, "10.0.0.9"), [Changed(second, Standing.INDIRECT)])
 
     def test_budget(self) -> None:
-        """A service that moves all the time moves at once, after 10 s, then once a minute, and ends at the last place."""
+        """A service that moves all the time moves at once, after 10 s, then once a minute, and ends at its last port."""
         self.receive(TRUE)
         moves = []
         for second in range(200):
