@@ -190,7 +190,7 @@ class AdvertisementTable:
         :param limit: Number of services to decide about at most. Further ones stay due.
         """
         due = list(islice(self._schedule.take_due(now), limit))
-        events = self._check_mass_expiry(due, now)
+        events = self._check_mass_expiry(due, now, more_are_due=len(due) == limit)
         for service in due:
             events += self._decide(service, now)
         return events
@@ -361,10 +361,19 @@ class AdvertisementTable:
     def _held_until(self, service: TrackedService) -> float:
         return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
 
-    def _check_mass_expiry(self, due: Sequence[TrackedService], now: float) -> list[Event]:
-        """Search before most services expire at once: the cause may be that this daemon does not receive."""
-        expiring = [service for service in due if service.claim.expires_at <= now and self._held_until(service) <= now]
-        if len(expiring) <= _FEW or len(expiring) <= _MOST * len(self._capacity) or now < self._next_mass_check:
+    def _check_mass_expiry(self, due: Sequence[TrackedService], now: float, *, more_are_due: bool) -> list[Event]:
+        """
+        Search before most services expire at once: the cause may be that this daemon does not receive.
+
+        :param more_are_due: Whether further services may be due: then all services are examined.
+        """
+        if now < self._next_mass_check:
+            return []
+        examined = self._services() if more_are_due else due
+        expiring = [
+            service for service in examined if service.claim.expires_at <= now and self._held_until(service) <= now
+        ]
+        if len(expiring) <= _FEW or len(expiring) <= _MOST * len(self._capacity):
             return []
         self._next_mass_check = now + _MASS_CHECK_PAUSE
         self.hold(now + 2 * ROUND)

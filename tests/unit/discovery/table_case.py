@@ -37,8 +37,8 @@ class TableTestCase(SynchronousTestCase):
     A table, and a clock that lets it decide whenever a decision is due.
 
     :ivar searched: Searches that the table needed, as ``(seconds since the test began, hosts)``.
-    :ivar repliers: Advertisements that their hosts send half a second after each search, by host. A host that is searched
-        by unicast replies to that search, any other host to the search of the group.
+    :ivar repliers: Advertisements that their hosts send half a second after each search, by host. A host that is
+        searched by unicast replies to that search, any other host to the search of the group.
     """
 
     start = 1000.0

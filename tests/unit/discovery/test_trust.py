@@ -1,20 +1,20 @@
 """
 Tests for the standing of claims in :class:`ssdpreg.discovery.table.AdvertisementTable`.
 
-T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service (the
-incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service
+(incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
 """
 
 from __future__ import annotations
 
 import math
 
-from ssdpreg.discovery.events import Appeared, Changed, Left
+from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import OTHER_URN, TableTestCase, advertisement
+from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 T, E = "10.0.0.5", "10.0.0.66"
 TRUE, FORGED = advertisement(T), advertisement(E, max_age=86400)
@@ -390,7 +390,7 @@ class MoveTests(TableTestCase):
         self.assertEqual(self.receive(second, "10.0.0.9"), [Changed(second, Standing.INDIRECT)])
 
     def test_budget(self) -> None:
-        """A service that moves all the time moves at once, after 10 s, then once a minute, and ends at its last port."""
+        """A service that moves all the time moves at once, after 10 s, then once a minute, last to its last place."""
         self.receive(TRUE)
         moves = []
         for second in range(200):
@@ -444,6 +444,58 @@ class HoldTests(TableTestCase):
             self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
         self.wait(2)
         self.assertEqual(len(self.table), 3)
+
+    def test_most_of_many_services_at_once(self) -> None:
+        """The check counts all services that expire at once, not only those of one call."""
+        last = TRUE
+        for number in range(3000):
+            last = advertisement(f"10.0.{number % 250}.1", device_id=str(number))
+            self.receive(last)
+        self.wait(1859)
+        self.now += 2
+        self.assertEqual(self.table.expire(self.now, limit=1000), [SearchNeeded(last, 6, scheduled=True)])
+        for _ in range(5):
+            self.assertEqual(self.table.expire(self.now, limit=1000), [])
+        self.assertEqual(len(self.table), 3000)
+        self.wait(40)
+        self.assertEqual(len(self.table), 0)
+
+    def test_few_services_at_once(self) -> None:
+        """Up to five services, or up to half of all, expire without another search."""
+        for expiring, staying in ((5, 0), (6, 6)):
+            self.setUp()
+            for number in range(expiring):
+                self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+            for number in range(staying):
+                self.receive(advertisement(f"10.0.2.{number}", device_id=f"s{number}", max_age=5000))
+            self.wait(1859)
+            self.now += 2
+            self.assertEqual(len(self.table.expire(self.now)), expiring)
+            self.assertEqual(len(self.table), staying)
+
+    def test_search_before_mass_expiry(self) -> None:
+        """One search is sent for each search term, and the next mass expiry is examined a minute later."""
+        for number in range(6):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), urn=OTHER_URN))
+        self.wait(1859)
+        self.now += 1
+        events = self.table.expire(self.now)
+        self.assertEqual(
+            [
+                (event.advertisement.term.urn, event.within, event.hosts, event.scheduled)
+                for event in events
+                if isinstance(event, SearchNeeded)
+            ],
+            [(URN, 6, (), True), (OTHER_URN, 6, (), True)],
+        )
+        self.assertEqual(self.wait(5.9), [])
+        self.assertEqual(len(self.wait(0.1)), 12)
+        for pause, left in ((50, 6), (11, 0)):
+            for number in range(6):
+                self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), max_age=1))
+            self.now += pause
+            self.assertEqual(sum(isinstance(event, Left) for event in self.table.expire(self.now)), left)
 
 
 class CapacityTests(TableTestCase):
