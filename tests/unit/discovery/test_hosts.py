@@ -25,7 +25,7 @@ SENDER = "10.77.0.9"
 BROADCASTS = broadcast_addresses([ip_network("10.77.0.0/24")])
 RULES = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")], lambda: BROADCASTS)
 
-#: Hosts in a LOCATION from 10.77.0.9 that are refused, by the reason.
+#: Hosts in a LOCATION from 10.77.0.9 that are rejected, by the reason.
 HOSTILE = {
     NO_HOST_ADDRESS: (
         # Unspecified, "this network", IETF protocol assignments
@@ -402,9 +402,9 @@ class HostTests(SynchronousTestCase):
     """The host of a LOCATION that another host sent."""
 
     def test_hostile(self) -> None:
-        """Each hostile host is refused for its reason, with and without a port and a path."""
-        for reason, refused in HOSTILE.items():
-            for host in refused:
+        """Each hostile host is rejected for its reason, with and without a port and a path."""
+        for reason, rejected in HOSTILE.items():
+            for host in rejected:
                 for location in (f"http://{host}/", f"https://{host}", f"http://{host}:8500/v1/agent/self?x#y"):
                     error = self.assertRaises(RejectedError, RULES.endpoint, location, SENDER)
                     self.assertEqual(error.reason, reason, location)
@@ -418,7 +418,7 @@ class HostTests(SynchronousTestCase):
     @given(hosts, st.sampled_from([SENDER, "", "::1%lo", "fe80::1%eth0", "127.0.0.1", "nonsense"]))
     @example("\u212a", SENDER)
     def test_any_host(self, host: str, sender: str) -> None:
-        """Any host is refused, or registered as a canonical address of a device or as a valid name."""
+        """Any host is rejected, or registered as a canonical address of a device or as a valid name."""
         try:
             registered = RULES.endpoint(f"http://{host}/", sender).host
         except RejectedError:
@@ -467,7 +467,7 @@ class MetadataTests(SynchronousTestCase):
     """Addresses of servers that give credentials to cloud machines."""
 
     def test_own_address(self) -> None:
-        """They are refused even as the sender's own address: any host of a link can use a link-local address."""
+        """They are rejected even as the sender's own address: any host of a link can use a link-local address."""
         for address in (
             "169.254.169.254",
             "169.254.170.2",
