@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from hypothesis import example, given, settings
@@ -19,6 +20,7 @@ from ssdpreg.discovery.hosts import (
 )
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.errors import RejectedError
+from tests.support import paths
 
 NOT_A_URL = "LOCATION is no http or https URL"
 SENDER = "10.77.0.9"
@@ -461,6 +463,24 @@ class HostTests(SynchronousTestCase):
             return
         self.assertIn(endpoint.scheme, ("http", "https"))
         self.assertTrue(endpoint.host.isascii() and 1 <= endpoint.port <= 65535)
+
+
+class DocumentationTests(SynchronousTestCase):
+    """Tests for the section on LOCATION in ``docs/configuration.md``."""
+
+    def test_examples(self) -> None:
+        """Each example of a host that is never registered is rejected."""
+        rules = LocationRules(
+            [ip_network("0.0.0.0/0"), ip_network("::/0")], lambda: broadcast_addresses([ip_network("10.20.0.0/16")])
+        )
+        page = (paths.ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+        rows = re.findall(
+            r"^\| .* \| (.*) \|$", page.partition("\n### LOCATION\n")[2].partition("\n##")[0], re.MULTILINE
+        )
+        examples = [host for row in rows for host in re.findall(r"`(.*?)`", row)]
+        self.assertGreater(len(examples), 20)
+        for host in examples:
+            self.assertRaises(RejectedError, rules.endpoint, f"http://{host}/", SENDER)
 
 
 class MetadataTests(SynchronousTestCase):
