@@ -321,8 +321,8 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        In this order: the home, if it replied or announced itself; a claim whose host replied; another LOCATION that the
-        holder repeats; the highest standing; the current claim.
+        In this order: the home, if it replied or announced itself; a claim whose host replied; another LOCATION that
+        the holder repeats; the highest standing; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """

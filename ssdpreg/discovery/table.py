@@ -255,7 +255,7 @@ class AdvertisementTable:
             if standing_of(advertisement, reception):
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
                 if claim.host == service.home != current.host:
-                    # The home replied or announced itself again: that decides, and returns the service that it had lost.
+                    # The home replied or announced itself again: that returns the service that it had lost.
                     return self._move(service, claim, now)
             return []
         if service.leaves_at < math.inf or not service.may_contest(now):
