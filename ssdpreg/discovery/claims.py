@@ -13,6 +13,8 @@ from ssdpreg.ssdp.reception import Reception
 _SEARCH_AFTER = 0.8
 #: Number of claims besides the current one. A device with more addresses is not known.
 MAX_OTHER_CLAIMS = 4
+#: Seconds within which a device sends the copies of one announcement.
+_COPIES = 10.0
 #: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
 _MAX_INDIRECT_LIFETIME = 1800.0
 
@@ -39,6 +41,7 @@ class Claim:
     :ivar standing: Highest standing of its receptions.
     :ivar interface: Interface of the latest reception.
     :ivar received_at: Time of the latest reception from the owner.
+    :ivar previous_at: Time of the latest reception before that, copies of the same announcement excepted.
     :ivar search_at: Time at which the device is searched for if nothing is received before.
     :ivar expires_at: Time of expiry.
     :ivar answers: Whether the LOCATION's host ever replied to a search.
@@ -51,6 +54,7 @@ class Claim:
         "answers",
         "expires_at",
         "interface",
+        "previous_at",
         "received_at",
         "search_at",
         "sender",
@@ -64,6 +68,7 @@ class Claim:
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
+        self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
     @classmethod
@@ -111,6 +116,8 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
+        if now - self.received_at > _COPIES:
+            self.previous_at = self.received_at
         self.received_at = now
         self.search_at = now + _SEARCH_AFTER * advertisement.max_age
         if standing > self.standing:
@@ -127,8 +134,8 @@ class Contest:
 
     :ivar rounds: Rounds of searches that are left after the current one.
     :ivar ends_at: End of the current round.
-    :ivar answered: Hosts that replied to a search since the contest began.
-    :ivar announced: Hosts that announced the service from their own address since the contest began.
+    :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
+    :ivar announced: LOCATIONs whose hosts announced them since the contest began.
     """
 
     __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds")
@@ -139,6 +146,14 @@ class Contest:
         self.ends_at = now + ROUND
         self.answered: set[str] = set()
         self.announced: set[str] = set()
+
+    def add_evidence(self, location: str, *, reply: bool) -> None:
+        """
+        Record that the host of a LOCATION is alive.
+
+        :param reply: Whether it replied to a search, or announced itself.
+        """
+        (self.answered if reply else self.announced).add(location)
 
     def next_round(self, now: float) -> bool:
         """Begin the next round. Return False if there is none."""
@@ -291,6 +306,13 @@ class TrackedService:
         self.contest = Contest(_ROUNDS, now)
         self.contested_at = now
 
+    def go_live(self, now: float) -> None:
+        """Begin to count the time for which hosts hold the service."""
+        self.live = True
+        self.home = self.claim.host
+        self._held.clear()
+        self._held_since = now
+
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once."""
         return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
@@ -299,21 +321,29 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        In this order: the home, if it replied or announced itself; a claim whose host replied; the highest standing;
-        the current claim.
+        In this order: the home, if it replied or announced itself; a claim whose host replied; another LOCATION that
+        the holder repeats; the highest standing; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
         contest = self.contest
         assert contest is not None
         claims = [claim for claim in self.claims(now) if not claim.superseded and claim.standing >= trust]
-        alive = contest.answered | contest.announced
-        homes = [claim for claim in claims if claim.host == self.home and claim.host in alive]
-        if homes:
-            return max(homes, key=lambda claim: claim.received_at)
-        answered = [claim for claim in claims if claim.host in contest.answered]
-        if answered:
-            return self.claim if self.claim in answered else max(answered, key=lambda claim: claim.received_at)
+        answered = [claim for claim in claims if claim.advertisement.location in contest.answered]
+        announced = [claim for claim in claims if claim.advertisement.location in contest.announced]
+        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered):
+            if alive:
+                return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
+        # The holder announced another LOCATION of its host twice since it announced the current one.
+        repeated = [
+            claim
+            for claim in claims
+            if claim.sender == self.claim.sender
+            and claim.host == self.claim.host
+            and claim.previous_at > self.claim.received_at
+        ]
+        if repeated:
+            return max(repeated, key=lambda claim: claim.received_at)
         best = max(claims, key=lambda claim: claim.standing, default=self.claim)
         if best.standing > self.claim.standing:
             return best

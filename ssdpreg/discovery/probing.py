@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from ipaddress import ip_address
 
-from ssdpreg.discovery.location import Endpoint, IPNetwork
+from ssdpreg.discovery.hosts import IPNetwork
+from ssdpreg.discovery.location import Endpoint
 
 
 def may_probe(endpoint: Endpoint, standing_is_direct: bool, named_networks: Collection[IPNetwork]) -> bool:

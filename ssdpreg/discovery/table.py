@@ -15,7 +15,7 @@ from itertools import islice
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
-from ssdpreg.discovery.claims import ROUND, Claim, Contest, TrackedService
+from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.search_terms import SearchTerm
@@ -215,7 +215,7 @@ class AdvertisementTable:
         if (claim.standing, claim.answers) != before:
             self._capacity.update(service)
         if service.contest is not None and standing_of(advertisement, reception):
-            self._add_evidence(service.contest, claim.host, reception)
+            service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
             if claim.host == service.home:
                 service.contest = None
         changed = False
@@ -227,7 +227,7 @@ class AdvertisementTable:
         if not service.live and claim.standing < self._trust and service.may_contest(now):
             service.contested_at = now
             return [self._search(service, ROUND, now)]
-        return self._publish(service, changed=changed)
+        return self._publish(service, now, changed=changed)
 
     def _process_other(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -236,7 +236,7 @@ class AdvertisementTable:
         current = service.claim
         service.drop_expired(now)
         claim = service.claim_at(advertisement.location)
-        is_new = claim is None
+        is_new, was_superseded = claim is None, claim is not None and claim.superseded
         if claim is None:
             claim = Claim(advertisement, reception, now)
             if service.next_move is not None and service.next_move.sender == claim.sender:
@@ -253,15 +253,14 @@ class AdvertisementTable:
             return self._move(service, claim, now)
         if service.contest is not None:
             if standing_of(advertisement, reception):
-                self._add_evidence(service.contest, claim.host, reception)
-                if claim.host == service.home:
-                    # The home replied or announced itself: that decides, and returns a service that it had lost.
-                    service.contest = None
-                    return [] if current.host == service.home else self._move(service, claim, now)
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+                if claim.host == service.home != current.host:
+                    # The home replied or announced itself again: that returns the service that it had lost.
+                    return self._move(service, claim, now)
             return []
         if service.leaves_at < math.inf or not service.may_contest(now):
             return []
-        if is_new or self._is_doubtful(service, claim, now):
+        if is_new or was_superseded or self._is_doubtful(service, claim, now):
             return self._begin_contest(service, now)
         return []
 
@@ -275,7 +274,8 @@ class AdvertisementTable:
         if claim.host == service.home and claim.host != current.host:
             return True
         if claim.sender == current.sender:
-            return False
+            # A device with two LOCATIONs announces both. A forged move of the holder is not repeated by the device.
+            return current.received_at < claim.previous_at
         return (
             claim.standing > current.standing
             or current.received_at < service.contested_at
@@ -289,19 +289,18 @@ class AdvertisementTable:
         self.contests += 1
         return [self._search(service, ROUND, now)]
 
-    def _add_evidence(self, contest: Contest, host: str, reception: Reception) -> None:
-        (contest.answered if reception.is_reply else contest.announced).add(host)
-
     def _move(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
         """Make a claim the current one, at once or when the budget for moves permits it."""
         service.contest = None
+        if claim.standing < self._trust:
+            return []
         if now < service.may_move_at():
             service.next_move, service.move_at = claim, service.may_move_at()
             return []
         service.set_current(claim, now)
         self.moves += 1
         self._capacity.update(service)
-        return self._publish(service, changed=True)
+        return self._publish(service, now, changed=True)
 
     def _search(self, service: TrackedService, within: float, now: float) -> SearchNeeded:
         return SearchNeeded(service.claim.advertisement, within, service.hosts(now))
@@ -357,7 +356,7 @@ class AdvertisementTable:
         self.moves += 1
         self._capacity.update(service)
         self._schedule.schedule(service, service.due)
-        return self._publish(service, changed=True)
+        return self._publish(service, now, changed=True)
 
     def _held_until(self, service: TrackedService) -> float:
         return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
@@ -389,9 +388,9 @@ class AdvertisementTable:
         self._devices.setdefault(advertisement.device_id.casefold(), {})[advertisement.urn] = service
         self._capacity.add(service)
         self._schedule.schedule(service, service.due)
-        return self._publish(service) or [self._search(service, ROUND, now)]
+        return self._publish(service, now) or [self._search(service, ROUND, now)]
 
-    def _publish(self, service: TrackedService, *, changed: bool = False) -> list[Event]:
+    def _publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
         """
         Return the event by which readers learn the current claim.
 
@@ -402,7 +401,7 @@ class AdvertisementTable:
             return []
         before, service.published = service.published, claim.standing
         if not service.live:
-            service.live = True
+            service.go_live(now)
             self._live += 1
             return [Appeared(claim.advertisement, claim.standing)]
         # Health checks are configured for direct claims only.

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.location import IPNetwork
+from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.discovery.probing import may_probe
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.registration.meta import to_meta

@@ -29,8 +29,8 @@ class NeededSearches:
     """
     Searches that the table needs to decide.
 
-    Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget: those
-    that wait for it are merged by search target, since one search decides about all services of its type.
+    Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
+    Those that wait for it are merged by search target: one search decides about all services of its type.
 
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.

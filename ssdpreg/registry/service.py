@@ -31,6 +31,7 @@ from ssdpreg.registry.live import LiveRegistrations
 from ssdpreg.registry.reception import ReceptionMonitor
 from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
 from ssdpreg.timers import DelayedCalls, EarliestCall, RepeatingCall
@@ -219,8 +220,13 @@ class Registry(Service):
 
     # Messages.
 
-    def deliver(self, message: Message, reception: Reception) -> None:
-        """Process a message from the network."""
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
+        """
+        Process a message from the network.
+
+        :param reception: Circumstances of the reception.
+        :param peer: IP address and port of the sender.
+        """
         self.received[message.kind, reception.interface] += 1
         match message:
             case Alive():
@@ -232,8 +238,8 @@ class Registry(Service):
             case Update():
                 self.notify_update(message, reception.sender, reception)
 
-    def drop(self, error: MessageError, reception: Reception) -> None:
-        """Count a datagram that is not an SSDP message, or that nobody requested."""
+    def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
+        """Count a datagram that is not an accepted SSDP message."""
         self.dropped[error.kind] += 1
 
     # A message without the circumstances of its reception has the lowest standing.

@@ -221,6 +221,24 @@ class ByeByeTests(TableTestCase):
         self.assertEqual(self.searched[-1], (10, (T,)))
         self.assertEqual(self.wait(100), [])
 
+    def test_move_with_a_forged_sender(self) -> None:
+        """A LOCATION that was announced with the device's own address as its sender does not outlast the device."""
+        forged = advertisement(T, max_age=86400, port=6666)
+        for replies in (True, False):
+            self.setUp()
+            self.receive(TRUE)
+            self.wait(100)
+            self.receive(forged)
+            self.wait(100)
+            if replies:
+                self.reply(TRUE)
+            self.receive(TRUE)
+            self.wait(20)
+            self.receive(TRUE)
+            self.wait(30)
+            (live,) = self.table
+            self.assertEqual(live.advertisement.location, TRUE.location, replies)
+
     def test_reply_of_another_host_does_not_void_a_byebye(self) -> None:
         """A reply from another address is no evidence that the device is alive."""
         self.receive(TRUE)
@@ -301,6 +319,20 @@ class StandingTests(TableTestCase):
         self.wait(11)
         self.receive(TRUE)
         self.wait(1)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_first_claim_is_no_home_before_it_is_live(self) -> None:
+        """With trust ``confirmed``, a forgery that was received first takes no place from a confirmed device."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.wait(1000)
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(20)
+        self.repliers.clear()
+        for _ in range(10):
+            self.receive(FORGED)
+            self.wait(11)
         self.assertEqual(self.hosts(), [T])
 
     def test_forgery_is_not_live_with_trust_confirmed(self) -> None:
