@@ -24,7 +24,9 @@ from ssdpreg.errors import MessageError, RejectedError
 from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registration.meta import from_meta
-from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
+from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
 from ssdpreg.timers import EarliestCall, RepeatingCall
 
@@ -44,7 +46,7 @@ class Sockets(Protocol):
     """The part of :class:`ssdpreg.ssdp.network.Network` that :class:`Registry` uses."""
 
     def refresh(self) -> bool: ...
-    def send(self, message: Message) -> None: ...
+    def search(self, request: SearchRequest) -> None: ...
     def close(self) -> Deferred[None]: ...
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]: ...
@@ -134,7 +136,7 @@ class Registry(Service):
         self._interpret = cached_interpreter(self._terms, locations)
         self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._searcher = SearchScheduler(reactor, self._network.send, mx, random or Random())
+        self._searcher = SearchScheduler(reactor, self._network.search, mx, random or Random())
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
         self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
@@ -243,26 +245,26 @@ class Registry(Service):
 
     # Messages.
 
-    def deliver(self, message: Message, peer: tuple[str, int], interface: str) -> None:
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
         """
         Process a message from the network.
 
+        :param reception: Circumstances of the reception.
         :param peer: IP address and port of the sender.
-        :param interface: Name of the interface that received it.
         """
-        self.received[message.kind, interface] += 1
+        self.received[message.kind, reception.interface] += 1
         match message:
             case Alive():
-                self.notify_alive(message, peer[0])
+                self.notify_alive(message, reception.sender)
             case SearchResponse():
-                self.response(message, peer[0])
+                self.response(message, reception.sender)
             case ByeBye():
-                self.notify_bye(message, peer[0])
+                self.notify_bye(message, reception.sender)
             case Update():
-                self.notify_update(message, peer[0])
+                self.notify_update(message, reception.sender)
 
-    def drop(self, error: MessageError, peer: tuple[str, int], interface: str) -> None:
-        """Count a datagram that is not an SSDP message."""
+    def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
+        """Count a datagram that is not an accepted SSDP message."""
         self.dropped[error.kind] += 1
 
     def notify_alive(self, message: Alive, sender: str = "") -> None:

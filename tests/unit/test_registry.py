@@ -25,8 +25,9 @@ from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 from ssdpreg.ssdp.network import Network
+from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.testing import make_registration
-from tests.support.memory_reactor import MemoryMulticastReactor
+from tests.support.memory_reactor import MemoryLinks, MemoryMulticastReactor
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
@@ -93,7 +94,7 @@ class RegistryTestCase(SynchronousTestCase):
         """Return a registry that is not started yet."""
         registry = Registry(
             self.reactor,
-            partial(Network, self.reactor, find_interfaces=lambda: self.adapters),
+            partial(Network, self.reactor, find_interfaces=lambda: self.adapters, open_links=MemoryLinks),
             table or AdvertisementTable(),
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
@@ -116,20 +117,24 @@ class RegistryTestCase(SynchronousTestCase):
             self.successResultOf(stopping)
 
     def receive(self, message: Message | bytes, sender: str = "10.0.0.5", *, reply: bool = False) -> None:
-        """Deliver a datagram to the socket of the multicast group, or a reply to the socket that sends the searches."""
+        """Deliver a datagram to the socket of the multicast group, or a message as a reply to a search."""
+        peer = (sender, 50000)
+        if reply:
+            parsed = decode(message) if isinstance(message, bytes) else message
+            self.registry.deliver(parsed, Reception(sender, "eth0", Channel.SEARCH), peer)
+            return
         datagram = message if isinstance(message, bytes) else encode(message)
-        port = next(port for port in self.reactor.ports if (port.number == 1900) != reply)
-        port.protocol.datagramReceived(datagram, (sender, 50000))
+        port = next(port for port in self.reactor.ports if port.number == 1900)
+        port.protocol.datagramReceived(datagram, peer)
 
     def searches(self) -> list[tuple[str, int | None]]:
         """Return the target and MX of each search sent since the last call."""
         taken = []
-        for port in self.reactor.ports:
-            for datagram, _ in port.written:
-                message = decode(datagram)
-                assert isinstance(message, SearchRequest)
-                taken.append((message.st, message.mx))
-            port.written.clear()
+        for datagram, _ in self.reactor.written:
+            message = decode(datagram)
+            assert isinstance(message, SearchRequest)
+            taken.append((message.st, message.mx))
+        self.reactor.written.clear()
         return taken
 
     def advance(self, seconds: float) -> None:
@@ -320,8 +325,8 @@ class MessageTests(RegistryTestCase):
         self.registry = self.make_registry()
         self.registry.subscribe(FailingListener())
         self.registry.subscribe(self.listener)
-        self.registry.deliver(alive(), ("10.0.0.5", 1900), "eth0")
-        self.registry.deliver(alive("10.0.0.5:81"), ("10.0.0.5", 1900), "eth0")
+        self.registry.deliver(alive(), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
+        self.registry.deliver(alive("10.0.0.5:81"), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
         self.assertEqual([event for event, _ in self.listener.events], ["appeared", "changed"])
         self.assertEqual([each.port for each in self.registry.registrations.values()], [81])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
