@@ -60,6 +60,8 @@ class Sockets(Protocol):
     def interfaces(self) -> Sequence[tuple[str, str]]: ...
     @property
     def receiving(self) -> frozenset[str]: ...
+    @property
+    def broadcasts(self) -> frozenset[str]: ...
 
 
 @implementer(ISSDPListener)
@@ -79,6 +81,7 @@ class Registry(Service):
     :ivar received: Number of messages by kind and interface.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
+    :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
     :ivar needed_searches: Searches that the table needed.
     :ivar reception: Monitor of the daemon's ability to receive.
     """
@@ -118,6 +121,7 @@ class Registry(Service):
         self.received: Counter[tuple[str, str]] = Counter()
         self.dropped: Counter[str] = Counter()
         self.searches = 0
+        self.broadcasts: frozenset[str] = frozenset()
 
     # Search terms and rules.
 
@@ -324,7 +328,10 @@ class Registry(Service):
 
     def _refresh_interfaces(self) -> None:
         """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
-        if self._network.refresh():
+        opened = self._network.refresh()
+        if self._network.broadcasts != self.broadcasts:
+            self.broadcasts = self._network.broadcasts
+        if opened:
             self._search()
             self._search(_SECOND_ROUND)
             self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settle_time)

@@ -56,13 +56,14 @@ def decode(datagram: bytes) -> Message:
     return _parse_cached(datagram) if len(datagram) <= _LONGEST_CACHED else _parse(datagram)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
     """
     Serialize a message.
 
+    :param address: IP address and port of the recipient, for the HOST field.
     :raise HeaderError: If a value has characters, such as line ends, that would end its header field.
     """
-    host = ("HOST", f"{GROUP}:{PORT}")
+    host = ("HOST", f"{address[0]}:{address[1]}")
     match message:
         case Alive():
             notify = [("NT", message.nt), ("NTS", "ssdp:alive"), ("USN", message.usn)]
