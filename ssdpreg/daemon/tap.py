@@ -151,7 +151,7 @@ def makeService(options: Options) -> IService:
 
     config: Config = options["configuration"]
     Logger().info("Configured by {path}", path=options["config"])
-    scope = socket.gethostname()
+    scope = config.scope(socket.gethostname())
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
     try:
         backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
