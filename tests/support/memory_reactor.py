@@ -122,7 +122,8 @@ class MemoryMulticastReactor(Clock):
     ) -> IMulticastTransport:
         if interface in self.refused_addresses:
             raise CannotListenError(interface, port, OSError("refused by the test"))
-        if port in self.used_ports:
+        bound = any((opened.interface, opened.number) == (interface, port) for opened in self.ports)
+        if port in self.used_ports or (bound and not listenMultiple):
             raise CannotListenError(interface, port, OSError(errno.EADDRINUSE, "used by the test"))
         if port == 0:
             port, self._next_port = self._next_port, self._next_port + 1
