@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import Message, SearchRequest
+from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Channel, Reception
 
 
@@ -28,8 +29,8 @@ class MemoryNetwork:
 
     def __init__(
         self,
-        deliver: Callable[[Message, Reception], None],
-        drop: Callable[[MessageError, Reception], None],
+        deliver: Callable[[Message, Reception, PeerAddress], None],
+        drop: Callable[[MessageError, Reception, PeerAddress], None],
         adapters: Mapping[str, str] | None = None,
     ) -> None:
         self._deliver, self._drop = deliver, drop
@@ -85,9 +86,9 @@ class MemoryNetwork:
         try:
             decoded = decode(message if isinstance(message, bytes) else encode(message))
         except MessageError as error:
-            self._drop(error, reception)
+            self._drop(error, reception, (sender, 50000))
         else:
-            self._deliver(decoded, reception)
+            self._deliver(decoded, reception, (sender, 50000))
 
     def take_searches(self) -> list[tuple[str, int | None]]:
         """Return the target and MX of each search of the group since the last call."""

@@ -17,6 +17,7 @@ from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.messages import Alive, Message
+from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.memory_network import MemoryNetwork
 
@@ -87,7 +88,8 @@ class RegistryTestCase(SynchronousTestCase):
         """Return a registry that is not started yet."""
 
         def open_network(
-            deliver: Callable[[Message, Reception], None], drop: Callable[[MessageError, Reception], None]
+            deliver: Callable[[Message, Reception, PeerAddress], None],
+            drop: Callable[[MessageError, Reception, PeerAddress], None],
         ) -> MemoryNetwork:
             self.network = MemoryNetwork(deliver, drop, self.adapters)
             return self.network
