@@ -8,7 +8,6 @@ of the reception, and the rest is a datagram: see :func:`circumstances`.
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from ipaddress import ip_network
@@ -77,6 +76,9 @@ class Checker:
 
     def apply(self, events: list[Event]) -> None:
         """Process events of the table."""
+        assert len(self.table) <= self.table.tracked <= _LIMIT
+        if not events:
+            return
         for event in events:
             one = event.advertisement
             key = one.device_id.casefold(), one.urn
@@ -94,10 +96,10 @@ class Checker:
             if isinstance(event, (Appeared, Changed)):
                 for rules in RULES:
                     check_registration(rules.registration(one, event.standing), one)
-        assert len(self.table) == len(self.known) <= self.table.tracked <= _LIMIT
-        assert [live.advertisement.location for live in self.table] == [
-            self.known[live.advertisement.device_id.casefold(), live.advertisement.urn].location for live in self.table
-        ]
+        assert len(self.table) == len(self.known)
+        for live in self.table:
+            one = live.advertisement
+            assert self.known[one.device_id.casefold(), one.urn].location == one.location
 
 
 def check_message(message: Message) -> None:
@@ -155,6 +157,8 @@ def run(data: bytes) -> None:
                 assert len(reason) < 60
     # Without further datagrams every service leaves, and nothing stays behind.
     for _ in range(8):
+        if not checker.table.tracked:
+            break
         now += 2 * LONGEST_MAX_AGE
         checker.apply(checker.table.expire(now))
-    assert (len(checker.known), checker.table.tracked, checker.table.next_due) == (0, 0, math.inf)
+    assert (len(checker.known), checker.table.tracked) == (0, 0)
