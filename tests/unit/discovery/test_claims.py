@@ -12,6 +12,8 @@ from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
 
 OWNER, OTHER = "10.0.0.5", "10.0.0.66"
+#: LOCATIONs of the claims in :class:`DecisionTests`.
+CURRENT, FIRST, SECOND = "http://10.0.0.5:80/", "http://10.0.0.6:80/", "http://10.0.0.7:80/"
 
 
 def claim(
@@ -293,25 +295,27 @@ class DecisionTests(SynchronousTestCase):
 
     def test_home(self) -> None:
         """The home wins if it replied or announced itself, although others replied."""
-        self.contest.answered = {"10.0.0.6", "10.0.0.7"}
+        self.contest.answered = {FIRST, SECOND}
         for evidence in (self.contest.answered, self.contest.announced):
-            evidence.add(OWNER)
+            evidence.add(CURRENT)
             self.assert_winner(self.current)
-            evidence.remove(OWNER)
+            evidence.remove(CURRENT)
 
-    def test_latest_location_of_the_home(self) -> None:
-        """Of two LOCATIONs of the home, the one received last wins."""
+    def test_two_locations_of_the_home(self) -> None:
+        """Of two LOCATIONs of the home, the one with evidence wins, or else the current one."""
         later = claim(now=1102, port=81)
         self.service.others = (later,)
-        self.contest.announced = {OWNER}
+        self.contest.announced = {later.advertisement.location}
         self.assert_winner(later)
+        self.contest.announced.add(CURRENT)
+        self.assert_winner(self.current)
 
     def test_replies(self) -> None:
         """Of the claims whose hosts replied, the current one wins, or else the one received last."""
-        self.contest.answered = {"10.0.0.6", "10.0.0.7"}
+        self.contest.answered = {FIRST, SECOND}
         self.assert_winner(self.second)
         self.service.home = "10.0.0.99"
-        self.contest.answered.add(OWNER)
+        self.contest.answered.add(CURRENT)
         self.assert_winner(self.current)
 
     def test_standing(self) -> None:
@@ -327,24 +331,24 @@ class DecisionTests(SynchronousTestCase):
 
     def test_announcement_without_evidence(self) -> None:
         """An announcement of another host than the home is no reply."""
-        self.contest.announced = {"10.0.0.6"}
+        self.contest.announced = {FIRST}
         self.assert_winner(self.current)
 
     def test_superseded_claims(self) -> None:
         """A claim that its owner moved away from does not win."""
-        self.contest.answered = {"10.0.0.6", "10.0.0.7"}
+        self.contest.answered = {FIRST, SECOND}
         self.second.superseded = True
         self.assert_winner(self.first)
 
     def test_expired_claims(self) -> None:
         """A claim that has expired does not win."""
-        self.contest.answered = {"10.0.0.6", "10.0.0.7"}
+        self.contest.answered = {FIRST, SECOND}
         self.second.expires_at = 1105
         self.assert_winner(self.first)
 
     def test_trust(self) -> None:
         """A claim with a lower standing than the trusted one does not win."""
-        self.contest.answered = {"10.0.0.6"}
+        self.contest.answered = {FIRST}
         self.first.standing = Standing.INDIRECT
         self.assert_winner(self.current, Standing.DIRECT)
         self.assert_winner(self.first, Standing.INDIRECT)
