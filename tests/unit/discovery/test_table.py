@@ -415,7 +415,7 @@ class AdoptTests(TableTestCase):
         """An adopted service has its full time, and a minute at least, to be heard."""
         for max_age, lifetime in {4: 60, 1800: 1860}.items():
             adopted = advertisement(max_age=max_age)
-            self.assertEqual(self.table.adopt(adopted, self.now), (Appeared(adopted),))
+            self.assertEqual(self.table.adopt(adopted, self.now), [Appeared(adopted)])
             events = [entry for entry in self.wait(4000) if not isinstance(entry[1], SearchNeeded)]
             self.assertEqual(events, [(lifetime, Left(adopted, "expired"))])
 
