@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 
 class CheckTable:
@@ -18,21 +17,15 @@ class CheckTable:
     def __init__(self) -> None:
         self._check_ids: dict[str, frozenset[str]] = {}
 
-    def load(self, service_ids: Iterable[str], listing: Mapping[str, Mapping[str, Any]]) -> None:
+    def load(self, service_id: str, check_id: str) -> None:
         """
-        Replace the table by the content of an agent.
+        Add a check from a listing of the agent, unless the daemon did not register it.
 
-        :param service_ids: The daemon's services.
-        :param listing: The agent's checks by ID. Checks of other services, and checks that the daemon did not
-            register, are left out.
+        :param service_id: Service of the check.
         """
-        check_ids: dict[str, set[str]] = {service_id: set() for service_id in service_ids}
-        for check_id, check in listing.items():
-            service_id = check["ServiceID"]
-            # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
-            if service_id in check_ids and check_id.startswith(f"{service_id}-"):
-                check_ids[service_id].add(check_id)
-        self._check_ids = {service_id: frozenset(ids) for service_id, ids in check_ids.items()}
+        # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
+        if check_id.startswith(f"{service_id}-"):
+            self._check_ids[service_id] = self.of(service_id) | {check_id}
 
     def of(self, service_id: str) -> frozenset[str]:
         """Return the IDs of the checks of a service."""

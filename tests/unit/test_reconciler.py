@@ -33,6 +33,7 @@ class FaultyBackend(EmbeddedBackend):
 
     :ivar calls: Names of the called methods.
     :ivar error: Error of every method, or None.
+    :ivar working: Names of the methods without the error.
     :ivar refused: Error by ID of the services whose changes are rejected.
     :ivar hanging: Whether calls wait for a Deferred in ``waiting``.
     :ivar waiting: Deferreds of the waiting calls.
@@ -44,6 +45,7 @@ class FaultyBackend(EmbeddedBackend):
         super().__init__()
         self.calls: list[str] = []
         self.error: Exception | None = None
+        self.working: set[str] = {"apply"}
         self.refused: dict[str, BackendRefusedError] = {}
         self.hanging = False
         self.most_changes: int | None = None
@@ -56,7 +58,7 @@ class FaultyBackend(EmbeddedBackend):
             waiting: Deferred[None] = Deferred()
             self.waiting.append(waiting)
             await waiting
-        if self.error is not None and name != "apply":
+        if self.error is not None and name not in self.working:
             raise self.error
 
     async def read(self) -> Mapping[str, Registration]:
@@ -297,13 +299,40 @@ class ChangeTests(ReconcilerTestCase):
         self.start()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.advance(29)
-        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), False))
-        self.assertEqual(self.backend.calls, ["keep_alive", "read"])
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+        self.assertNotIn("apply", self.backend.calls)
         self.adopt.side_effect = adopt
         self.advance(2)
         self.assertEqual((self.adopted, self.reconciler.available), ([[ONE, TWO]], True))
         self.advance(60)
         self.assertEqual(self.registered(), by_id(ONE, TWO))
+        self.assertNotIn("apply", self.backend.calls)
+
+    def test_changes_without_adoption(self) -> None:
+        """While the adoption fails, new services are registered, and services that say byebye are removed."""
+        self.put(ONE)
+        self.adopt = mock.Mock(side_effect=RuntimeError("unexpected"))  # type: ignore[method-assign]
+        self.reconciler = self.make_reconciler()
+        self.start()
+        self.appear(TWO)
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+        self.leave(TWO, "byebye")
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(ONE))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_adoption_in_parts(self) -> None:
+        """Many registrations are adopted and compared in parts, and none of them is removed meanwhile."""
+        every = [make_registration(number) for number in range(1100)]
+        self.put(*every)
+        self.reconciler.startService()
+        self.addCleanup(self.stop)
+        while not self.reconciler.available:
+            self.clock.advance(0)
+        self.assertEqual([len(part) for part in self.adopted], [500, 500, 100])
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(*every))
         self.assertNotIn("apply", self.backend.calls)
 
 
@@ -313,10 +342,9 @@ class KeepAliveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.backend = FaultyBackend()
-        self.needed = mock.Mock(return_value=True)
-        self.lost, self.failed = mock.Mock(), mock.Mock()
+        self.succeeded, self.lost, self.failed = mock.Mock(), mock.Mock(), mock.Mock()
         self.keep_alive = KeepAlive(
-            self.clock, self.backend, self.needed, self.lost, self.failed, Logger("ssdpreg.test")
+            self.clock, self.backend, self.succeeded, self.lost, self.failed, Logger("ssdpreg.test")
         )
 
     def start(self) -> None:
@@ -344,16 +372,6 @@ class KeepAliveTests(SynchronousTestCase):
         self.keep_alive.stop()
         self.keep_alive.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_not_needed(self) -> None:
-        """No keep-alive is sent while none is needed."""
-        self.start()
-        self.needed.return_value = False
-        self.clock.advance(10)
-        self.assertEqual(self.backend.calls, [])
-        self.needed.return_value = True
-        self.clock.advance(10)
-        self.assertEqual(self.backend.calls, ["keep_alive"])
 
     def test_lost_entries(self) -> None:
         """A backend that lost its entries causes a call of ``lost`` and not of ``failed``."""
@@ -384,18 +402,30 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_slow_backend(self) -> None:
-        """The next keep-alive is not sent before the backend responded to the one before."""
+        """The next keep-alive does not wait for the response to the one before. Two of them may wait."""
         self.start()
         self.backend.hanging = True
-        self.clock.pump([10] * 3)
-        self.assertEqual(len(self.backend.calls), 1)
-        self.backend.waiting.pop().callback(None)
+        self.clock.advance(10)
         self.clock.advance(10)
         self.assertEqual(len(self.backend.calls), 2)
+        self.clock.advance(10)
+        self.assertEqual(len(self.backend.calls), 2)
+        self.backend.waiting.pop().callback(None)
+        self.clock.advance(10)
+        self.assertEqual(len(self.backend.calls), 3)
+        self.succeeded.assert_called_once_with()
+
+    def test_stop_cancels(self) -> None:
+        """The stop cancels keep-alives that wait for a response."""
+        self.start()
+        self.backend.hanging = True
+        self.clock.advance(10)
+        self.keep_alive.stop()
+        self.assertTrue(self.backend.waiting[0].called)
+        self.failed.assert_not_called()
 
     def test_send(self) -> None:
-        """A keep-alive can be sent at once, whether it is needed or not."""
-        self.needed.return_value = False
+        """A keep-alive can be sent at once."""
         self.successResultOf(self.send())
         self.assertEqual(self.backend.calls, ["keep_alive"])
 
@@ -446,23 +476,49 @@ class GuardTests(ReconcilerTestCase):
             self.reconciler = self.make_reconciler()
 
     def test_different_second_comparison(self) -> None:
-        """A second comparison that would remove further services counts as a first one."""
+        """A second comparison confirms each removal by itself."""
         self.put(*(replace(each, name="unmatched") for each in self.all[:6]), *self.all[6:])
         self.start()
-        self.put(replace(make_registration(99), name="unmatched"))
+        self.put(*(replace(make_registration(number), name="unmatched") for number in range(20, 26)))
         self.advance(30.5)
-        self.assertEqual(len(self.registered()), 11)
+        self.assertEqual(len(self.registered()), 10)
         self.advance(30)
         self.assertEqual(self.registered(), by_id(*self.all[6:]))
 
-    def test_byebye_and_expiry(self) -> None:
-        """Any number of services that left by byebye or expiry is removed at once."""
+    def test_byebye(self) -> None:
+        """Any number of services that left by byebye is removed at once."""
         self.put(*self.all)
         self.start()
-        for number, each in enumerate(self.all):
-            self.leave(each, "byebye" if number % 2 else "expired")
+        for each in self.all:
+            self.leave(each, "byebye")
         self.advance(0.2)
         self.assertEqual(self.registered(), {})
+
+    def test_expiry(self) -> None:
+        """Most services, which expired within a minute, are removed after a second comparison."""
+        self.put(*self.all)
+        self.start()
+        for each in self.all:
+            self.leave(each, "expired")
+            self.advance(1)
+        self.assertEqual(len(self.registered()), 5)
+        self.assertEqual(self.reconciler.held_removals, 5)
+        self.advance(60)
+        self.assertEqual((self.registered(), self.reconciler.held_removals), ({}, 0))
+        self.assertEqual(self.reasons, ["expired"] * 10)
+
+    def test_expired_and_received_again(self) -> None:
+        """A service that is received again before the second comparison is not removed."""
+        self.put(*self.all)
+        self.start()
+        for each in self.all:
+            self.leave(each, "expired")
+        self.advance(1)
+        for each in self.all:
+            self.appear(each)
+        self.advance(100)
+        self.assertEqual((self.registered(), self.reconciler.held_removals), (by_id(*self.all), 0))
+        self.assertNotIn("apply", self.backend.calls)
 
     def test_other_reasons_wait(self) -> None:
         """Services that no search term matches any more are removed after a second comparison."""
@@ -506,11 +562,12 @@ class ErrorTests(ReconcilerTestCase):
         self.backend.error = BackendUnavailableError("down")
         self.reconciler.startService()
         self.addCleanup(self.stop)
+        self.backend.working.add("keep_alive")
         attempts = []
         for tenth in range(3000):
-            before = len(self.backend.calls)
+            before = self.backend.calls.count("read")
             self.clock.advance(0.1)
-            if len(self.backend.calls) > before:
+            if self.backend.calls.count("read") > before:
                 attempts.append(tenth / 10)
         pauses = [round(later - earlier, 1) for earlier, later in itertools.pairwise(attempts)]
         for pause, longest in zip(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30], strict=False):
@@ -518,12 +575,18 @@ class ErrorTests(ReconcilerTestCase):
         self.assertGreater(len(set(pauses[5:])), 1)
 
     def test_retry_after(self) -> None:
-        """No request is sent before the pause that the backend requested has passed."""
-        self.backend.error = BackendUnavailableError("busy", retry_after=20)
-        self.start()
-        self.backend.calls.clear()
-        self.advance(19)
-        self.assertEqual(self.backend.calls, [])
+        """A pause of up to 15 s that the backend requested is honoured. Keep-alives are sent meanwhile."""
+        for requested, pause in ((12, 12), (20, 15), (99999999999, 15)):
+            self.reconciler = self.make_reconciler()
+            self.backend.error = BackendUnavailableError("busy", retry_after=requested)
+            self.start()
+            self.backend.calls.clear()
+            self.advance(pause - 0.5)
+            self.assertEqual(self.backend.calls, ["keep_alive"])
+            self.backend.error = None
+            self.advance(1)
+            self.assertEqual(self.backend.calls, ["keep_alive", "keep_alive", "read"])
+            self.stop()
 
     def test_lost_registrations(self) -> None:
         """Everything is registered again after a keep-alive finds that the backend lost its registrations."""
@@ -542,7 +605,7 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE))
 
     def test_rejected_registration(self) -> None:
-        """A rejected registration is logged once and retried after a minute. Other services are registered."""
+        """A rejected registration is logged once and retried after 30 s. Other services are registered."""
         self.start()
         self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
         self.appear(ONE)
@@ -551,10 +614,10 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(TWO))
         self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("refused", "403 Permission denied"))
         self.backend.calls.clear()
-        self.advance(50)
+        self.advance(28)
         self.assertNotIn("apply", self.backend.calls)
         self.backend.refused.clear()
-        self.advance(50)
+        self.advance(32)
         self.assertEqual(self.registered(), by_id(ONE, TWO))
         self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("registered"))
         self.assertEqual(self.lines.count("Refused"), 1)
@@ -571,7 +634,7 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.lines, ["Refused", "Refused"])
 
     def test_rejected_removal(self) -> None:
-        """A rejected removal is retried after a minute, and logged with the reason of the departure."""
+        """A rejected removal is retried after 30 s, and logged with the reason of the departure."""
         self.start()
         self.appear(ONE)
         self.advance(1)
@@ -579,9 +642,9 @@ class ErrorTests(ReconcilerTestCase):
         self.leave(ONE, "byebye")
         self.advance(1)
         self.backend.refused.clear()
-        self.advance(50)
+        self.advance(27)
         self.assertEqual(self.registered(), by_id(ONE))
-        self.advance(45)
+        self.advance(32)
         self.assertEqual((self.registered(), self.reasons), ({}, ["byebye"]))
 
     def test_unavailable_within_a_plan(self) -> None:
@@ -591,7 +654,7 @@ class ErrorTests(ReconcilerTestCase):
         self.appear(ONE)
         self.appear(TWO)
         self.advance(0.5)
-        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE), False))
+        self.assertEqual((len(self.registered()), self.reconciler.available), (1, False))
         self.backend.most_changes = None
         self.advance(2)
         self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), True))
@@ -626,7 +689,7 @@ class ErrorTests(ReconcilerTestCase):
         self.appear(ONE)
         self.advance(1)
         self.backend.refused.clear()
-        self.advance(300)
+        self.advance(20)
         self.assertEqual(self.registered(), {})
         changed = replace(ONE, address="192.0.2.99")
         self.appear(changed)

@@ -115,7 +115,7 @@ class ConsulAgentTests(SynchronousTestCase):
         self.result_of(self.backend.apply(Plan(register=registrations)))
         self.assertEqual(self.requests_of(self.backend.keep_alive()), [("PUT", "/v1/agent/check/pass/ssdpreg%3Aalive")])
         self.assertEqual(
-            self.requests_of(self.backend.read()), [("GET", "/v1/agent/services"), ("GET", "/v1/agent/checks")]
+            self.requests_of(self.backend.read()), [("GET", "/v1/agent/checks"), ("GET", "/v1/agent/services")]
         )
 
     def test_registration_is_one_request(self) -> None:
@@ -286,7 +286,7 @@ class ConsulAgentTests(SynchronousTestCase):
 
     def test_deregister_on_newer_consul(self) -> None:
         """Status 404 for the removal of a service, as newer versions of Consul send it, counts as success."""
-        self.agent.faults[""] = (
+        self.agent.faults["/v1/agent/service/deregister"] = (
             404,
             'Unknown service ID "x". Ensure that the service ID is passed, not the service name.',
         )

@@ -169,8 +169,8 @@ class ConsulHTTPTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Requests are counted by operation and result."""
-        for status in (200, 200, 400, 404, 503):
-            self.resource.status = status
+        for status, body in ((200, b""), (200, b"{}"), (400, b""), (404, b"unknown service ID: x"), (503, b"")):
+            self.resource.status, self.resource.body = status, body
             Deferred.fromCoroutine(self.http.put("register", "/v1/x")).addErrback(lambda _: None)
         self.assertEqual(
             self.http.requests,
