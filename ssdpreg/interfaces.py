@@ -151,6 +151,14 @@ class ICredentials(Interface):
     )
 
 
+class IKnownRegistrations(Interface):
+    """Optional interface of a backend that can return given registrations in place of equal ones, to save memory."""
+
+    known: Mapping[str, Registration] = Attribute(
+        "Registrations by service ID, set by the caller. ``read`` returns them in place of equal ones."
+    )
+
+
 class IBackendMaker(Interface):
     """A plugin that makes a backend, found by the value of ``backend.type`` in the configuration."""
 

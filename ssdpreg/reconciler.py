@@ -15,8 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.errors import BackendError, BackendForgotError, BackendInUseError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IRegistrationListener, IRegistryBackend, IWriteProbe
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistrationListener, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
 from ssdpreg.registration.slices import SliceSize
@@ -311,11 +312,15 @@ class Reconciler(Service):
             await self._keep_alive.send()
             # Whatever the backend rejected may have had the same cause as the error.
             self._differences.rejected.clear()
+        if IKnownRegistrations.providedBy(self._backend):
+            self._backend.known = self._differences.actual or {}
         found = dict(await self._backend.read())
+        await self._process_events(len(found) - _PART)
         self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
         self._differences.load(found)
         if not self._differences.adopted:
             await self._adopt_all(list(found.values()))
+        await self._process_events(len(found) - _PART)
         ids = self._differences.ids()
         for start in range(0, len(ids), _PART):
             await self._process_events(start)
@@ -326,8 +331,10 @@ class Reconciler(Service):
         self._check_removals(full=True)
 
     async def _adopt_all(self, found: list[Registration]) -> None:
+        objects = LongLivedObjects()
         for start in range(0, len(found), _PART):
             await self._process_events(start)
+            objects.grow(start)
             try:
                 self._adopt(found[start : start + _PART])
             except Exception:
@@ -340,9 +347,9 @@ class Reconciler(Service):
         """
         Let the reactor process other events before the next part of a long computation.
 
-        :param start: Number of items that are processed already.
+        :param start: Number of items that are processed already. Nothing happens if there are none.
         """
-        if start:
+        if start > 0:
             await deferLater(self._reactor, 0.0)
 
     def _check_removals(self, *, full: bool) -> None:

@@ -24,14 +24,16 @@ from ssdpreg.backends.consul_format import (
     format_registration,
     is_owned,
     parse_registration,
+    represents,
 )
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_own_service import OwnService
+from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.backends.http_client import MAX_CONNECTIONS, ResponseTooLongError
 from ssdpreg.backends.instance import Instance
 from ssdpreg.backends.listing_limit import ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IRegistryBackend, IRequestStatistics, IWriteProbe
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
 from ssdpreg.registration.meta import META_SOURCE
 
@@ -42,7 +44,7 @@ _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
 
 
-@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials)
+@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations)
 class ConsulAgent:
     """
     Backend that registers services with one Consul agent.
@@ -60,6 +62,8 @@ class ConsulAgent:
         self._own = OwnService(http, scope, instance)
         self._checks = CheckTable()
         self._limit = ListingLimit()
+        self._objects = LongLivedObjects()
+        self.known: Mapping[str, Registration] = {}
 
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
@@ -126,7 +130,7 @@ class ConsulAgent:
         await self._http.close()
 
     async def _list(self) -> _Listing:
-        listing = _Listing(self._own, self._scope)
+        listing = _Listing(self._own, self._scope, self.known, self._objects)
         # With the checks at hand, each service becomes a registration as soon as it is received.
         await self._get_members("list-checks", "/v1/agent/checks", listing.add_check, _CHECKS_FILTER)
         await self._get_members("list-services", "/v1/agent/services", listing.add_service, _SERVICES_FILTER)
@@ -180,6 +184,8 @@ class _Listing:
     """
     Services and checks of the daemon, as the agent lists them. Checks have to be added first.
 
+    :param known: Registrations that are used in place of equal ones.
+    :param objects: Counts the registrations.
     :ivar own_id: Service ID that the daemon itself had at the beginning.
     :ivar own: The service of the daemon itself, or None if it is not listed.
     :ivar registrations: Registrations by service ID.
@@ -187,7 +193,10 @@ class _Listing:
     :ivar entries: Number of listed services, of all scopes.
     """
 
-    def __init__(self, own: OwnService, scope: str) -> None:
+    def __init__(
+        self, own: OwnService, scope: str, known: Mapping[str, Registration], objects: LongLivedObjects
+    ) -> None:
+        self._known, self._objects = known, objects
         self.own_id, self._suffix, self._scope = own.service_id, own.check_suffix, scope
         self.own: Mapping[str, Any] | None = None
         self.registrations: dict[str, Registration] = {}
@@ -207,7 +216,11 @@ class _Listing:
         if service_id == self.own_id:
             self.own = entry
         elif service_id.startswith(ID_PREFIX):
-            self.registrations[service_id] = parse_registration(entry, self._check_ids(service_id))
+            check_ids, known = self._check_ids(service_id), self._known.get(service_id)
+            if known is None or not represents(entry, check_ids, known):
+                known = parse_registration(entry, check_ids)
+            self.registrations[service_id] = known
+            self._objects.grow(len(self.registrations))
 
     def _check_ids(self, service_id: str) -> list[str]:
         # Checks without the suffix are aliases of a service that no longer represents the daemon.

@@ -15,7 +15,8 @@ class CheckTable:
     """
 
     def __init__(self) -> None:
-        self._check_ids: dict[str, frozenset[str]] = {}
+        # Tuples are smaller than sets, and most services have one or two checks.
+        self._check_ids: dict[str, tuple[str, ...]] = {}
 
     def load(self, service_id: str, check_id: str) -> None:
         """
@@ -25,11 +26,11 @@ class CheckTable:
         """
         # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
         if check_id.startswith(f"{service_id}-"):
-            self._check_ids[service_id] = self.of(service_id) | {check_id}
+            self._check_ids[service_id] = (*self._check_ids.get(service_id, ()), check_id)
 
     def of(self, service_id: str) -> frozenset[str]:
         """Return the IDs of the checks of a service."""
-        return self._check_ids.get(service_id, frozenset())
+        return frozenset(self._check_ids.get(service_id, ()))
 
     def add_service(self, service_id: str, check_ids: Iterable[str]) -> list[str]:
         """
@@ -39,12 +40,12 @@ class CheckTable:
         :return: IDs of its earlier checks, which are still there and have to be deregistered.
         """
         before, now = self.of(service_id), frozenset(check_ids)
-        self._check_ids[service_id] = before | now
+        self._check_ids[service_id] = tuple(before | now)
         return sorted(before - now)
 
     def remove_check(self, service_id: str, check_id: str) -> None:
         """Record that a check was deregistered."""
-        self._check_ids[service_id] = self.of(service_id) - {check_id}
+        self._check_ids[service_id] = tuple(self.of(service_id) - {check_id})
 
     def remove_service(self, service_id: str) -> None:
         """Record that a service was deregistered, with its checks."""

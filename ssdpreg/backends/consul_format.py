@@ -120,6 +120,19 @@ def parse_registration(service: Mapping[str, Any], check_ids: Collection[str]) -
     )
 
 
+def represents(service: Mapping[str, Any], check_ids: Collection[str], registration: Registration) -> bool:
+    """Return whether :func:`parse_registration` would return a registration that is equal to another one."""
+    return (
+        service["Address"] == registration.address
+        and service["Port"] == registration.port
+        and service["Service"] == registration.name
+        and (service["Meta"] or {}) == registration.meta
+        and tuple(service["Tags"] or ()) == registration.tags
+        and len(check_ids) == len(registration.checks)
+        and all(check.check_id in check_ids for check in registration.checks)
+    )
+
+
 def format_duration(seconds: float) -> str:
     """Format a duration for Go, such as ``15s`` or ``0.5s``. Consul rejects a number without a unit."""
     return f"{seconds:.12g}s"
