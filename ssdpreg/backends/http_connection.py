@@ -37,9 +37,11 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
     _header_length = 0
 
     def dataReceived(self, bytes: bytes) -> None:
+        before = self._parser
         super().dataReceived(bytes)
         parser = self._parser
-        if parser is None or parser.state not in (_newclient.STATUS, _newclient.HEADER):
+        # The end of a response may cause the next request, which has its own parser.
+        if parser is None or parser is not before or parser.state not in (_newclient.STATUS, _newclient.HEADER):
             self._header_length = 0
             return
         self._header_length += len(bytes)

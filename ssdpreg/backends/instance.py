@@ -8,8 +8,8 @@ there has to know whether the other daemon is alive, or is its own predecessor t
 - The TTL check of the service is not passing: the other daemon has ended, or was suspended for longer than the TTL.
 - The TTL check is passing. It stays so for up to 30 s after the end of a daemon, but a daemon that is started again has
   to register new devices within a second. So a daemon also holds an abstract UNIX socket that is named after its
-  identity. The kernel frees that name when the process ends, even by SIGKILL. Whoever can bind the name knows that the
-  other daemon has ended. No user can block a daemon by binding the name first, because it is random.
+  identity. The kernel frees that name when the process ends, even by SIGKILL. A daemon that can bind the name
+  knows that the other daemon has ended. No user can block a daemon by binding the name first, because it is random.
 - Abstract sockets are visible only in one network namespace of one boot of a host. The identity begins with a digest of
   both. For a daemon in another namespace, only the TTL check counts: it ends within 30 s.
 
@@ -22,9 +22,12 @@ import errno
 import functools
 import hashlib
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
+
+_NAME = re.compile(r"[0-9a-f]{16}")
 
 
 class Instance:
@@ -46,7 +49,8 @@ class Instance:
 
         :param instance_id: Identity of the other daemon.
         """
-        if not self._namespace or not instance_id.startswith(f"{self._namespace}-"):
+        namespace, _, name = instance_id.partition("-")
+        if not self._namespace or namespace != self._namespace or not _NAME.fullmatch(name):
             return False
         try:
             _bind(instance_id).close()
@@ -82,10 +86,10 @@ def _find_namespace() -> str:
 
 
 def _bind(instance_id: str) -> socket.socket:
-    """Return a socket with the name of an identity. Its name is at most 107 bytes long."""
+    """Return a socket with the name of an identity."""
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        bound.bind(f"\0ssdpreg-{instance_id[:90]}")
+        bound.bind(f"\0ssdpreg-{instance_id}")
     except OSError:
         bound.close()
         raise

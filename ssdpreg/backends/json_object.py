@@ -19,6 +19,7 @@ MOST_CHARACTERS = 64 * 1024
 #: Characters that have to be received before the next attempt to parse: attempts with a part of a member are in vain.
 _STEP = 16 * 1024
 
+_AFTER_VALUE = frozenset(",} \t\n\r")
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decode_value = json.JSONDecoder().raw_decode
 
@@ -107,8 +108,8 @@ class JSONObjectParser:
             return None
         except RecursionError:
             raise ValueError("the JSON object is nested too deeply") from None
-        if position == len(text):
-            # Digits may follow.
+        if text[position : position + 1] not in _AFTER_VALUE:
+            # The rest of a number may follow.
             return None
         self._process(name, value)
         return position
