@@ -127,8 +127,9 @@ class Reconciler(Service):
     and the known content of the backend, and applies them. They are few enough that the turn takes about a second, so
     that no change waits for thousands of less urgent ones. After an error, and every 30 s, the content is read again.
 
-    A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all changes of
-    a turn, the backend is asked to write the entry of the daemon itself. If that fails too, the backend is unavailable.
+    A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all
+    registrations or all removals of a turn, the backend is asked to write the entry of the daemon itself. If that fails
+    too, the backend is unavailable.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend to write to.
@@ -386,7 +387,7 @@ class Reconciler(Service):
         """
         if not outcome.refused:
             return
-        if not outcome.applied:
+        if any(_all_refused(kind, outcome) for kind in (changes.register, changes.deregister)):
             if outcome.unavailable is not None:
                 return
             await self._probe()
@@ -487,3 +488,9 @@ class Reconciler(Service):
                 address=registration.address,
                 port=registration.port,
             )
+
+
+def _all_refused(registrations: Iterable[Registration], outcome: Outcome) -> bool:
+    """Return whether the backend rejected some of the registrations, and accepted none of them."""
+    ids = {registration.service_id for registration in registrations}
+    return not ids.isdisjoint(outcome.refused) and ids.isdisjoint(outcome.applied)

@@ -152,12 +152,10 @@ class ConsulAgent:
         checks = {check.check_id + self._own.check_suffix: check for check in registration.checks}
         body = format_registration(registration, checks, self._own.service_id)
         try:
-            answer = await self._http.put("register", "/v1/agent/service/register", body)
+            await self._http.put("register", "/v1/agent/service/register", body)
         except BackendForgotError as error:
             # A Consul agent does not send this response to a registration.
             raise BackendRefusedError(404, str(error)) from error
-        if answer is not None:
-            raise BackendUnavailableError(f"{self._http.url} does not answer as a Consul agent does")
         self._limit.add_entry()
         for check_id in self._checks.add_service(service_id, checks):
             await self._remove("deregister-check", "/v1/agent/check/deregister", check_id, "check")

@@ -111,7 +111,11 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the requested object.
         """
-        return self._parse(path, await self._request(operation, "GET", _with_query(path, parameters)))
+        body = await self._request(operation, "GET", _with_query(path, parameters))
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
 
     async def get_members(
         self, operation: str, path: str, process: Callable[[str, Any], None], limit: int, **parameters: str
@@ -142,32 +146,26 @@ class ConsulHTTP:
         except ValueError as error:
             raise BackendUnavailableError(f"{self.url}{path}: the response is malformed: {error}") from error
 
-    async def put(self, operation: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def put(self, operation: str, path: str, body: Mapping[str, Any] | None = None) -> None:
         """
-        Send a PUT request.
+        Send a PUT request to the agent API, whose responses are empty.
 
-        A response with a body that is not JSON comes from a proxy or from another server.
+        A response with a body comes from a proxy or from another server, and so does not count as a success.
 
         :param operation: Name of the request in the statistics.
         :param path: Path of the URL, quoted.
         :param body: Body of the request, sent as JSON.
-        :return: The decoded JSON of the response, or None for an empty response.
         :raise BackendUnavailableError: If Consul does not respond, or cannot serve the request now.
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the object to be changed.
         """
         content = await self._request(operation, "PUT", path, None if body is None else json.dumps(body).encode())
-        return self._parse(path, content) if content.strip() else None
+        if content.strip():
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not that of a Consul agent")
 
     def close(self) -> Deferred[None]:
         """Close the persistent connections."""
         return self._client.close()
-
-    def _parse(self, path: str, content: bytes) -> Any:
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
 
     async def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, **options: Any

@@ -60,9 +60,10 @@ class ConsulHTTPTests(SynchronousTestCase):
 
     def test_content_type(self) -> None:
         """Every request has a Content-Type, also without a body: Consul logs a warning otherwise."""
+        self.result_of(self.http.get("list", "/v1/x"))
+        self.resource.body = b""
         self.result_of(self.http.put("pass", "/v1/x"))
         self.result_of(self.http.put("register", "/v1/x", {}))
-        self.result_of(self.http.get("list", "/v1/x"))
         self.assertEqual({headers["Content-Type"] for _, _, headers, _ in self.resource.requests}, {"application/json"})
 
     def test_token(self) -> None:
@@ -115,7 +116,7 @@ class ConsulHTTPTests(SynchronousTestCase):
 
         def render(request: Any) -> Any:
             if request.requestHeaders.getRawHeaders("X-Consul-Token") == ["second"]:
-                return b"{}"
+                return b""
             waiting.append(request)
             return NOT_DONE_YET
 
@@ -146,6 +147,14 @@ class ConsulHTTPTests(SynchronousTestCase):
         versions.append(http.token_version)
         self.assertEqual((versions, token.value), ([0, 1, 1, 1, 2, 2, 2], "third"))
         self.assertEqual(self.make_http(TokenSource("fixed")).token_version, 0)
+
+    def test_put_with_a_response(self) -> None:
+        """A response with a body is not that of a Consul agent: the request was not successful."""
+        for body in (b"null", b"true", b"{}", b"<html>"):
+            self.resource.body = body
+            self.assertIsInstance(self.failure_of(self.http.put("register", "/v1/x")), BackendUnavailableError)
+        self.resource.body = b"\n"
+        self.result_of(self.http.put("register", "/v1/x"))
 
     def test_not_found(self) -> None:
         """Status 404 with a text that is not Consul's is a rejection: another server may have sent it."""
