@@ -227,7 +227,7 @@ class Reconciler(Service):
         self._wake_for_change()
 
     def _wake_for_change(self) -> None:
-        if self.running and self._error is None:
+        if self.running and self.available:
             self._wake(_COLLECT_TIME)
 
     # Start and stop.

@@ -1,1 +1,1 @@
-"""What the daemon tells over HTTP: the catalogue as Consul would, metrics, and a page for people."""
+"""Read-only HTTP server: Consul's read API, Prometheus service discovery, metrics, and the status page."""

@@ -1,57 +1,62 @@
-"""The services that are live, with the indexes by which Consul's readers follow changes."""
+"""Index of the live services by name and by node, with the change indexes of Consul's blocking queries."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
+from ssdpreg.timers import EarliestCall
 
-#: What may change: everything, the services of one name, or those of one node.
+#: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
 EVERYTHING: Topic = ("everything", "")
 
-#: A device ID that every reader of node names can take.
+#: A device ID that is used as the name of a node: it needs no quoting in a URL.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
-#: Seconds to wait for changes that come together, before readers are told.
+#: Seconds between a change and the end of the queries that wait for it: changes that come together end them once.
 _GATHERING = 0.05
 
 
 def name_topic(name: str) -> Topic:
-    """Name the services of one name. Consul's names are the same in any case of letters."""
+    """Return the topic of all services with a name. Consul compares names without regard to case."""
     return ("name", name.casefold())
 
 
 def node_topic(node: str) -> Topic:
-    """Name the services of one node."""
+    """Return the topic of all services of a node."""
     return ("node", node.casefold())
 
 
 def node_name(device_id: str) -> str:
-    """Name the node that a device is: by its ID, or a hash of one that would not do."""
+    """Return the name of a device's node: the device ID, or a hash of an ID with unusual characters or length."""
     if _PLAIN_ID.fullmatch(device_id):
         return device_id
     return hashlib.sha256(device_id.casefold().encode()).hexdigest()[:32]
 
 
+def _topics(registration: Registration) -> frozenset[Topic]:
+    """Return the topics that a service belongs to, besides :data:`EVERYTHING`."""
+    return frozenset((name_topic(registration.name), node_topic(node_name(registration.device_id))))
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
-    One service of the catalogue.
+    A live service as a query finds it.
 
-    :ivar node: The name of its device's node.
-    :ivar created: Index at which it appeared.
-    :ivar modified: Index at which it changed last.
+    :ivar node: Name of its device's node.
+    :ivar created: Index at which the service appeared.
+    :ivar modified: Index of its last change.
     """
 
     registration: Registration
@@ -59,109 +64,113 @@ class Entry:
     created: int
     modified: int
 
-    @property
-    def topics(self) -> frozenset[Topic]:
-        """What changes when it does, beside everything."""
-        return frozenset((name_topic(self.registration.name), node_topic(self.node)))
-
 
 @implementer(IRegistrationListener)
 class Catalogue:
     """
-    Knows what is live, in which state of the whole it changed last, and who waits for a change.
+    Index of the live services, for queries that return at once and for queries that wait for a change.
 
     :param reactor: Provides ``IReactorTime``.
-    :param wall_clock: Tells the seconds since 1970: no other clock goes on from one run to the next.
+    :param registrations: The live services by service ID: the registry's own mapping, which is read at each query.
+    :param wall_clock: Returns the seconds since 1970. The first index is made from it.
     """
 
-    def __init__(self, reactor: Any, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, reactor: Any, registrations: Mapping[str, Registration], wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._reactor = reactor
-        # A reader that saw the daemon before a restart, and waits for a higher index, must not wait in vain.
-        self._index = self._last_loss = max(1, int(wall_clock() * 1000))
-        self._entries: dict[str, Entry] = {}
-        self._by_topic: dict[Topic, dict[str, Entry]] = {}
-        self._indexes: dict[Topic, int] = {}
+        self._registrations = registrations
+        # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
+        self._index = self._last_removal = max(1, int(wall_clock() * 1000))
+        # Node, index of creation and index of the last change, by service ID.
+        self._facts: dict[str, tuple[str, int, int]] = {}
+        # Service IDs, and index of the last change, by topic. Topics without services are removed.
+        self._service_ids: dict[Topic, set[str]] = {}
+        self._topic_indexes: dict[Topic, int] = {}
         self._waiting: dict[Deferred[None], tuple[Topic, int]] = {}
-        self._telling: IDelayedCall | None = None
+        self._notification = EarliestCall(reactor, self._notify)
+        for registration in registrations.values():
+            self.appeared(registration)
 
     def entries(self, topic: Topic = EVERYTHING) -> list[Entry]:
-        """Return the services of a topic, in an order that does not depend on when they appeared."""
-        found: Iterable[Entry] = (
-            self._entries.values() if topic == EVERYTHING else self._by_topic.get(topic, {}).values()
-        )
-        return sorted(found, key=lambda entry: (entry.node, entry.registration.service_id))
+        """Return the services of a topic, sorted by node and service ID."""
+        found: Iterable[str] = self._facts if topic == EVERYTHING else self._service_ids.get(topic, ())
+        by_node = sorted((self._facts[service_id][0], service_id) for service_id in found)
+        return [
+            Entry(self._registrations[service_id], *self._facts[service_id])
+            for _, service_id in by_node
+            if service_id in self._registrations
+        ]
 
     def index(self, topic: Topic) -> int:
         """
-        Tell in which state of the whole a topic changed last. Never falls.
+        Return the index of the last change of a topic, which never falls.
 
-        Of what is not there, nobody remembers more than that nothing was lost later than the last loss of all.
+        A topic without services has the index of the last removal of any topic: the indexes of removed topics are not
+        kept, since their names come from the network and their number has no limit.
         """
-        return self._index if topic == EVERYTHING else self._indexes.get(topic, self._last_loss)
+        return self._index if topic == EVERYTHING else self._topic_indexes.get(topic, self._last_removal)
 
     def wait(self, topic: Topic, index: int, seconds: float) -> Deferred[None]:
         """
-        Wait until a topic has changed since a state, or some time has passed.
+        Wait until the index of a topic is above a given index, or a time has passed.
 
-        :param index: The state.
-        :return: Fires in either case, at once if the topic has changed already. Cancelling it ends the waiting.
+        :param index: Index that the client has seen.
+        :return: Fires with None in either case, at once if the topic has changed already. It can be cancelled.
         """
         if self.index(topic) > index:
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._waiting[waiter] = topic, index
 
-        def forget(result: Any) -> Any:
+        def remove(result: Any) -> Any:
             del self._waiting[waiter]
-            if not self._waiting and self._telling is not None:
-                self._telling.cancel()
-                self._telling = None
+            if not self._waiting:
+                self._notification.cancel()
             return result
 
-        waiter.addBoth(forget)
+        waiter.addBoth(remove)
         return waiter.addTimeout(seconds, self._reactor, lambda result, timeout: None)
 
     def appeared(self, registration: Registration) -> None:
-        self._live(registration)
+        self._index += 1
+        self._update(registration, created=self._index)
 
     def changed(self, registration: Registration, before: Registration) -> None:
-        self._live(registration)
-
-    def _live(self, registration: Registration) -> None:
-        before = self._entries.get(registration.service_id)
         self._index += 1
-        node = node_name(registration.meta["ssdp-device"])
-        entry = Entry(registration, node, self._index if before is None else before.created, self._index)
-        self._entries[registration.service_id] = entry
-        for topic in entry.topics:
-            self._by_topic.setdefault(topic, {})[registration.service_id] = entry
-        self._change(entry.topics)
-        if before is not None:
-            self._leave(before, before.topics - entry.topics)
+        _, created, _ = self._facts[registration.service_id]
+        self._update(registration, created)
+        self._remove(registration.service_id, _topics(before) - _topics(registration))
 
     def left(self, registration: Registration, reason: str) -> None:
-        entry = self._entries.pop(registration.service_id)
         self._index += 1
-        self._leave(entry, entry.topics)
+        del self._facts[registration.service_id]
+        self._remove(registration.service_id, _topics(registration))
 
-    def _leave(self, entry: Entry, topics: Iterable[Topic]) -> None:
-        self._change(topics)
+    def _update(self, registration: Registration, created: int) -> None:
+        self._facts[registration.service_id] = node_name(registration.device_id), created, self._index
+        topics = _topics(registration)
         for topic in topics:
-            rest = self._by_topic[topic]
-            del rest[entry.registration.service_id]
-            if not rest:
-                # What strangers name must not fill the memory once it is gone.
-                del self._by_topic[topic], self._indexes[topic]
-                self._last_loss = self._index
+            self._service_ids.setdefault(topic, set()).add(registration.service_id)
+        self._touch(topics)
 
-    def _change(self, topics: Iterable[Topic]) -> None:
+    def _remove(self, service_id: str, topics: Iterable[Topic]) -> None:
+        self._touch(topics)
         for topic in topics:
-            self._indexes[topic] = self._index
-        if self._telling is None and self._waiting:
-            self._telling = self._reactor.callLater(_GATHERING, self._tell)
+            service_ids = self._service_ids[topic]
+            service_ids.remove(service_id)
+            if not service_ids:
+                del self._service_ids[topic], self._topic_indexes[topic]
+                self._last_removal = self._index
 
-    def _tell(self) -> None:
-        self._telling = None
+    def _touch(self, topics: Iterable[Topic]) -> None:
+        """Set the index of topics that have changed, and end the queries that wait for them soon."""
+        for topic in topics:
+            self._topic_indexes[topic] = self._index
+        if self._waiting:
+            self._notification.request(self._reactor.seconds() + _GATHERING)
+
+    def _notify(self) -> None:
         for waiter, (topic, index) in list(self._waiting.items()):
             if self.index(topic) > index:
                 waiter.callback(None)

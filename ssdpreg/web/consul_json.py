@@ -1,31 +1,47 @@
 """
-Entries of the catalogue as Consul 1.8 words them. Pure.
+Entries of the catalogue in the JSON of Consul 1.8. Pure functions.
 
-A device is an external node: one that no agent speaks for, as when somebody has registered it with the catalog.
+A device is represented by an external node, which has no agent, as if it had been registered by ``PUT
+/v1/catalog/register``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
-from ssdpreg.registration import SOURCE
+import ssdpreg
+from ssdpreg.registration.meta import META_SCOPE, META_SOURCE, SOURCE
 from ssdpreg.web.catalogue import Entry
 
 JSON = dict[str, Any]
 
 
+def agent_self(datacenter: str, node: str) -> JSON:
+    """Describe this daemon as an agent. Clients read the datacenter from it."""
+    config = {
+        "Datacenter": datacenter,
+        "NodeName": node,
+        "NodeID": str(uuid5(NAMESPACE_DNS, node)),
+        "Revision": "",
+        "Server": True,
+        "Version": ssdpreg.__version__,
+    }
+    return {"Config": config, "Meta": {}}
+
+
 def node_meta(entry: Entry) -> Mapping[str, str]:
-    """Say of a node what is to be said of every one of ours."""
+    """Return the Meta of an entry's node."""
     return {
         "external-node": "true",
-        "external-source": SOURCE,
-        "ssdpreg-scope": entry.registration.meta["ssdpreg-scope"],
+        META_SOURCE: SOURCE,
+        META_SCOPE: entry.registration.scope,
     }
 
 
 def catalog_services(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Tell which names there are, with all tags of each."""
+    """Return all tags of each service name."""
     names: dict[str, set[str]] = {}
     for entry in entries:
         names.setdefault(entry.registration.name, set()).update(entry.registration.tags)
@@ -54,19 +70,19 @@ def catalog_service(entry: Entry, datacenter: str) -> JSON:
 
 
 def catalog_nodes(entries: Sequence[Entry], datacenter: str) -> list[JSON]:
-    """Describe the nodes, each once."""
-    return list({entry.node: _whole_node(entry, datacenter) for entry in entries}.values())
+    """Describe the nodes of all entries, each node once."""
+    return list({entry.node: _node_with_meta(entry, datacenter) for entry in entries}.values())
 
 
 def catalog_node(entries: Sequence[Entry], datacenter: str) -> JSON | None:
-    """Describe one node with all of its services, or ``None`` if there is no service."""
+    """Describe one node with all its services, or return None if it has no service."""
     services = {entry.registration.service_id: _service(entry) for entry in entries}
     nodes = catalog_nodes(entries, datacenter)
     return {"Node": nodes[0], "Services": services} if nodes else None
 
 
 def health_service(entry: Entry, datacenter: str) -> JSON:
-    """Describe a service together with its node and its health. What is live is well."""
+    """Describe a service together with its node and its check, which passes while the service is live."""
     registration = entry.registration
     check = {
         "Node": entry.node,
@@ -82,7 +98,7 @@ def health_service(entry: Entry, datacenter: str) -> JSON:
         "Definition": {},
         **_indexes(entry),
     }
-    return {"Node": _whole_node(entry, datacenter), "Service": _service(entry), "Checks": [check]}
+    return {"Node": _node_with_meta(entry, datacenter), "Service": _service(entry), "Checks": [check]}
 
 
 def _node(entry: Entry, datacenter: str) -> JSON:
@@ -95,7 +111,7 @@ def _node(entry: Entry, datacenter: str) -> JSON:
     }
 
 
-def _whole_node(entry: Entry, datacenter: str) -> JSON:
+def _node_with_meta(entry: Entry, datacenter: str) -> JSON:
     return {**_node(entry, datacenter), "Meta": node_meta(entry), **_indexes(entry)}
 
 

@@ -1,13 +1,13 @@
-"""What a reader did wrong."""
+"""Exceptions that become HTTP error responses."""
 
 from __future__ import annotations
 
 from ssdpreg.errors import SSDPRegError
 
 
-class AnswerError(SSDPRegError):
+class ResponseError(SSDPRegError):
     """
-    There is no such answer.
+    A request that is answered with an error. The text of the exception is the body of the response.
 
     :ivar status: HTTP status.
     """

@@ -1,38 +1,38 @@
-"""``/healthz`` and ``/readyz``: for whoever starts and watches the daemon."""
+"""``/healthz`` and ``/readyz``: liveness and readiness, for service managers and monitoring."""
 
 from __future__ import annotations
 
 from twisted.web.server import Request
 
-from ssdpreg.web.errors import AnswerError
-from ssdpreg.web.resources import Readable, plain
+from ssdpreg.web.errors import ResponseError
+from ssdpreg.web.resources import ReadOnlyResource, plain_text
 from ssdpreg.web.view import View
 
 
-class Healthz(Readable):
-    """Whether the daemon runs: it does if it can say so."""
+class Healthz(ReadOnlyResource):
+    """Liveness: 200 for as long as the process answers."""
 
-    async def answer(self, request: Request) -> bytes:
-        return plain(request, "ok\n")
+    async def respond(self, request: Request) -> bytes:
+        return plain_text(request, "ok\n")
 
 
-class Readyz(Readable):
+class Readyz(ReadOnlyResource):
     """
-    Whether what the daemon shows, and its backend, can be relied on.
+    Readiness: 200 when the first search is over and the backend answers, otherwise 503 with the reasons.
 
-    :param view: What knows.
+    :param view: Parts of the daemon.
     """
 
     def __init__(self, view: View) -> None:
         super().__init__()
         self._view = view
 
-    async def answer(self, request: Request) -> bytes:
-        obstacles = []
+    async def respond(self, request: Request) -> bytes:
+        reasons = []
         if not self._view.registry.settled:
-            obstacles.append("the first search is not over yet")
+            reasons.append("the first search is not over yet")
         if not self._view.reconciler.available:
-            obstacles.append(f"{self._view.backend} is unavailable")
-        if obstacles:
-            raise AnswerError(f"not ready: {'; '.join(obstacles)}\n", 503)
-        return plain(request, "ready\n")
+            reasons.append(f"{self._view.backend} is unavailable")
+        if reasons:
+            raise ResponseError(f"not ready: {'; '.join(reasons)}\n", 503)
+        return plain_text(request, "ready\n")

@@ -1,9 +1,9 @@
-"""What became of services lately: the latest events, and a count for each minute of the last hour."""
+"""Latest events of services, and their number in each minute of the last hour."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,10 @@ _EVENTS = 50
 @dataclass(frozen=True, slots=True)
 class Event:
     """
-    Something that became of a service.
+    An event of a service.
 
-    :ivar number: Which one it is, from 1.
-    :ivar at: When, in seconds of the reactor's clock.
+    :ivar number: Serial number, from 1.
+    :ivar at: Reading of the reactor's clock.
     :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired`` or ``unconfigured``.
     """
 
@@ -35,13 +35,13 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class Minute:
     """
-    What happened within a minute.
+    Numbers of one minute.
 
-    :ivar number: Which minute of the reactor's clock.
-    :ivar services: How many were live at its end.
-    :ivar alive: How many appeared.
-    :ivar byebye: How many said that they left.
-    :ivar expired: How many fell silent.
+    :ivar number: Minutes on the reactor's clock. Only differences between numbers have a meaning.
+    :ivar services: Live services at the end of the minute.
+    :ivar alive: Services that appeared.
+    :ivar byebye: Services that left by a byebye.
+    :ivar expired: Services that expired.
     """
 
     number: int
@@ -54,69 +54,64 @@ class Minute:
 @implementer(IRegistrationListener)
 class History:
     """
-    Remembers what became of services.
+    Record of the latest events.
 
     :param reactor: Provides ``IReactorTime``.
-    :ivar counts: How many events there were of each kind.
+    :param registrations: The live services by service ID: the registry's own mapping, of which the size is read.
+    :ivar counts: Number of events since the start, by kind.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, registrations: Mapping[str, Registration]) -> None:
         self._reactor = reactor
-        self._live: set[str] = set()
+        self._registrations = registrations
         self._events: deque[Event] = deque(maxlen=_EVENTS)
-        self._minutes: deque[Minute] = deque([Minute(self._minute())], maxlen=_MINUTES)
+        first = Minute(self._present_minute(), services=len(registrations))
+        self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
         self.counts: Counter[str] = Counter()
 
     @property
     def events(self) -> Sequence[Event]:
-        """The latest first."""
+        """The latest events, the last one first."""
         return list(reversed(self._events))
 
     @property
     def latest(self) -> int:
-        """The number of the latest event, 0 before the first."""
+        """Serial number of the last event, 0 before the first."""
         return sum(self.counts.values())
 
     @property
     def minutes(self) -> Sequence[Minute]:
-        """The last minutes, up to an hour of them, the present one at the end."""
-        self._go_on()
+        """Up to 60 minutes, the present one at the end."""
+        self._add_minutes()
         return list(self._minutes)
 
     def appeared(self, registration: Registration) -> None:
-        self._live_(registration)
+        self._record("alive", registration)
 
     def changed(self, registration: Registration, before: Registration) -> None:
-        self._live_(registration)
-
-    def _live_(self, registration: Registration) -> None:
-        self._go_on()
-        kind = "changed" if registration.service_id in self._live else "alive"
-        self._live.add(registration.service_id)
-        self._remember(kind, registration)
+        self._record("changed", registration)
 
     def left(self, registration: Registration, reason: str) -> None:
-        self._go_on()
-        self._live.discard(registration.service_id)
-        self._remember(reason, registration)
+        self._record(reason, registration)
 
-    def _remember(self, kind: str, registration: Registration) -> None:
+    def _record(self, kind: str, registration: Registration) -> None:
+        self._add_minutes()
         self.counts[kind] += 1
         self._events.append(Event(self.latest, self._reactor.seconds(), kind, registration))
         minute = self._minutes[-1]
         self._minutes[-1] = replace(
             minute,
-            services=len(self._live),
+            services=len(self._registrations),
             alive=minute.alive + (kind == "alive"),
             byebye=minute.byebye + (kind == "byebye"),
             expired=minute.expired + (kind == "expired"),
         )
 
-    def _minute(self) -> int:
+    def _present_minute(self) -> int:
         return int(self._reactor.seconds() // 60)
 
-    def _go_on(self) -> None:
-        """Come to the present minute. A clock that is set back stays in the minute that it left."""
-        now = self._minute()
-        for number in range(max(self._minutes[-1].number + 1, now - _MINUTES + 1), now + 1):
-            self._minutes.append(Minute(number, len(self._live)))
+    def _add_minutes(self) -> None:
+        """Append the minutes up to the present one. If the clock was set back, the last minute goes on."""
+        last, now = self._minutes[-1], self._present_minute()
+        for number in range(max(last.number + 1, now - _MINUTES + 1), now + 1):
+            self._minutes.append(Minute(number, services=last.services))

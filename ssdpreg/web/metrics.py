@@ -1,4 +1,8 @@
-"""``/metrics``: how the daemon is, in numbers. No label says what a stranger said."""
+"""
+``/metrics``: numbers for Prometheus.
+
+No label contains text from a datagram: otherwise any sender could create as many time series as it likes.
+"""
 
 from __future__ import annotations
 
@@ -20,38 +24,43 @@ from twisted.web.server import Request
 import ssdpreg
 from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.web.history import History
-from ssdpreg.web.resources import Readable
+from ssdpreg.web.resources import ReadOnlyResource
 from ssdpreg.web.view import View
 
 _STATES = ("registered", "waiting", "refused")
-_DEPARTURES = ("byebye", "expired", "unconfigured")
+_REASONS = ("byebye", "expired", "unconfigured")
 
 
-class Metrics(Readable):
+class Metrics(ReadOnlyResource):
     """
-    Lists all numbers, in the format that a reader prefers.
+    All metrics, in the exposition format that the client prefers.
 
-    The library's own resource would read them in a thread, while they change.
+    The resource of prometheus_client is not used: it collects in a thread, while the reactor changes the numbers.
 
-    :param view: Where they are.
-    :param history: Where more are.
+    :param view: Parts of the daemon.
+    :param history: Numbers of events.
     """
 
     def __init__(self, view: View, history: History) -> None:
         super().__init__()
-        # Not the library's own one, which is the same for all that happens in the process.
+        # The default registry of prometheus_client is shared by the whole process.
         self._collectors = CollectorRegistry()
         self._collectors.register(DaemonCollector(view, history))
         ProcessCollector(registry=self._collectors)
 
-    async def answer(self, request: Request) -> bytes:
+    async def respond(self, request: Request) -> bytes:
         encode, content_type = choose_encoder(request.getHeader("accept") or "")
         request.setHeader(b"Content-Type", content_type.encode())
         return encode(self._collectors)
 
 
 class DaemonCollector(Collector):
-    """Reads the numbers, whenever somebody wants to know them."""
+    """
+    Collector that reads the present numbers of the daemon.
+
+    :param view: Parts of the daemon.
+    :param history: Numbers of events.
+    """
 
     def __init__(self, view: View, history: History) -> None:
         self._view, self._history = view, history
@@ -61,9 +70,11 @@ class DaemonCollector(Collector):
         yield InfoMetricFamily("ssdpreg_build", "Version of the daemon.", {"version": ssdpreg.__version__})
         yield from self._network()
         yield from self._services()
-        yield GaugeMetricFamily("ssdpreg_backend_up", "Whether the backend answered last.", view.reconciler.available)
         yield GaugeMetricFamily(
-            "ssdpreg_backend_pending", "Changes that the backend has yet to take.", view.reconciler.pending
+            "ssdpreg_backend_up", "Whether the backend answered the last request.", view.reconciler.available
+        )
+        yield GaugeMetricFamily(
+            "ssdpreg_backend_pending", "Changes that have not been applied to the backend.", view.reconciler.pending
         )
         if view.requests is not None:
             yield from _requests(view.requests)
@@ -71,53 +82,55 @@ class DaemonCollector(Collector):
     def _network(self) -> Iterator[Metric]:
         registry = self._view.registry
         packets = CounterMetricFamily(
-            "ssdpreg_packets", "Messages heard, by kind and interface.", labels=("kind", "interface")
+            "ssdpreg_packets", "Messages received, by kind and interface.", labels=("kind", "interface")
         )
         for (kind, interface), count in registry.received.items():
             packets.add_metric((kind, interface), count)
         yield packets
-        dropped = CounterMetricFamily("ssdpreg_packets_dropped", "Messages that came to nothing.", labels=("reason",))
+        dropped = CounterMetricFamily("ssdpreg_packets_dropped", "Datagrams dropped, by reason.", labels=("reason",))
         for reason, count in registry.dropped.items():
             dropped.add_metric((reason,), count)
         yield dropped
-        yield CounterMetricFamily("ssdpreg_search_rounds", "Searches sent, of all search terms.", registry.searches)
+        yield CounterMetricFamily(
+            "ssdpreg_search_rounds", "Search rounds sent, each for all search terms.", registry.searches
+        )
         interfaces = GaugeMetricFamily(
-            "ssdpreg_interface_up", "Interfaces that are listened on.", labels=("interface",)
+            "ssdpreg_interface_up", "Whether the daemon listens on the interface.", labels=("interface",)
         )
         for name in {name for name, _ in registry.interfaces}:
             interfaces.add_metric((name,), 1)
         yield interfaces
-        yield GaugeMetricFamily("ssdpreg_settled", "Whether the first searches are over.", registry.settled)
+        yield GaugeMetricFamily("ssdpreg_settled", "Whether the first search is over.", registry.settled)
 
     def _services(self) -> Iterator[Metric]:
         registrations = self._view.registry.registrations
         states: Counter[str] = Counter(self._view.reconciler.state(service_id).name for service_id in registrations)
-        services = GaugeMetricFamily("ssdpreg_services", "Live services, by what the backend has.", labels=("state",))
+        services = GaugeMetricFamily("ssdpreg_services", "Live services, by state in the backend.", labels=("state",))
         for state in _STATES:
             services.add_metric((state,), states[state])
         yield services
-        devices = {registration.meta["ssdp-device"].casefold() for registration in registrations.values()}
+        devices = {registration.device_id.casefold() for registration in registrations.values()}
         yield GaugeMetricFamily("ssdpreg_devices", "Devices that have live services.", len(devices))
         counts = self._history.counts
-        yield CounterMetricFamily("ssdpreg_services_appeared", "Services that came.", counts["alive"])
-        left = CounterMetricFamily("ssdpreg_services_left", "Services that went, and why.", labels=("reason",))
-        for reason in _DEPARTURES:
+        yield CounterMetricFamily("ssdpreg_services_appeared", "Services that appeared.", counts["alive"])
+        left = CounterMetricFamily("ssdpreg_services_left", "Services that left, by reason.", labels=("reason",))
+        for reason in _REASONS:
             left.add_metric((reason,), counts[reason])
         yield left
 
 
-def _requests(counts: IRequestStatistics) -> Iterator[Metric]:
+def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
     requests = CounterMetricFamily(
-        "ssdpreg_backend_requests", "Requests to the backend, by answer.", labels=("operation", "answer")
+        "ssdpreg_backend_requests", "Requests to the backend, by result.", labels=("operation", "answer")
     )
     totals: Counter[str] = Counter()
-    for (operation, answer), count in counts.requests.items():
-        requests.add_metric((operation, answer), count)
+    for (operation, result), count in statistics.requests.items():
+        requests.add_metric((operation, result), count)
         totals[operation] += count
     yield requests
     seconds = SummaryMetricFamily(
-        "ssdpreg_backend_request_seconds", "How long requests to the backend took.", labels=("operation",)
+        "ssdpreg_backend_request_seconds", "Duration of requests to the backend.", labels=("operation",)
     )
-    for operation, total in counts.seconds.items():
+    for operation, total in statistics.seconds.items():
         seconds.add_metric((operation,), totals[operation], total)
     yield seconds

@@ -1,4 +1,4 @@
-"""``/sd/prometheus``: what is live, as targets for Prometheus' ``http_sd_configs``."""
+"""``/sd/prometheus``: the live services as targets for ``http_sd_configs`` of Prometheus."""
 
 from __future__ import annotations
 
@@ -14,80 +14,78 @@ from ssdpreg.discovery.location import Endpoint
 from ssdpreg.registration import Registration
 from ssdpreg.registry import Registry
 from ssdpreg.web.catalogue import Catalogue, Entry
-from ssdpreg.web.errors import AnswerError
-from ssdpreg.web.resources import Readable, query_of
+from ssdpreg.web.errors import ResponseError
+from ssdpreg.web.resources import ReadOnlyResource, query_string
 
-#: Scheme and path of a LOCATION, which was found to be one: urllib would raise at some that are in use.
+#: Scheme and path of a LOCATION that was accepted. ``urlsplit`` raises ValueError for some of those that devices use.
 _PARTS = re.compile(r"(https?)://[^/?#]*([^?#]*)", re.IGNORECASE)
 
 
-class PrometheusSD(Readable):
+class PrometheusSD(ReadOnlyResource):
     """
-    Lists what is live.
+    List of targets, or an error until the first search is over.
 
-    Prometheus keeps its targets when the answer is an error, and drops them all when it is an empty list. So there is
-    none before every device had the time to be heard.
+    Prometheus keeps its targets when it receives an error, and drops all targets when it receives an empty list.
 
-    :param registry: Knows when that is.
-    :param catalogue: What is live.
+    :param registry: Provides ``settled``.
+    :param catalogue: The live services.
     """
 
     def __init__(self, registry: Registry, catalogue: Catalogue) -> None:
         super().__init__()
         self._registry, self._catalogue = registry, catalogue
 
-    async def answer(self, request: Request) -> bytes:
-        wanted = parse_filters(query_of(request))
+    async def respond(self, request: Request) -> bytes:
+        filters = parse_filters(query_string(request))
         if not self._registry.settled:
-            raise AnswerError("The first search is not over yet", 503)
-        groups = [_target_group(entry) for entry in self._catalogue.entries() if _meets(entry.registration, wanted)]
+            raise ResponseError("The first search is not over yet", 503)
+        groups = [_target_group(entry) for entry in self._catalogue.entries() if _matches(entry.registration, filters)]
         request.setHeader(b"Content-Type", b"application/json")
         return json.dumps(groups).encode()
 
 
 def parse_filters(text: str) -> Mapping[str, frozenset[str]]:
     """
-    Read which services are wanted.
+    Parse the filters in a query string.
 
-    :param text: The query of the URL.
-    :return: Values in lower case: under ``service`` and ``device`` those of which one has to be met, under ``tag``
-        those that all have to be.
-    :raise AnswerError: If anything else is asked for: to pass it over would mean to scrape what nobody wants scraped.
+    :param text: The query string of the URL.
+    :return: Values in lower case by ``service``, ``device`` and ``tag``. A service must have one of the names, belong
+        to one of the devices, and have all of the tags.
+    :raise ResponseError: For any other parameter: without the filter, too many targets would be scraped.
     """
     values = parse_qs(text, keep_blank_values=True)
     unknown = values.keys() - {"service", "device", "tag"}
     if unknown:
-        raise AnswerError(f"Unknown filter {min(unknown)!r}: there are service, device and tag")
+        raise ResponseError(f"Unknown filter {min(unknown)!r}: there are service, device and tag")
     return {name: frozenset(value.casefold() for value in each) for name, each in values.items()}
 
 
-def _meets(registration: Registration, wanted: Mapping[str, frozenset[str]]) -> bool:
-    if "service" in wanted and registration.name.casefold() not in wanted["service"]:
+def _matches(registration: Registration, filters: Mapping[str, frozenset[str]]) -> bool:
+    if "service" in filters and registration.name.casefold() not in filters["service"]:
         return False
-    if "device" in wanted and registration.meta["ssdp-device"].casefold() not in wanted["device"]:
+    if "device" in filters and registration.device_id.casefold() not in filters["device"]:
         return False
-    return wanted.get("tag", frozenset()) <= {tag.casefold() for tag in registration.tags}
+    return filters.get("tag", frozenset()) <= {tag.casefold() for tag in registration.tags}
 
 
 def _target_group(entry: Entry) -> dict[str, Any]:
     registration = entry.registration
-    meta = registration.meta
-    scheme, path = _parts(meta["ssdp-location"])
+    scheme, path = _parts(registration.location)
     labels = {
         "service": registration.name,
         "service_id": registration.service_id,
-        "device": meta["ssdp-device"],
+        "device": registration.device_id,
         "address": registration.address,
         "port": str(registration.port),
-        # As Consul's: commas around each, so that a relabelling can look for ",lab,".
+        # In the form of Prometheus' own label for Consul's tags: relabelling rules can search for ",lab,".
         "tags": "".join(f",{tag}" for tag in registration.tags) + ",",
-        "nt": meta["ssdp-nt"],
-        "usn": meta["ssdp-usn"],
-        "location": meta["ssdp-location"],
+        "nt": registration.nt,
+        "usn": registration.usn,
+        "location": registration.location,
         "scheme": scheme,
         "path": path,
-        "server": meta["ssdp-server"],
-        "scope": meta["ssdpreg-scope"],
+        "server": registration.server,
+        "scope": registration.scope,
     }
     target = Endpoint(scheme, registration.address, registration.port).netloc
     return {

@@ -1,4 +1,4 @@
-"""What stands behind the question mark, as Consul reads it. Pure."""
+"""Parser of query strings in the syntax of Consul's HTTP API. Pure functions."""
 
 from __future__ import annotations
 
@@ -7,33 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
-from ssdpreg.web.errors import AnswerError
+from ssdpreg.config.go_syntax import parse_bool, parse_duration
+from ssdpreg.web.errors import ResponseError
 
-#: Seconds that a reader waits for a change, unless it says otherwise, and at most.
+#: Default and upper limit of ``?wait=``, in seconds, as in Consul.
 _DEFAULT_WAIT = 300.0
 _LONGEST_WAIT = 600.0
 
-#: As Go reads durations; 0 needs no unit.
-_DURATION = re.compile(r"(?P<sign>[+-]?)(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
-_DURATION_PART = re.compile(r"([\d.]+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 _INDEX = re.compile(r"\d{1,20}", re.ASCII)
-#: As Go reads truth values.
-_TRUE = ("", "1", "t", "T", "TRUE", "true", "True")
-_FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """
-    What a reader of the catalogue wants to know.
+    Parameters of a query to the catalogue.
 
-    :ivar index: The state that it has seen already, 0 for none.
-    :ivar wait: Seconds that it is ready to wait for another.
-    :ivar tags: What every service must be tagged with, in any case of letters.
-    :ivar node_meta: What every node must have as meta data.
-    :ivar pretty: Whether people are to read the answer.
+    :ivar index: Index that the client has seen; 0 for a query that returns at once.
+    :ivar wait: Seconds to wait for a change.
+    :ivar tags: Tags that a service must have, in lower case.
+    :ivar node_meta: Meta that a node must have.
+    :ivar pretty: Whether to indent the response.
     """
 
     index: int
@@ -45,52 +38,60 @@ class Query:
 
 def parse_query(text: str, datacenter: str) -> Query:
     """
-    Read a query as Consul 1.8 does. What only orders or hastens an answer (``near``, ``stale``, ``cached``) changes
-    nothing here, where there is one copy of everything.
+    Parse a query string as Consul 1.8 does.
 
-    :param text: As it stands in the URL, where a name may go without a value.
-    :param datacenter: The only one that can be asked for.
-    :raise AnswerError: If it cannot be answered.
+    ``near``, ``stale`` and ``cached`` are accepted without effect. They choose between the copies of a cluster, and
+    this daemon has one copy.
+
+    :param text: The query string of the URL. Parameters may lack a value.
+    :param datacenter: The only datacenter that ``dc`` accepts.
+    :raise ResponseError: If a value is invalid, or a parameter is not supported.
     """
     values = parse_qs(text, keep_blank_values=True)
     first = {name: each[0] for name, each in values.items()}
     if "stale" in first and "consistent" in first:
-        raise AnswerError("Cannot specify ?stale with ?consistent, conflicting semantics.")
+        raise ResponseError("Cannot specify ?stale with ?consistent, conflicting semantics.")
     if first.get("dc", datacenter) not in ("", datacenter):
-        raise AnswerError("No path to datacenter", 500)
+        raise ResponseError("No path to datacenter", 500)
     if first.get("filter"):
-        raise AnswerError("?filter is not supported by ssdpreg: use ?tag, or filter what is answered")
-    if first.get("passing", "") not in (*_TRUE, *_FALSE):
-        raise AnswerError("Invalid value for ?passing")
+        raise ResponseError("?filter is not supported by ssdpreg: use ?tag, or filter the response")
+    _check_passing(first.get("passing", ""))
     return Query(
-        index=_index(first.get("index", "")),
-        wait=_wait(first.get("wait", "")),
+        index=_parse_index(first.get("index", "")),
+        wait=_parse_wait(first.get("wait", "")),
         tags=frozenset(tag.casefold() for tag in values.get("tag", ())),
-        node_meta=dict(_pair(pair) for pair in values.get("node-meta", ())),
+        node_meta=dict(_parse_pair(pair) for pair in values.get("node-meta", ())),
         pretty="pretty" in first,
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _check_passing(text: str) -> None:
+    """Check the value of ``passing``, which has no effect: every service in the catalogue passes."""
+    try:
+        # "?passing" without a value means true.
+        parse_bool(text or "true")
+    except ValueError as error:
+        raise ResponseError("Invalid value for ?passing") from error
+
+
+def _parse_pair(text: str) -> tuple[str, str]:
     key, _, value = text.partition(":")
     return key, value
 
 
-def _index(text: str) -> int:
+def _parse_index(text: str) -> int:
     if not text:
         return 0
     if not _INDEX.fullmatch(text):
-        raise AnswerError("Invalid index")
+        raise ResponseError("Invalid index")
     return int(text)
 
 
-def _wait(text: str) -> float:
+def _parse_wait(text: str) -> float:
     if not text:
         return _DEFAULT_WAIT
-    duration = _DURATION.fullmatch(text)
-    if duration is None:
-        raise AnswerError("Invalid wait time")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-    if not seconds or duration["sign"] == "-":
-        return _DEFAULT_WAIT
-    return min(seconds, _LONGEST_WAIT)
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ResponseError("Invalid wait time") from error
+    return min(seconds, _LONGEST_WAIT) if seconds > 0 else _DEFAULT_WAIT

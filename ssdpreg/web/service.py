@@ -1,4 +1,4 @@
-"""The service that lets others read."""
+"""The service that listens at ``web.endpoint``."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from twisted.web.http import Request
 from twisted.web.resource import IResource
 from twisted.web.server import Site
 
-#: Seconds to wait after an endpoint was taken: at first, at most.
-_BACK_OFF = 1.0
-_LONGEST_BACK_OFF = 60.0
-#: Seconds that a reader has at the end to take what was written for it.
-_FAREWELL = 1.0
+from ssdpreg.timers import Backoff
+
+#: Seconds between attempts to listen at an endpoint that is in use: the first pause, and the longest.
+_SHORTEST_PAUSE = 1.0
+_LONGEST_PAUSE = 60.0
+#: Seconds that clients have to receive responses when the service stops.
+_CLOSE_TIMEOUT = 1.0
 
 
 class WebService(Service):
     """
-    Serves resources at an endpoint. Where it is taken, everything else goes on, and the endpoint is tried again.
+    HTTP server. If the endpoint is in use, the rest of the daemon runs without it, and the attempt is repeated.
 
-    :param reactor: Provides ``IReactorTime``, and what the endpoint needs.
-    :param endpoint: A server endpoint as Twisted describes it, such as ``tcp:8580:interface=127.0.0.1``.
+    :param reactor: Provides ``IReactorTime``, and the interfaces that the endpoint needs.
+    :param endpoint: Description of a Twisted server endpoint, such as ``tcp:8580:interface=127.0.0.1``.
     :param root: The resource at ``/``.
     """
 
@@ -38,15 +40,15 @@ class WebService(Service):
         self._reactor = reactor
         self._description = endpoint
         self._endpoint = serverFromString(reactor, endpoint)
-        self._connections = _Connections(_SilentSite(root, reactor=reactor))
+        self._connections = _Connections(_QuietSite(root, reactor=reactor))
         self._listening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
         self._retry: IDelayedCall | None = None
-        self._failures = 0
+        self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE)
 
     @property
     def port(self) -> IListeningPort | None:
-        """Where it listens, if it does."""
+        """The listening port, or None while there is none."""
         return self._port
 
     def startService(self) -> None:
@@ -71,29 +73,29 @@ class WebService(Service):
     def _listen(self) -> None:
         self._retry = None
         self._listening = self._endpoint.listen(self._connections)
-        self._listening.addCallbacks(self._listens, self._fail)
+        self._listening.addCallbacks(self._succeed, self._fail)
 
-    def _listens(self, port: IListeningPort) -> None:
-        self._listening, self._port, self._failures = None, port, 0
+    def _succeed(self, port: IListeningPort) -> None:
+        self._listening, self._port = None, port
+        self._backoff.reset()
         self.log.info("Serving at {endpoint}", endpoint=self._description)
 
     def _fail(self, failure: Failure) -> None:
         self._listening = None
         if failure.check(CancelledError):
             return
-        if not self._failures:
+        if not self._backoff.failures:
             self.log.error(
-                "Cannot serve at {endpoint}, trying again: {error}",
+                "Cannot serve at {endpoint}, retrying: {error}",
                 endpoint=self._description,
                 error=failure.getErrorMessage(),
             )
-        self._failures += 1
-        delay = min(_BACK_OFF * 2 ** min(self._failures - 1, 10), _LONGEST_BACK_OFF)
-        self._retry = self._reactor.callLater(delay, self._listen)
+        self._backoff.fail()
+        self._retry = self._reactor.callLater(self._backoff.pause(), self._listen)
 
 
-class _SilentSite(Site):
-    """A site that leaves the log to what changes."""
+class _QuietSite(Site):
+    """A site without an access log: the log of the daemon has a line for each change of state."""
 
     noisy = False
 
@@ -103,9 +105,9 @@ class _SilentSite(Site):
 
 class _Connection(ProtocolWrapper):
     """
-    One connection.
+    A connection of a client.
 
-    :ivar lost: Fires when it is over.
+    :ivar lost: Fires when the connection has been lost.
     """
 
     def __init__(self, factory: WrappingFactory[_Connection], wrapped: IProtocol) -> None:
@@ -118,22 +120,22 @@ class _Connection(ProtocolWrapper):
 
 
 class _Connections(WrappingFactory[_Connection]):
-    """Keeps track of who is connected, so that nobody is at the end."""
+    """Factory that keeps the open connections, and can close them all."""
 
     protocol = _Connection
     noisy = False
 
     async def close(self, reactor: Any) -> None:
-        """End all connections: in peace, or after a while without."""
+        """Close all connections, and abort those that are still open after a second."""
         connections: list[_Connection] = list(self.protocols)
         if not connections:
             return
         for connection in connections:
             connection.loseConnection()
-        patience = reactor.callLater(_FAREWELL, self._abort)
+        timeout = reactor.callLater(_CLOSE_TIMEOUT, self._abort)
         await gatherResults([connection.lost for connection in connections])
-        if patience.active():
-            patience.cancel()
+        if timeout.active():
+            timeout.cancel()
 
     def _abort(self) -> None:
         for connection in list(self.protocols):

@@ -1,4 +1,9 @@
-"""What the status page says, before it is a page. Pure."""
+"""
+Contents of the status page, before they become HTML. Pure functions.
+
+This is the one place where readings of the reactor's clock become ages and remaining times. A reading itself means
+nothing to a browser: it counts from an arbitrary moment.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +15,9 @@ from dataclasses import dataclass
 from ssdpreg.discovery.advertisement import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
+from ssdpreg.web.history import Event
 
-#: Services on one page: more than anybody reads, and few enough to be made every second.
+#: Services on one page: few enough to render the page every second.
 PAGE_SIZE = 100
 
 # Seconds.
@@ -23,38 +29,56 @@ _DAY = 86400
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    A service, as it is shown.
+    A service in the table of the page.
 
+    :ivar address: Host and port.
+    :ivar tag: Tag of the search term.
+    :ivar age: Seconds since the service appeared.
+    :ivar remaining: Seconds until the service expires.
     :ivar state: ``registered``, ``waiting`` or ``refused``.
-    :ivar reason: Why it was refused, or empty.
+    :ivar reason: The backend's reason for a refusal, otherwise empty.
     """
 
     registration: Registration
-    live: LiveService
+    address: str
+    tag: str
+    age: float
+    remaining: float
     state: str
     reason: str
 
     @property
     def words(self) -> str:
-        """All that it can be found by, in lower case."""
+        """The text that a filter is compared with, in lower case."""
         registration = self.registration
-        texts = (registration.name, registration.meta["ssdp-device"], self.address, *registration.tags, self.state)
-        return " ".join((*texts, self.live.advertisement.term.tag)).casefold()
+        texts = (registration.name, registration.device_id, self.address, *registration.tags, self.state)
+        return " ".join((*texts, self.tag)).casefold()
 
-    @property
-    def address(self) -> str:
-        """Host and port."""
-        return self.live.advertisement.endpoint.netloc
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """
+    An event in the list of the page.
+
+    :ivar number: Serial number, from 1.
+    :ivar age: Seconds since the event.
+    :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired`` or ``unconfigured``.
+    """
+
+    number: int
+    age: float
+    kind: str
+    registration: Registration
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """
-    One page of the services that somebody looks for.
+    One page of the services that match a filter.
 
-    :ivar number: Which one, from 1.
-    :ivar pages: How many there are.
-    :ivar found: How many services are on all of them.
+    :ivar number: Number of the page, from 1.
+    :ivar pages: Number of pages.
+    :ivar found: Number of services on all pages.
     """
 
     rows: Sequence[Row]
@@ -68,33 +92,54 @@ class Page:
         return (self.number - 1) * PAGE_SIZE + 1
 
 
-def make_rows(services: Sequence[tuple[Registration, LiveService]], state: Callable[[str], ServiceState]) -> list[Row]:
+def make_rows(
+    services: Sequence[tuple[Registration, LiveService]], state: Callable[[str], ServiceState], now: float
+) -> list[Row]:
     """
-    Make the rows of all services, sorted for people.
+    Create the rows of all services. Refused services come first: an operator has to act on them.
 
-    :param state: What :meth:`ssdpreg.reconciler.Reconciler.state` says of a service.
+    :param state: :meth:`ssdpreg.reconciler.Reconciler.state`.
+    :param now: Reading of the reactor's clock.
     """
     rows = []
     for registration, live in services:
         in_backend = state(registration.service_id)
-        rows.append(Row(registration, live, in_backend.name, in_backend.reason))
-    # What needs a person comes first.
+        rows.append(
+            Row(
+                registration,
+                address=live.advertisement.endpoint.netloc,
+                tag=live.advertisement.term.tag,
+                age=now - live.appeared_at,
+                remaining=live.expires_at - now,
+                state=in_backend.name,
+                reason=in_backend.reason,
+            )
+        )
     return sorted(
         rows,
         key=lambda row: (
             row.state != "refused",
             row.registration.name,
-            row.registration.meta["ssdp-device"],
+            row.registration.device_id,
             row.registration.service_id,
         ),
     )
 
 
+def make_event_rows(events: Sequence[Event], now: float) -> list[EventRow]:
+    """
+    Create the rows of events, in the same order.
+
+    :param now: Reading of the reactor's clock.
+    """
+    return [EventRow(event.number, now - event.at, event.kind, event.registration) for event in events]
+
+
 def find_page(rows: Sequence[Row], text: str, number: int) -> Page:
     """
-    Find the rows that have all words of a text, and of those the ones of a page.
+    Return one page of the rows that contain all words of a filter.
 
-    :param number: The page that is wanted, from 1; the nearest that there is will be had.
+    :param number: Number of the page, from 1. Beyond the last page, the last one is returned.
     """
     words = text.casefold().split()
     found = [row for row in rows if all(word in row.words for word in words)] if words else rows
@@ -110,21 +155,21 @@ def count_states(rows: Sequence[Row]) -> Counter[str]:
 
 def count_devices(rows: Sequence[Row]) -> int:
     """Count the devices."""
-    return len({row.registration.meta["ssdp-device"].casefold() for row in rows})
+    return len({row.registration.device_id.casefold() for row in rows})
 
 
-def say_duration(seconds: float) -> str:
-    """Say how long something lasts, as precisely as anybody wants to know. The page's script does the same."""
+def format_duration(seconds: float) -> str:
+    """Format a duration in its one or two largest units. ``formatDuration`` in page.js does the same."""
     rest = max(0, int(seconds))
     if rest < _MINUTE:
         return f"{rest} s"
     if rest < _HOUR:
-        # Seconds beside minutes would only flicker.
+        # Seconds beside minutes would change too often to be read.
         return f"{rest // _MINUTE} min"
     if rest < _DAY:
-        return _say_both(rest // _HOUR, "h", rest % _HOUR // _MINUTE, "min")
-    return _say_both(rest // _DAY, "d", rest % _DAY // _HOUR, "h")
+        return _format_units(rest // _HOUR, "h", rest % _HOUR // _MINUTE, "min")
+    return _format_units(rest // _DAY, "d", rest % _DAY // _HOUR, "h")
 
 
-def _say_both(major: int, major_unit: str, minor: int, minor_unit: str) -> str:
+def _format_units(major: int, major_unit: str, minor: int, minor_unit: str) -> str:
     return f"{major} {major_unit} {minor} {minor_unit}" if minor else f"{major} {major_unit}"

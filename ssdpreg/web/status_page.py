@@ -1,8 +1,8 @@
-"""``/``: what is live, for people."""
+"""``/``: the status page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -11,34 +11,39 @@ from twisted.web.server import Request
 from twisted.web.template import Element, Tag, XMLFile, flattenString, renderer, tags
 
 import ssdpreg
-from ssdpreg.web import picture
-from ssdpreg.web.history import History
-from ssdpreg.web.resources import Readable, query_of
-from ssdpreg.web.status import Page, Row, count_devices, count_states, find_page, make_rows, say_duration
+from ssdpreg.web import chart
+from ssdpreg.web.history import History, Minute
+from ssdpreg.web.resources import ReadOnlyResource, query_string
+from ssdpreg.web.status import (
+    EventRow,
+    Page,
+    Row,
+    count_devices,
+    count_states,
+    find_page,
+    format_duration,
+    make_event_rows,
+    make_rows,
+)
 from ssdpreg.web.view import View
 
-#: Nothing comes from elsewhere, nothing within the page is run, and nobody puts it into a frame.
+#: The browser loads files of this server only, runs no inline script, and does not show the page in a frame.
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-_WORDS = {
-    "alive": "appeared",
-    "changed": "changed",
-    "byebye": "said goodbye",
-    "expired": "fell silent",
-    "unconfigured": "not asked for",
-}
+#: Labels of events whose kind is not its own label.
+_LABELS = {"alive": "appeared"}
 
 
-class StatusPage(Readable):
+class StatusPage(ReadOnlyResource):
     """
-    Shows what is live, and how the daemon is.
+    Page with the live services, the latest events and the state of the daemon.
 
     :param reactor: Provides ``IReactorTime``.
-    :param view: What there is to show.
-    :param history: What happened lately.
+    :param view: Parts of the daemon.
+    :param history: The latest events.
     """
 
     def __init__(self, reactor: Any, view: View, history: History) -> None:
@@ -46,11 +51,11 @@ class StatusPage(Readable):
         self._reactor, self._view, self._history = reactor, view, history
 
     def state(self) -> object:
-        """Make a value that is another whenever the page would be, but for the time that passes."""
+        """Return a value that changes when the page changes, apart from ages and remaining times."""
         reconciler, registry = self._view.reconciler, self._view.registry
         return (
             self._history.latest,
-            # The picture moves on with each minute.
+            # The charts move with each minute.
             self._history.minutes[-1].number,
             reconciler.available,
             reconciler.pending,
@@ -59,12 +64,14 @@ class StatusPage(Readable):
             registry.get_search_terms(),
         )
 
-    async def answer(self, request: Request) -> bytes:
-        query = parse_qs(query_of(request))
+    async def respond(self, request: Request) -> bytes:
+        query = parse_qs(query_string(request))
         text, number = query.get("q", [""])[0], query.get("page", ["1"])[0]
-        rows = make_rows(self._view.registry.services(), self._view.reconciler.state)
+        now = self._reactor.seconds()
+        rows = make_rows(self._view.registry.services(), self._view.reconciler.state, now)
         page = find_page(rows, text, int(number) if number.isdecimal() and len(number) < 7 else 1)
-        element = _Page(self._reactor.seconds(), self._view, self._history, rows, page, text)
+        events = make_event_rows(self._history.events, now)
+        element = _Page(self._view, self._history.minutes, events, rows, page, text)
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Content-Security-Policy", _POLICY)
@@ -74,25 +81,37 @@ class StatusPage(Readable):
 
 class _Page(Element):
     """
-    The page itself. Whatever a device says is text in it, never markup.
+    HTML of the page. The template escapes all text from devices.
 
-    :param now: Seconds of the reactor's clock.
+    Ages and remaining times have a ``data-age`` or ``data-remaining``, in seconds at the time of rendering, from which
+    page.js computes the present text.
+
+    :param view: Parts of the daemon.
+    :param minutes: Contents of the charts.
+    :param events: The latest events.
     :param rows: All services.
-    :param page: Those that are shown.
-    :param text: What the reader looks for.
+    :param page: The services to show.
+    :param text: The filter.
     """
 
     loader = XMLFile(FilePath(__file__).sibling("page.xml"))
 
-    def __init__(self, now: float, view: View, history: History, rows: list[Row], page: Page, text: str) -> None:
+    def __init__(
+        self,
+        view: View,
+        minutes: Sequence[Minute],
+        events: Sequence[EventRow],
+        rows: Sequence[Row],
+        page: Page,
+        text: str,
+    ) -> None:
         super().__init__()
-        self._now, self._view, self._history = now, view, history
+        self._view, self._minutes, self._events = view, minutes, events
         self._rows, self._page, self._text = rows, page, text
-        self._minutes = history.minutes
 
     @renderer
     def title(self, request: Request, tag: Tag) -> Tag:
-        return tag(f"{_say(len(self._rows), 'service')} on {self._view.node}: ssdpreg")
+        return tag(f"{_plural(len(self._rows), 'service')} on {self._view.node}: ssdpreg")
 
     @renderer
     def node(self, request: Request, tag: Tag) -> Tag:
@@ -101,18 +120,18 @@ class _Page(Element):
     @renderer
     def backend(self, request: Request, tag: Tag) -> Tag:
         name = self._view.backend
-        # What is refused has a number of its own.
+        # Refused changes are counted elsewhere on the page.
         pending = self._view.reconciler.pending - count_states(self._rows)["refused"]
         if not self._view.reconciler.available:
             return _pill(tag, "bad", f"{name} is unavailable")
-        return _pill(tag, "good", f"{name}, {pending:,} to be written" if pending > 0 else name)
+        return _pill(tag, "good", f"{name}, {_plural(pending, 'change')} pending" if pending > 0 else name)
 
     @renderer
     def search(self, request: Request, tag: Tag) -> Tag:
         terms = len(self._view.registry.get_search_terms())
         if not self._view.registry.settled:
-            return _pill(tag, "busy", f"searching for {_say(terms, 'type')}")
-        return _pill(tag, "good", f"asks for {_say(terms, 'type')}")
+            return _pill(tag, "busy", f"searching for {_plural(terms, 'type')}")
+        return _pill(tag, "good", f"searches for {_plural(terms, 'type')}")
 
     @renderer
     def interfaces(self, request: Request, tag: Tag) -> Tag:
@@ -132,10 +151,10 @@ class _Page(Element):
 
     @renderer
     def announcement(self, request: Request, tag: Tag) -> Tag:
-        return tag(f"{_say(len(self._rows), 'service')} on {_say(count_devices(self._rows), 'device')}")
+        return tag(f"{_plural(len(self._rows), 'service')} on {_plural(count_devices(self._rows), 'device')}")
 
     @renderer
-    def picture(self, request: Request, tag: Tag) -> Tag:
+    def charts(self, request: Request, tag: Tag) -> Tag:
         minutes = self._minutes
         alive = sum(minute.alive for minute in minutes)
         byebye = sum(minute.byebye for minute in minutes)
@@ -144,15 +163,15 @@ class _Page(Element):
         most = max(minute.services for minute in minutes)
         return tag.fillSlots(
             peak=f"{most:,}" if most else "",
-            description=f"In the last {_say(len(minutes), 'minute')} between {fewest} and {most} services were live. "
-            f"{alive} appeared, {byebye} said goodbye, {expired} fell silent.",
-            area=picture.area(minutes),
-            outline=picture.outline(minutes),
+            description=f"Live services in the last {_plural(len(minutes), 'minute')}: {fewest} to {most}. "
+            f"{alive} appeared, {byebye} left with a byebye, {expired} expired.",
+            area=chart.area(minutes),
+            outline=chart.outline(minutes),
             bars=[
                 Tag(
                     "rect", {"class": kind, "x": f"{x + 1:g}", "y": f"{y:.1f}", "width": "8", "height": f"{height:.1f}"}
                 )
-                for kind, x, y, height in picture.bars(minutes)
+                for kind, x, y, height in chart.bars(minutes)
             ],
             alive=f"{alive:,}",
             byebye=f"{byebye:,}",
@@ -161,15 +180,15 @@ class _Page(Element):
 
     @renderer
     def events(self, request: Request, tag: Tag) -> Iterator[Tag]:
-        for event in self._history.events:
+        for event in self._events:
             yield tag.clone().fillSlots(
                 id=f"event-{event.number}",
                 kind=event.kind,
-                word=_WORDS[event.kind],
+                label=_LABELS.get(event.kind, event.kind),
                 name=event.registration.name,
-                device=event.registration.meta["ssdp-device"],
-                at=f"{event.at:.1f}",
-                age=say_duration(self._now - event.at),
+                device=event.registration.device_id,
+                seconds=f"{event.age:.1f}",
+                age=format_duration(event.age),
             )
 
     @renderer
@@ -180,9 +199,9 @@ class _Page(Element):
     def caption(self, request: Request, tag: Tag) -> Tag:
         page = self._page
         if page.pages > 1:
-            return tag(f"{page.first:,} to {page.first + len(page.rows) - 1:,} of {_say(page.found, 'service')}")
+            return tag(f"{page.first:,} to {page.first + len(page.rows) - 1:,} of {_plural(page.found, 'service')}")
         return tag(
-            f"{page.found:,} of {_say(len(self._rows), 'service')}" if self._text else _say(page.found, "service")
+            f"{page.found:,} of {_plural(len(self._rows), 'service')}" if self._text else _plural(page.found, "service")
         )
 
     @renderer
@@ -192,14 +211,14 @@ class _Page(Element):
                 **{
                     "id": row.registration.service_id,
                     "name": row.registration.name,
-                    "device": row.registration.meta["ssdp-device"],
-                    "location": row.registration.meta["ssdp-location"],
+                    "device": row.registration.device_id,
+                    "location": row.registration.location,
                     "address": row.address,
-                    "tag": row.live.advertisement.term.tag,
-                    "since": f"{row.live.appeared_at:.1f}",
-                    "age": say_duration(self._now - row.live.appeared_at),
-                    "until": f"{row.live.expires_at:.1f}",
-                    "expiry": say_duration(row.live.expires_at - self._now),
+                    "tag": row.tag,
+                    "age-seconds": f"{row.age:.1f}",
+                    "age": format_duration(row.age),
+                    "remaining-seconds": f"{row.remaining:.1f}",
+                    "remaining": format_duration(row.remaining),
                     "state": row.state,
                     "state-class": f"badge {row.state}",
                     "reason": row.reason,
@@ -211,12 +230,12 @@ class _Page(Element):
         if self._page.rows:
             return ""
         if self._rows:
-            return tag(tags.p(f"None of {_say(len(self._rows), 'service')} has all these words."))
+            return tag(tags.p(f"None of {_plural(len(self._rows), 'service')} matches the filter."))
         heading = "Listening." if self._view.registry.settled else "Searching…"
         terms = self._view.registry.get_search_terms()
         return tag(
             tags.p(heading, class_="heading"),
-            tags.p("No device has announced what is asked for:"),
+            tags.p("No device has announced one of these types:"),
             tags.ul(tags.li(tags.code(term)) for term in sorted(terms)),
         )
 
@@ -244,5 +263,5 @@ def _pill(tag: Tag, state: str, text: str) -> Tag:
     return tag(class_=f"pill {state}").fillSlots(text=text)
 
 
-def _say(count: int, word: str) -> str:
+def _plural(count: int, word: str) -> str:
     return f"{count:,} {word}{'' if count == 1 else 's'}"

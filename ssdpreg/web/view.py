@@ -1,4 +1,4 @@
-"""What there is to show, in one place."""
+"""The parts of the daemon that the HTTP server reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ssdpreg.registry import Registry
 @dataclass(frozen=True)
 class View:
     """
-    The parts of the daemon that its web server reads.
+    The parts of the daemon that the HTTP server reads, and the names that it shows.
 
-    :ivar registry: What is live.
-    :ivar reconciler: What the backend has of it.
-    :ivar backend: What to call the backend, such as ``Consul at 127.0.0.1:8500``.
-    :ivar datacenter: The one that readers may ask for by ``?dc=``.
-    :ivar node: What this daemon is called among others: the host's name, as a rule.
-    :ivar requests: What the backend counts, or ``None`` where it makes no requests.
+    :ivar registry: Source of the live services.
+    :ivar reconciler: Source of their states in the backend.
+    :ivar backend: Name of the backend, such as ``Consul at 127.0.0.1:8500``.
+    :ivar datacenter: The only datacenter that ``?dc=`` accepts.
+    :ivar node: Name of this daemon, normally the host name.
+    :ivar requests: Statistics of the backend's requests, or None for a backend without them.
     """
 
     registry: Registry

@@ -1,4 +1,4 @@
-"""A browser for tests: Chromium without a window, driven by ChromeDriver over HTTP as the W3C's WebDriver has it."""
+"""A browser for tests: headless Chromium, controlled through ChromeDriver by the W3C's WebDriver protocol."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import json
 import subprocess
 import tempfile
 import urllib.request
+from base64 import b64decode
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from tests.support.consul import free_ports, wait_for
+from tests.support.consul import free_ports
+from tests.support.hosts import Host
+from tests.support.waiting import wait_until
 
-#: Whatever Chromium would ask the world for, and the sandbox that does not work for root.
+#: Flags that set a wide window, and that switch off Chromium's own requests to the internet and its sandbox, which does
+#: not work for root.
 _FLAGS = (
     "--headless",
+    "--window-size=1400,1000",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -26,21 +33,30 @@ _FLAGS = (
     "--no-proxy-server",
 )
 
+#: Default port of ChromeDriver. On a test host, the port is free.
+_HOST_PORT = 9515
+
 
 class Browser:
-    """A browser with one tab. All methods block."""
+    """
+    A browser with one tab. All methods block.
 
-    def __init__(self) -> None:
-        (port,) = free_ports(1)
+    :param host: The host on whose network the browser runs, or None for the network of this process.
+    """
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host
+        port = _HOST_PORT if host is not None else free_ports(1)[0]
         self._folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
+        enter: Sequence[str] = () if host is None else ("ip", "netns", "exec", host.name)
         self._driver = subprocess.Popen(
-            ["chromedriver", f"--port={port}", "--allowed-ips=127.0.0.1"],
+            [*enter, "chromedriver", f"--port={port}", "--allowed-ips=127.0.0.1"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         self._url = f"http://127.0.0.1:{port}"
-        wait_for("ChromeDriver", self._is_up)
+        wait_until(self._is_up, 60, what="ChromeDriver")
         capabilities = {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": [*_FLAGS, f"--user-data-dir={self._folder.name}"]},
@@ -50,9 +66,9 @@ class Browser:
         self._session = f"/session/{session['sessionId']}"
 
     def close(self) -> None:
-        """End it, and all that it wrote."""
+        """Stop the browser, and remove its files."""
         try:
-            self._ask("DELETE", self._session)
+            self._request("DELETE", self._session)
         finally:
             self._driver.terminate()
             self._driver.wait()
@@ -63,38 +79,46 @@ class Browser:
         self._post(f"{self._session}/url", {"url": url})
 
     def run(self, script: str, *arguments: object) -> Any:
-        """Run the body of a function in the page, and return what it returns."""
+        """Run the body of a function in the page, and return its result."""
         return self._post(f"{self._session}/execute/sync", {"script": script, "args": list(arguments)})
 
     def command(self, method: str, **parameters: object) -> Any:
-        """Give a command of the DevTools protocol."""
+        """Send a command of the DevTools protocol."""
         return self._post(f"{self._session}/goog/cdp/execute", {"cmd": method, "params": parameters})
 
+    def screenshot(self, path: Path) -> None:
+        """Write a picture of the page to a PNG file."""
+        path.write_bytes(b64decode(self.command("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
+
     def log(self) -> list[str]:
-        """Tell what the page complained about since the last time."""
+        """Return the messages of the browser's console since the last call."""
         return [entry["message"] for entry in self._post(f"{self._session}/se/log", {"type": "browser"})]
 
     def _is_up(self) -> bool:
         try:
-            return bool(self._ask("GET", "/status")["ready"])
+            return bool(self._request("GET", "/status")["ready"])
         except OSError:
             return False
 
     def _post(self, path: str, body: object) -> Any:
-        return self._ask("POST", path, body)
+        return self._request("POST", path, body)
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
+    def _request(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, {"Content-Type": "application/json"}, method=method)
-        # It is here, whatever proxies the environment names.
+        # ChromeDriver runs on this machine: the proxies of the environment must not be used.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as response:
-            return json.load(response)["value"]
+
+        def send() -> Any:
+            with opener.open(request, timeout=60) as response:
+                return json.load(response)["value"]
+
+        return send() if self._host is None else self._host.inside(send)
 
 
 @functools.cache
 def shared_browser() -> Browser:
-    """Return a browser that all tests share, started with the first of them and ended with the last."""
+    """Return a browser that all tests share. It is started by the first of them and stopped at exit."""
     browser = Browser()
     atexit.register(browser.close)
     return browser

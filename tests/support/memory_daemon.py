@@ -1,4 +1,4 @@
-"""A daemon for tests, without a network, and readers of what it shows."""
+"""A daemon for tests, without a network, and a client of its HTTP server, without connections."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
+from zope.interface import implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.errors import BackendUnavailableError
 from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
-from ssdpreg.registration import RegistrationRules
+from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message
-from ssdpreg.ssdp.network import Adapter, Network
+from ssdpreg.ssdp.network import Network
 from ssdpreg.web.root import make_root
 from ssdpreg.web.view import View
 
@@ -36,8 +39,8 @@ LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
 
 
-class Mute:
-    """The sockets of a host with a network on which nobody speaks."""
+class SilentNetwork:
+    """The sockets of a host on a network without devices."""
 
     interfaces: Sequence[tuple[str, str]] = ()
 
@@ -49,17 +52,29 @@ class Mute:
         return not opened
 
     def send(self, message: Message) -> None:
-        """Nobody hears it."""
+        """Discard the message."""
 
     def close(self) -> Deferred[None]:
         return succeed(None)
 
 
+@implementer(IRegistryBackend)
+class UnavailableBackend(EmbeddedBackend):
+    """A backend that does not respond."""
+
+    async def read(self) -> Mapping[str, Registration]:
+        raise BackendUnavailableError("connection refused")
+
+
 class Daemon:
     """
-    All parts of the daemon that are read from, on a clock or a real reactor, and with messages put in by hand.
+    The registry, the reconciler and the resources of the web server, wired as in the daemon.
 
-    :ivar root: What its web server serves.
+    :param reactor: A clock, or a real reactor.
+    :param backend: By default a store in memory.
+    :param requests: Statistics to show in the metrics.
+    :param adapters: Network interfaces of the host; by default a network that needs no sockets.
+    :ivar root: The resource at ``/``.
     """
 
     def __init__(
@@ -67,11 +82,11 @@ class Daemon:
         reactor: Any,
         backend: IRegistryBackend | None = None,
         requests: IRequestStatistics | None = None,
-        adapters: list[Adapter] | None = None,
+        adapters: list[NetworkInterface] | None = None,
     ) -> None:
         self.registry = Registry(
             reactor,
-            Mute if adapters is None else partial(Network, reactor, find_adapters=lambda: adapters),
+            SilentNetwork if adapters is None else partial(Network, reactor, find_interfaces=lambda: adapters),
             AdvertisementTable(),
             RegistrationRules(scope="rack-7", tags=("lab", "Blue")),
             LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]),
@@ -86,15 +101,15 @@ class Daemon:
         self.root: IResource = make_root(reactor, self.view)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the services of the daemon."""
         self.registry.startService()
         self.reconciler.startService()
 
     def stop(self) -> Deferred[Any]:
-        """Stop it."""
+        """Stop the services of the daemon."""
         return gatherResults([self.reconciler.stopService(), self.registry.stopService()])
 
-    def hear_alive(
+    def receive_alive(
         self,
         device_id: str,
         nt: str = API,
@@ -102,22 +117,22 @@ class Daemon:
         max_age: int = 1800,
         sender: str = "10.0.0.5",
     ) -> None:
-        """Let a device announce a service."""
+        """Deliver an announcement of a service."""
         usn = f"uuid:{device_id}::{nt}"
         self.registry.deliver(Alive(nt, usn, location, max_age, "Linux/6 UPnP/2.0"), (sender, 1900), "eth0")
 
-    def hear_bye(self, device_id: str, nt: str = API, sender: str = "10.0.0.5") -> None:
-        """Let a device take back a service."""
+    def receive_byebye(self, device_id: str, nt: str = API, sender: str = "10.0.0.5") -> None:
+        """Deliver a byebye for a service."""
         self.registry.deliver(ByeBye(nt, f"uuid:{device_id}::{nt}"), (sender, 1900), "eth0")
 
 
-class Reader:
+class Exchange:
     """
-    One request, on a connection in memory.
+    One request and its response, over a connection in memory.
 
-    :ivar status: HTTP status of the answer, or ``None`` while there is no answer.
-    :ivar headers: Of the answer.
-    :ivar body: Of the answer.
+    :ivar status: HTTP status, or None while there is no response.
+    :ivar headers: Headers of the response.
+    :ivar body: Body of the response.
     """
 
     def __init__(
@@ -141,19 +156,19 @@ class Reader:
         ]
         self._channel.dataReceived("\r\n".join([*lines, "", ""]).encode())
 
-    def leave(self) -> None:
-        """Hang up."""
+    def disconnect(self) -> None:
+        """Close the connection on the client's side."""
         self._channel.connectionLost(Failure(ConnectionDone()))
 
     @property
-    def sent(self) -> bytes:
-        """All that was answered until now."""
-        sent: bytes = self._transport.value()
-        return sent
+    def received(self) -> bytes:
+        """All bytes that the client has received."""
+        received: bytes = self._transport.value()
+        return received
 
     @property
     def status(self) -> int | None:
-        return self._response().status if self.sent else None
+        return self._response().status if self.received else None
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -165,17 +180,17 @@ class Reader:
 
     @property
     def json(self) -> Any:
-        """The body, which has to be JSON."""
+        """The body, decoded from JSON."""
         return json.loads(self.body)
 
     def _response(self) -> HTTPResponse:
-        response = HTTPResponse(_Socket(self.sent), method=self._method)  # type: ignore[arg-type]
+        response = HTTPResponse(_Socket(self.received), method=self._method)  # type: ignore[arg-type]
         response.begin()
         return response
 
 
 class _Socket:
-    """What :class:`HTTPResponse` wants of a socket."""
+    """The part of a socket that :class:`HTTPResponse` uses."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, which read what the daemon shows."""
+"""Programs of other projects that read what the daemon serves, such as Prometheus."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from ssdpreg.web.service import WebService
 from tests.support.consul import free_ports
 from tests.support.memory_daemon import Daemon
+from tests.support.waiting import wait_until
 
 _T = TypeVar("_T")
 
 
 def skip_without(program: str, package: str) -> str | None:
     """
-    Say why tests that need a program are skipped, or ``None`` where they can run. To be set as their ``skip``.
+    Return the ``skip`` of tests that need a program: a reason, or None if the program is installed.
 
-    :param package: What Debian calls the package that has it.
+    :param package: Debian's package that contains it.
+    :raise RuntimeError: If the program is missing and ``SSDPREG_REQUIRE_ALL`` is set.
     """
     if shutil.which(program):
         return None
@@ -39,7 +39,7 @@ def skip_without(program: str, package: str) -> str | None:
 
 
 class ProgramTestCase(TestCase):
-    """A daemon with its web server on 127.0.0.1, and a folder for a program that reads it."""
+    """A daemon with a web server on 127.0.0.1, and a folder for a program that reads from it."""
 
     timeout = 60
 
@@ -58,7 +58,7 @@ class ProgramTestCase(TestCase):
         (self.program_port,) = free_ports(1)
 
     def run_program(self, *command: str) -> None:
-        """Start a program, and end it when the test does."""
+        """Start a program, which is killed at the end of the test."""
         with open(self.folder / "log", "wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         self.addCleanup(process.wait)
@@ -66,32 +66,34 @@ class ProgramTestCase(TestCase):
 
     async def wait_for(self, what: str, look: Callable[[], _T], seconds: float = 20.0) -> _T:
         """
-        Look again and again, in a thread, until there is something to see.
+        Call a function in a thread, until its result is true.
 
-        :param what: What is awaited, for the error.
-        :param look: Returns something true once it is there.
+        :param what: Name of the result, for the error.
+        :param look: May raise OSError while the program starts.
         """
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+
+        def try_once() -> _T | None:
             try:
-                seen = await deferToThread(look)
+                return look()
             except OSError:
-                # The program is not up yet.
-                seen = None
-            if seen:
-                return seen
-            await deferLater(reactor, 0.1)
-        raise AssertionError(f"no {what} within {seconds} s:\n{(self.folder / 'log').read_text()}")
+                return None
+
+        try:
+            found = await deferToThread(wait_until, try_once, seconds, 0.1, what)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{(self.folder / 'log').read_text()}") from error
+        assert found is not None
+        return found
 
     def targets(self) -> list[dict[str, Any]]:
-        """Tell what a Prometheus, or what is like it, scrapes. Blocks."""
+        """Return the active targets of a program with Prometheus' HTTP API. Blocks."""
         answer = fetch(f"http://127.0.0.1:{self.program_port}/api/v1/targets?state=active")
         targets: list[dict[str, Any]] = json.loads(answer)["data"]["activeTargets"]
         return targets
 
 
 def fetch(url: str) -> bytes:
-    """Read a URL of this host, whatever proxies the environment names. Blocks."""
+    """Fetch a URL of this host without the proxies of the environment. Blocks."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=10) as response:
         content: bytes = response.read()

@@ -1,4 +1,4 @@
-"""Whether a reader of Consul, made by others, takes the daemon for one."""
+"""Service discovery of a real vmagent from the daemon's Consul API."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ scrape_configs:
 
 
 class VMAgentTests(ProgramTestCase):
-    """VictoriaMetrics' vmagent with ``consul_sd_configs`` that point at the daemon."""
+    """VictoriaMetrics' vmagent with a ``consul_sd_configs`` that refers to the daemon."""
 
     skip = skip_without("vmagent", "victoria-metrics")
 
-    async def test_service_comes_and_goes(self) -> None:
-        """vmagent begins to scrape a device when it is heard, and ends when it left."""
+    async def test_target_appears_and_leaves(self) -> None:
+        """vmagent scrapes a device after its announcement, and stops after its byebye."""
         config = self.folder / "scrape.yml"
         config.write_text(_CONFIG.format(address=self.address))
         self.run_program(
@@ -29,7 +29,7 @@ class VMAgentTests(ProgramTestCase):
             f"-httpListenAddr=127.0.0.1:{self.program_port}",
             "-promscrape.consulSDCheckInterval=1s",
         )
-        self.daemon.hear_alive("dev-1", location="http://127.0.0.1:9/", sender="127.0.0.1")
+        self.daemon.receive_alive("dev-1", location="http://127.0.0.1:9/", sender="127.0.0.1")
         (target,) = await self.wait_for("target", self.targets)
         self.assertEqual(target["scrapeUrl"], "http://127.0.0.1:9/metrics")
         labels = target["discoveredLabels"]
@@ -44,5 +44,5 @@ class VMAgentTests(ProgramTestCase):
             },
         )
         self.assertEqual(labels["__meta_consul_service_metadata_external_source"], "ssdpreg")
-        self.daemon.hear_bye("dev-1", sender="127.0.0.1")
+        self.daemon.receive_byebye("dev-1", sender="127.0.0.1")
         await self.wait_for("end of the target", lambda: not self.targets())

@@ -316,6 +316,27 @@ class ChangeTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE, TWO))
         self.assertNotIn("apply", self.backend.calls)
 
+    def test_failing_adoption_with_pending_changes(self) -> None:
+        """Changes of live services do not shorten the pause after an exception in the adoption."""
+        self.put(ONE)
+        self.adopt = mock.Mock(side_effect=RuntimeError("unexpected"))  # type: ignore[method-assign]
+        self.reconciler = self.make_reconciler()
+        self.appear(TWO)
+        self.start()
+        self.appear(make_registration(3))
+        self.advance(20)
+        self.assertEqual(self.backend.calls.count("read"), 1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_failing_read_with_pending_changes(self) -> None:
+        """Changes of live services do not shorten the pause after an unexpected exception of the first comparison."""
+        self.backend.error = RuntimeError("unexpected")
+        self.start()
+        self.appear(ONE)
+        self.advance(29)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2 + 1)
+        self.assertEqual((self.backend.calls.count("read"), self.reconciler.available), (0, False))
+
     def test_changes_without_adoption(self) -> None:
         """While the adoption fails, new services are registered, and services that say byebye are removed."""
         self.put(ONE)

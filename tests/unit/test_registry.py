@@ -22,8 +22,9 @@ from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListe
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, LiveRegistrations, Registry
 from ssdpreg.ssdp.codec import decode, encode
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
-from ssdpreg.ssdp.network import Adapter, Network
+from ssdpreg.ssdp.network import Network
 from ssdpreg.testing import make_registration
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -79,7 +80,7 @@ class RegistryTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryMulticastReactor()
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.registry = self.make_registry()
         self.listener = RecordingListener()
         self.registry.subscribe(self.listener)
@@ -92,7 +93,7 @@ class RegistryTestCase(SynchronousTestCase):
         """Return a registry that is not started yet."""
         registry = Registry(
             self.reactor,
-            partial(Network, self.reactor, find_adapters=lambda: self.adapters),
+            partial(Network, self.reactor, find_interfaces=lambda: self.adapters),
             table or AdvertisementTable(),
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
@@ -185,6 +186,17 @@ class MessageTests(RegistryTestCase):
         self.advance(0.2)
         self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
         self.assertEqual(self.registry.registrations, {})
+
+    def test_max_age_0(self) -> None:
+        """An announcement with max-age 0 makes no service live, and ends a live one like a byebye."""
+        self.receive(alive(max_age=0))
+        self.assertEqual(self.listener.events, [])
+        self.receive(alive())
+        self.receive(alive(max_age=0))
+        self.advance(1.9)
+        self.assertEqual(len(self.listener.events), 1)
+        self.advance(0.2)
+        self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
 
     def test_byebye_of_a_device(self) -> None:
         """A byebye of the root device, or of the bare UUID, ends all services of the device."""
@@ -537,7 +549,7 @@ class SearchTests(RegistryTestCase):
     def test_search_rounds_are_counted(self) -> None:
         """Each round of searches for all terms is counted once."""
         self.start()
-        self.advance(300)
+        self.advance(301)
         self.assertEqual(self.registry.searches, 3)
 
     def test_settled(self) -> None:
@@ -555,7 +567,7 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.advance(65)
         self.assertFalse(self.registry.settled)
-        self.adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.advance(10)
         self.assertFalse(self.registry.settled)
         self.advance(6)
@@ -566,7 +578,7 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.advance(5)
         self.searches()
-        self.adapters = [*self.adapters, Adapter("eth1", 3, ("10.1.0.1",))]
+        self.adapters = [*self.adapters, NetworkInterface("eth1", 3, ("10.1.0.1",))]
         self.advance(7)
         self.assertEqual([name for name, _ in self.registry.interfaces], ["eth0", "eth1"])
         self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 4))

@@ -1,9 +1,9 @@
-// Keeps the page as the daemon would render it now. The daemon says when; the page is fetched, and what differs is
-// changed in place, so that focus, selection and scrolling stay. Without this script the page reloads by itself.
+// Keeps the page up to date. At each server-sent event, the page is fetched again, and the elements that differ are
+// changed in place: focus, selection and scroll positions stay. Without this script, the page reloads itself.
 "use strict";
 
-const KEEP = "data-keep"; // What the script or the reader has changed.
-const LEAST_PAUSE = 1000; // Milliseconds between two fetches.
+const KEEP = "data-keep"; // Marks elements that updates leave alone: the connection state, and the user's input.
+const SHORTEST_PAUSE = 1000; // Milliseconds between two fetches.
 
 let busy = false;
 let again = false;
@@ -15,26 +15,27 @@ async function refresh() {
   }
   busy = true;
   again = false;
-  const began = Date.now();
+  const began = performance.now();
   try {
     const response = await fetch(location.href, { cache: "no-store" });
+    const arrived = performance.now();
     if (response.ok) {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       document.title = page.title;
-      setClock(response.headers.get("Date"));
+      received = arrived;
       morphChildren(document.body, page.body);
-      tick();
+      updateTimes();
     }
   } catch {
-    // The daemon is down: the stream of events says so, and when it is back.
+    // The daemon does not answer. The stream of events shows that, and reconnects.
   }
   setTimeout(() => {
     busy = false;
     if (again) refresh();
-  }, Math.max(0, LEAST_PAUSE - (Date.now() - began)));
+  }, Math.max(0, SHORTEST_PAUSE - (performance.now() - began)));
 }
 
-// --- Changes in place ---
+// --- Updates in place ---
 
 function morph(old, fresh) {
   if (old.nodeType !== Node.ELEMENT_NODE) {
@@ -51,7 +52,7 @@ function morph(old, fresh) {
   morphChildren(old, fresh);
 }
 
-// Children with an ID are found by it, others by their place.
+// Children with an ID are matched by ID, others by position.
 function morphChildren(old, fresh) {
   const wanted = new Set([...fresh.children].map((child) => child.id));
   for (const child of [...old.children]) {
@@ -60,11 +61,11 @@ function morphChildren(old, fresh) {
   const byId = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
   let next = old.firstChild;
   for (const child of [...fresh.childNodes]) {
-    const same = child.id ? byId.get(child.id) : alike(next, child) ? next : null;
+    const same = child.id ? byId.get(child.id) : hasSameType(next, child) ? next : null;
     if (!same) {
       const added = document.importNode(child, true);
       old.insertBefore(added, next);
-      if (child.id) glow(added);
+      if (child.id) highlight(added);
       continue;
     }
     if (same === next) next = next.nextSibling;
@@ -78,72 +79,74 @@ function morphChildren(old, fresh) {
   }
 }
 
-function alike(old, fresh) {
+function hasSameType(old, fresh) {
   return old && !old.id && old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName;
 }
 
-function glow(element) {
+function highlight(element) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const color = getComputedStyle(document.documentElement).getPropertyValue("--glow");
   element.animate([{ backgroundColor: color }, { backgroundColor: "transparent" }], { duration: 4000, easing: "ease-out" });
 }
 
-// --- Time that passes ---
+// --- Ages and remaining times ---
+//
+// The page has them in seconds at the time of rendering, in data-age and data-remaining. The time since then is measured
+// here. No clock of this computer is compared with a clock of the daemon's host.
 
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86400;
 
-// Seconds that this computer's clock is ahead of the daemon's.
-let ahead = 0;
+// The time at which the page arrived, on the clock of performance.now().
+let received = performance.getEntriesByType("navigation")[0]?.responseStart ?? 0;
 
-function setClock(date) {
-  const seconds = (Date.now() - Date.parse(date)) / 1000;
-  // Within a second or two both are the same clock: it is read when the answer is under way.
-  ahead = Math.abs(seconds) < 2 ? 0 : seconds;
-}
-
-function sayDuration(seconds) {
+function formatDuration(seconds) {
   const rest = Math.max(0, Math.floor(seconds));
   if (rest < MINUTE) return `${rest} s`;
   if (rest < HOUR) return `${Math.floor(rest / MINUTE)} min`;
-  if (rest < DAY) return sayBoth(Math.floor(rest / HOUR), "h", Math.floor((rest % HOUR) / MINUTE), "min");
-  return sayBoth(Math.floor(rest / DAY), "d", Math.floor((rest % DAY) / HOUR), "h");
+  if (rest < DAY) return formatUnits(Math.floor(rest / HOUR), "h", Math.floor((rest % HOUR) / MINUTE), "min");
+  return formatUnits(Math.floor(rest / DAY), "d", Math.floor((rest % DAY) / HOUR), "h");
 }
 
-function sayBoth(major, majorUnit, minor, minorUnit) {
+function formatUnits(major, majorUnit, minor, minorUnit) {
   return minor ? `${major} ${majorUnit} ${minor} ${minorUnit}` : `${major} ${majorUnit}`;
 }
 
-function tick() {
-  const now = Date.now() / 1000 - ahead;
-  for (const element of document.querySelectorAll("[data-past], [data-future]")) {
-    const { past, future } = element.dataset;
-    const text = sayDuration(past ? now - past : future - now);
+function updateTimes() {
+  const passed = (performance.now() - received) / 1000;
+  let overdue = false;
+  for (const element of document.querySelectorAll("[data-age], [data-remaining]")) {
+    const { age, remaining } = element.dataset;
+    const seconds = age === undefined ? Number(remaining) - passed : Number(age) + passed;
+    const text = formatDuration(seconds);
     if (element.textContent !== text) element.textContent = text;
+    overdue ||= seconds < 0;
   }
+  // There is no event when a device renews its advertisement, so a service may live longer than the page knows.
+  if (overdue && stream?.readyState === EventSource.OPEN) refresh();
 }
 
-// --- The daemon's word that something has changed ---
+// --- The stream of events ---
 
 let stream = null;
 
-function listen() {
+function connect() {
   stream?.close();
   stream = new EventSource("events");
   stream.onopen = () => {
-    show("good", "live");
+    showConnection("good", "live");
     refresh();
   };
   stream.onmessage = refresh;
   stream.onerror = () => {
-    show("bad", "no connection, trying again");
-    // A browser gives up on an answer that is an error, such as that of a proxy.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+    showConnection("bad", "no connection, retrying");
+    // After an error response, such as that of a proxy, a browser does not reconnect by itself.
+    if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
 }
 
-function show(state, text) {
+function showConnection(state, text) {
   const pill = document.getElementById("connection");
   pill.hidden = false;
   pill.className = `pill ${state}`;
@@ -151,9 +154,9 @@ function show(state, text) {
   document.body.classList.toggle("stale", state === "bad");
 }
 
-// A tab that nobody sees needs no connection, of which a browser has six.
+// A hidden tab closes its connection: a browser allows six for each server.
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) listen();
+  if (!document.hidden) connect();
   else stream?.close();
 });
 
@@ -161,7 +164,7 @@ document.addEventListener("visibilitychange", () => {
 
 let typing = 0;
 
-function filter() {
+function applyFilter() {
   const text = document.getElementById("q").value;
   history.replaceState(null, "", text ? `?${new URLSearchParams({ q: text })}` : location.pathname);
   refresh();
@@ -169,12 +172,12 @@ function filter() {
 
 document.getElementById("q").addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(filter, 150);
+  typing = setTimeout(applyFilter, 150);
 });
 document.getElementById("filter").addEventListener("submit", (event) => {
   event.preventDefault();
-  filter();
+  applyFilter();
 });
 
-setInterval(tick, 1000);
-listen();
+setInterval(updateTimes, 1000);
+connect();

@@ -61,9 +61,9 @@ class DaemonTests(ReaderTestCase):
         """``services`` returns the live services with all attributes, sorted by name and address."""
         clock = Clock()
         daemon = Daemon(clock)
-        daemon.hear_alive("second", location="http://10.0.0.6:8080/")
-        daemon.hear_alive("first", location="http://10.0.0.5:8080/")
-        daemon.hear_alive("first", LLDP, "http://[2001:db8::5]/")
+        daemon.receive_alive("second", location="http://10.0.0.6:8080/")
+        daemon.receive_alive("first", location="http://10.0.0.5:8080/")
+        daemon.receive_alive("first", LLDP, "http://[2001:db8::5]/")
         services = self.read(daemon.root)
         self.assertEqual(
             [(service.name, service.device, service.endpoint, service.health) for service in services],
@@ -92,7 +92,7 @@ class DaemonTests(ReaderTestCase):
         """Characters with a meaning in URLs are quoted in service names."""
         daemon = Daemon(Clock())
         daemon.registry.set_search_terms({API: "a/b?c=%41 #ü"})
-        daemon.hear_alive("D")
+        daemon.receive_alive("D")
         self.assertEqual([service.name for service in self.read(daemon.root)], ["a/b?c=%41 #ü-service:api:2.0"])
 
     def test_ready(self) -> None:

@@ -18,14 +18,14 @@ LAN = LocationRules([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
 class LocationRulesTests(SynchronousTestCase):
     """Tests for :class:`LocationRules`."""
 
-    def refusal(self, location: str, sender: str = "10.0.0.9", rules: LocationRules = EVERYWHERE) -> str:
-        """Return why a LOCATION is refused."""
+    def rejection(self, location: str, sender: str = "10.0.0.9", rules: LocationRules = EVERYWHERE) -> str:
+        """Return the reason of the rejection of a LOCATION."""
         with self.assertRaises(RejectedError) as caught:
             rules.endpoint(location, sender)
         return str(caught.exception.reason)
 
-    def test_reads_urls(self) -> None:
-        """Scheme, host and port are as the URL has them; a missing port is the scheme's."""
+    def test_urls(self) -> None:
+        """Scheme, host and port are those of the URL. The default port of the scheme replaces a missing one."""
         for location, endpoint in {
             "http://10.0.0.5:8080/a/b?c#d": Endpoint("http", "10.0.0.5", 8080),
             "http://10.0.0.5": Endpoint("http", "10.0.0.5", 80),
@@ -40,8 +40,8 @@ class LocationRulesTests(SynchronousTestCase):
         }.items():
             self.assertEqual(EVERYWHERE.endpoint(location, "10.0.0.9"), endpoint)
 
-    def test_refuses_what_is_no_url(self) -> None:
-        """Another scheme, a missing host, blanks, control characters and backslashes are no URL."""
+    def test_invalid_urls(self) -> None:
+        """URLs with another scheme, without a host, with control characters or with backslashes are rejected."""
         for location in (
             "*",
             "://10.0.0.5:80/",
@@ -56,12 +56,12 @@ class LocationRulesTests(SynchronousTestCase):
             "http://[::1/",
             "http://2001:db8::5/",
         ):
-            self.assertEqual(self.refusal(location), "LOCATION is no http or https URL", location)
-        self.assertEqual(self.refusal(""), "no LOCATION")
-        self.assertEqual(self.refusal("http://10.0.0.5/" + "a" * 2048), "LOCATION is too long")
+            self.assertEqual(self.rejection(location), "LOCATION is no http or https URL", location)
+        self.assertEqual(self.rejection(""), "no LOCATION")
+        self.assertEqual(self.rejection("http://10.0.0.5/" + "a" * 2048), "LOCATION is too long")
 
-    def test_refuses_hosts_that_are_none(self) -> None:
-        """What would be read as an address but is none, is no name either."""
+    def test_invalid_hosts(self) -> None:
+        """Hosts that are neither an address nor a name are rejected, such as numbers that resemble an address."""
         for host in (
             "",
             "10.0.0.5 ",
@@ -75,23 +75,23 @@ class LocationRulesTests(SynchronousTestCase):
             "[::g]",
         ):
             self.assertIn(
-                self.refusal(f"http://{host}/"),
+                self.rejection(f"http://{host}/"),
                 {"LOCATION's host is no address and no name", "LOCATION is no http or https URL"},
                 host,
             )
 
-    def test_refuses_ports_that_are_none(self) -> None:
-        """A port is 1 to 65535."""
+    def test_invalid_ports(self) -> None:
+        """Ports outside 1 to 65535 are rejected."""
         for port in ("0", "65536", "99999"):
-            self.assertEqual(self.refusal(f"http://10.0.0.5:{port}/"), "LOCATION's port is not 1 to 65535")
+            self.assertEqual(self.rejection(f"http://10.0.0.5:{port}/"), "LOCATION's port is not 1 to 65535")
 
-    def test_refuses_users(self) -> None:
-        """A user or a password in a URL is never registered, even an empty one."""
+    def test_users(self) -> None:
+        """A URL with a user or a password is rejected, even if they are empty."""
         for user in ("user", "user:password", ""):
-            self.assertEqual(self.refusal(f"http://{user}@10.0.0.5/"), "LOCATION has a user or password")
+            self.assertEqual(self.rejection(f"http://{user}@10.0.0.5/"), "LOCATION has a user or password")
 
-    def test_refuses_addresses_of_no_host(self) -> None:
-        """Unspecified, multicast and broadcast addresses belong to no host."""
+    def test_addresses_without_a_host(self) -> None:
+        """Unspecified, multicast and broadcast addresses are rejected."""
         for host in (
             "0.0.0.0",
             "0.1.2.3",
@@ -101,32 +101,34 @@ class LocationRulesTests(SynchronousTestCase):
             "[ff02::c]",
             "[::ffff:0.0.0.0]",
         ):
-            self.assertEqual(self.refusal(f"http://{host}/"), "LOCATION's address is no host's", host)
+            self.assertEqual(self.rejection(f"http://{host}/"), "LOCATION's address is no host's", host)
 
-    def test_loopback_is_for_loopback(self) -> None:
-        """A loopback address counts only if it was heard from one."""
+    def test_loopback(self) -> None:
+        """A loopback address is accepted only from a loopback sender."""
         for host in ("127.0.0.1", "127.1.2.3", "[::1]", "localhost", "db.localhost.", "[::ffff:127.0.0.1]"):
-            self.assertEqual(self.refusal(f"http://{host}/"), "LOCATION is on loopback", host)
+            self.assertEqual(self.rejection(f"http://{host}/"), "LOCATION is on loopback", host)
         self.assertEqual(EVERYWHERE.endpoint("http://127.0.0.1:80/", "127.0.0.1").host, "127.0.0.1")
         self.assertEqual(EVERYWHERE.endpoint("http://localhost/", "127.0.0.2").host, "localhost")
 
-    def test_link_local_is_for_link_local(self) -> None:
-        """A link-local address counts only if it was heard from one, and never with a stranger's zone."""
+    def test_link_local(self) -> None:
+        """A link-local address is accepted only from a link-local sender, and without the zone of the sender."""
         for host in ("169.254.1.1", "[fe80::1]", "[fe80::1%25eth0]"):
-            self.assertEqual(self.refusal(f"http://{host}/"), "LOCATION is link-local", host)
+            self.assertEqual(self.rejection(f"http://{host}/"), "LOCATION is link-local", host)
         self.assertEqual(EVERYWHERE.endpoint("http://169.254.1.1/", "169.254.1.2").host, "169.254.1.1")
         self.assertEqual(EVERYWHERE.endpoint("http://[fe80::1%25eth9]/", "fe80::2").host, "fe80::1")
 
-    def test_only_allowed_networks(self) -> None:
-        """Where networks are listed, an address outside is refused, and every name: nobody knows where it points."""
+    def test_allowed_networks(self) -> None:
+        """If networks are listed, all other addresses are rejected, and all names, because they are not resolved."""
         self.assertEqual(LAN.endpoint("http://10.1.2.3/", "10.0.0.9").host, "10.1.2.3")
         for host in ("192.168.1.1", "[2001:db9::1]", "bmc.example"):
-            self.assertEqual(self.refusal(f"http://{host}/", rules=LAN), "LOCATION is not in an allowed network", host)
+            self.assertEqual(
+                self.rejection(f"http://{host}/", rules=LAN), "LOCATION is not in an allowed network", host
+            )
 
     @settings(derandomize=True, deadline=None, max_examples=500)
     @given(st.text(max_size=60).map("http://".__add__) | st.text(max_size=60))
-    def test_nothing_else_is_raised(self, location: str) -> None:
-        """Whatever a stranger writes, it is an endpoint or an RejectedError."""
+    def test_any_text(self, location: str) -> None:
+        """Any text results in an endpoint or a RejectedError."""
         try:
             endpoint = EVERYWHERE.endpoint(location, "10.0.0.9")
         except RejectedError:

@@ -15,7 +15,7 @@ from ssdpreg.web.catalogue import EVERYTHING, Catalogue, name_topic, node_name, 
 
 
 def make_registration(number: int, name: str = "api", device: str = "dev", **changes: Any) -> Registration:
-    """Make a registration of the service with a number."""
+    """Create a registration whose service ID contains a number."""
     values = {
         "service_id": f"ssdpreg-{number}",
         "name": name,
@@ -34,23 +34,41 @@ class CatalogueTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.catalogue = Catalogue(self.clock, self.clock.seconds)
+        self.registrations: dict[str, Registration] = {}
+        self.catalogue = self.make_catalogue()
+
+    def make_catalogue(self) -> Catalogue:
+        """Create a catalogue of the live services."""
+        return Catalogue(self.clock, self.registrations, self.clock.seconds)
+
+    def register(self, number: int, name: str = "api", device: str = "dev", **changes: Any) -> Registration:
+        """Add or change a live service, and notify the catalogue, as the registry does."""
+        registration = make_registration(number, name, device, **changes)
+        before = self.registrations.get(registration.service_id)
+        self.registrations[registration.service_id] = registration
+        if before is None:
+            self.catalogue.appeared(registration)
+        else:
+            self.catalogue.changed(registration, before)
+        return registration
+
+    def remove(self, number: int) -> None:
+        """Remove a live service, and notify the catalogue, as the registry does."""
+        self.catalogue.left(self.registrations.pop(f"ssdpreg-{number}"), "byebye")
 
     def wait(self, topic: tuple[str, str], seconds: float = 300.0) -> Deferred[None]:
-        """Wait for a change of a topic from its present state."""
+        """Wait for a change of a topic after its present index."""
         return self.catalogue.wait(topic, self.catalogue.index(topic), seconds)
 
     def test_interface(self) -> None:
-        """It can follow a registry."""
+        """A catalogue is a listener of the registry."""
         self.assertTrue(verifyObject(IRegistrationListener, self.catalogue))
 
     def test_entries(self) -> None:
-        """Services are found by name, in any case of letters, and by node, sorted, until they are gone."""
-        first = make_registration(1, name="API", device="b")
-        second = make_registration(2, name="api", device="a")
-        third = make_registration(3, name="other", device="a")
-        for registration in (first, third, second):
-            self.catalogue.appeared(registration)
+        """Services are found by name and by node without regard to case, sorted, until they leave."""
+        first = self.register(1, name="API", device="b")
+        third = self.register(3, name="other", device="a")
+        second = self.register(2, name="api", device="a")
 
         def found(topic: tuple[str, str]) -> list[Registration]:
             return [entry.registration for entry in self.catalogue.entries(topic)]
@@ -59,15 +77,21 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(found(name_topic("Api")), [second, first])
         self.assertEqual(found(node_topic("A")), [second, third])
         self.assertEqual(found(name_topic("nothing")), [])
-        self.catalogue.left(second, "byebye")
+        self.remove(2)
         self.assertEqual(found(name_topic("api")), [first])
         self.assertEqual(found(node_topic("a")), [third])
 
-    def test_moves_between_topics(self) -> None:
-        """A service that has another name now is not found under the old one."""
-        self.catalogue.appeared(make_registration(1, name="old"))
+    def test_services_before_the_catalogue(self) -> None:
+        """Services that were live before the catalogue was created are found."""
+        registration = self.register(1)
+        (entry,) = self.make_catalogue().entries(name_topic("api"))
+        self.assertEqual(entry.registration, registration)
+
+    def test_change_of_name(self) -> None:
+        """A service whose name has changed is found under the new name only, and has a new index of change."""
+        self.register(1, name="old")
         waiter = self.wait(name_topic("old"))
-        self.catalogue.appeared(make_registration(1, name="new"))
+        self.register(1, name="new")
         self.clock.advance(1)
         self.successResultOf(waiter)
         self.assertEqual(self.catalogue.entries(name_topic("old")), [])
@@ -75,69 +99,68 @@ class CatalogueTests(SynchronousTestCase):
         self.assertLess(entry.created, entry.modified)
 
     def test_index_of_one_name(self) -> None:
-        """An index rises with the changes of its topic, and only with those."""
-        self.catalogue.appeared(make_registration(1, name="one"))
-        self.catalogue.appeared(make_registration(2, name="two", device="other"))
+        """The index of a topic rises with the changes of the topic only."""
+        self.register(1, name="one")
+        self.register(2, name="two", device="other")
         one, two = self.catalogue.index(name_topic("one")), self.catalogue.index(name_topic("two"))
-        self.catalogue.appeared(make_registration(2, name="two", device="other", port=81))
+        self.register(2, name="two", device="other", port=81)
         self.assertEqual(self.catalogue.index(name_topic("one")), one)
         self.assertGreater(self.catalogue.index(name_topic("two")), two)
         self.assertEqual(self.catalogue.index(EVERYTHING), self.catalogue.index(name_topic("two")))
 
     def test_index_never_falls(self) -> None:
-        """The index of a name rises when the name comes, goes, and comes again, and is never 0."""
+        """The index of a name rises when its only service appears, leaves and appears again, and is never 0."""
         topic = name_topic("api")
         seen = [self.catalogue.index(topic)]
         for _ in range(2):
-            self.catalogue.appeared(make_registration(1))
+            self.register(1)
             seen.append(self.catalogue.index(topic))
-            self.catalogue.left(make_registration(1), "expired")
+            self.remove(1)
             seen.append(self.catalogue.index(topic))
-            self.catalogue.appeared(make_registration(2, name="other", device="other"))
-            self.catalogue.left(make_registration(2, name="other", device="other"), "expired")
+            self.register(2, name="other", device="other")
+            self.remove(2)
         self.assertGreater(seen[0], 0)
         self.assertEqual(seen, sorted(set(seen)))
 
     def test_index_after_restart(self) -> None:
-        """A daemon that starts anew goes on above all the indexes that it gave before."""
-        for _ in range(100):
-            self.catalogue.appeared(make_registration(1))
+        """The first index after a restart is above all indexes before."""
+        for number in range(100):
+            self.register(1, port=number + 1)
         self.clock.advance(1)
-        after = Catalogue(self.clock, self.clock.seconds)
-        self.assertGreater(after.index(EVERYTHING), self.catalogue.index(EVERYTHING))
+        self.assertGreater(self.make_catalogue().index(EVERYTHING), self.catalogue.index(EVERYTHING))
 
-    def test_waiting(self) -> None:
-        """Who waits is told of a change soon, once, and no longer waits."""
+    def test_wait(self) -> None:
+        """A query that waits ends once, soon after the change, and no timer is left."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.appeared(make_registration(1))
-        self.catalogue.appeared(make_registration(2))
+        self.register(1)
+        self.register(2)
         self.clock.advance(0.1)
         self.successResultOf(waiter)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_waiting_for_something_else(self) -> None:
-        """A change elsewhere wakes nobody."""
+    def test_wait_for_another_topic(self) -> None:
+        """A change of another topic does not end a query that waits."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.appeared(make_registration(1, name="other"))
+        self.register(1, name="other")
         self.clock.advance(1)
         self.assertNoResult(waiter)
 
-    def test_changed_already(self) -> None:
-        """A change between two looks of a reader is not lost: there is nothing to wait for."""
+    def test_change_before_the_query(self) -> None:
+        """A query with an index from before a change ends at once."""
         seen = self.catalogue.index(name_topic("api"))
-        self.catalogue.appeared(make_registration(1))
+        self.register(1)
         self.successResultOf(self.catalogue.wait(name_topic("api"), seen, 300))
 
-    def test_change_before_waiting(self) -> None:
-        """A change that is still to be told of does not wake those who have seen it."""
+    def test_query_between_change_and_notification(self) -> None:
+        """A pending notification does not end a query whose index includes the change."""
         self.wait(name_topic("api"))
-        self.catalogue.appeared(make_registration(1))
+        self.register(1)
         waiter = self.wait(name_topic("api"))
         self.clock.advance(1)
         self.assertNoResult(waiter)
 
-    def test_time_is_up(self) -> None:
-        """Nobody waits for longer than asked for."""
+    def test_timeout(self) -> None:
+        """A query ends when its time has passed."""
         waiter = self.wait(EVERYTHING, 30)
         self.clock.advance(29.9)
         self.assertNoResult(waiter)
@@ -146,20 +169,20 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancel(self) -> None:
-        """Nothing is left of a reader that no longer waits, not even of news that were on their way."""
+        """A cancelled query leaves no timer, not even that of a pending notification."""
         waiter = self.wait(name_topic("api"))
-        self.catalogue.appeared(make_registration(1))
+        self.register(1)
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_memory(self) -> None:
-        """Names and nodes that are gone leave nothing behind."""
-        empty = Catalogue(self.clock, self.clock.seconds)
+        """Names and nodes of services that left use no memory."""
+        empty = self.make_catalogue()
         for number in range(10):
-            self.catalogue.appeared(make_registration(number, f"name-{number}", f"device-{number}"))
+            self.register(number, f"name-{number}", f"device-{number}")
         for number in range(10):
-            self.catalogue.left(make_registration(number), "expired")
+            self.remove(number)
 
         def sizes(catalogue: Catalogue) -> list[int]:
             return [len(value) for value in vars(catalogue).values() if isinstance(value, dict)]
@@ -171,12 +194,12 @@ class NodeNameTests(SynchronousTestCase):
     """Tests for :func:`node_name`."""
 
     def test_plain(self) -> None:
-        """A device ID that is fit for a path and for DNS is the node's name."""
+        """A device ID that needs no quoting in URLs is the name of the node."""
         for device_id in ("4C4C4544-0032-3210-8058-C7C04F595031", "a.b_c-d", "x" * 64):
             self.assertEqual(node_name(device_id), device_id)
 
-    def test_others(self) -> None:
-        """Any other is replaced by a hash, the same in any case of letters."""
+    def test_hash(self) -> None:
+        """Any other device ID is replaced by a hash, which does not depend on its case."""
         names = [node_name(device_id) for device_id in ("<script>", "<SCRIPT>", "x" * 65, "a/b", "é", "a\n")]
         self.assertEqual(names[0], names[1])
         self.assertEqual(len(set(names)), 5)

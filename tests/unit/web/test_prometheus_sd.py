@@ -6,9 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.memory_daemon import API, LLDP, Daemon, Reader
+from tests.support.memory_daemon import API, LLDP, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
-from tests.support.programs import ProgramTestCase, skip_without
 
 
 class PrometheusSDTests(SynchronousTestCase):
@@ -21,20 +20,20 @@ class PrometheusSDTests(SynchronousTestCase):
         self.addCleanup(self.daemon.stop)
         self.reactor.advance(10)
 
-    def read(self, query: str = "") -> Reader:
-        """Ask for the targets."""
-        return Reader(self.daemon.root, self.reactor, f"/sd/prometheus{query}")
+    def get(self, query: str = "") -> Exchange:
+        """Request the targets."""
+        return Exchange(self.daemon.root, self.reactor, f"/sd/prometheus{query}")
 
     def devices(self, query: str) -> list[str]:
-        """Ask for targets, and tell of which devices they are."""
-        return [group["labels"]["__meta_ssdp_device"] for group in self.read(query).json]
+        """Return the devices of the targets."""
+        return [group["labels"]["__meta_ssdp_device"] for group in self.get(query).json]
 
     def test_group(self) -> None:
-        """A service is a target, labelled with what the device said."""
-        self.daemon.hear_alive("dev-1", location="https://[2001:db8::5]/redfish/v1?x")
-        reader = self.read()
-        self.assertEqual(reader.headers["Content-Type"], "application/json")
-        (group,) = reader.json
+        """A service is a target with the device's announcement in its labels."""
+        self.daemon.receive_alive("dev-1", location="https://[2001:db8::5]/redfish/v1?x")
+        exchange = self.get()
+        self.assertEqual(exchange.headers["Content-Type"], "application/json")
+        (group,) = exchange.json
         self.assertEqual(group["targets"], ["[2001:db8::5]:443"])
         labels = group["labels"]
         self.assertRegex(labels.pop("__meta_ssdp_service_id"), "^ssdpreg-service-api-2-0-[0-9a-f]{16}$")
@@ -57,16 +56,16 @@ class PrometheusSDTests(SynchronousTestCase):
         )
 
     def test_order(self) -> None:
-        """The order does not depend on who was heard first."""
+        """The order of the targets does not depend on the order of the announcements."""
         for device in ("c", "a", "b"):
-            self.daemon.hear_alive(device)
+            self.daemon.receive_alive(device)
         self.assertEqual(self.devices(""), ["a", "b", "c"])
 
     def test_filters(self) -> None:
-        """Of services and devices one has to be met, of tags all, in any case of letters."""
-        self.daemon.hear_alive("a")
-        self.daemon.hear_alive("b")
-        self.daemon.hear_alive("c", LLDP)
+        """A target has one of the names and devices, and all of the tags, in any case."""
+        self.daemon.receive_alive("a")
+        self.daemon.receive_alive("b")
+        self.daemon.receive_alive("c", LLDP)
         for query, devices in {
             "?service=rackhd-service:api:2.0": ["a", "b"],
             "?service=nothing": [],
@@ -79,59 +78,26 @@ class PrometheusSDTests(SynchronousTestCase):
             self.assertEqual(self.devices(query), devices, query)
 
     def test_unknown_filter(self) -> None:
-        """A filter that is misspelt is an error, on which Prometheus keeps what it has."""
-        reader = self.read("?services=x")
+        """An unknown filter is an error, so that Prometheus keeps its targets."""
+        exchange = self.get("?services=x")
         self.assertEqual(
-            (reader.status, reader.body), (400, b"Unknown filter 'services': there are service, device and tag")
+            (exchange.status, exchange.body), (400, b"Unknown filter 'services': there are service, device and tag")
         )
 
-    def test_too_early(self) -> None:
-        """Before devices had the time to be heard there is no list at all, least of all an empty one."""
+    def test_first_search(self) -> None:
+        """The response is an error until devices have had the time to answer the first search."""
         daemon = Daemon(self.reactor)
         daemon.start()
         self.addCleanup(daemon.stop)
         statuses = []
         for _ in range(8):
-            statuses.append(Reader(daemon.root, self.reactor, "/sd/prometheus").status)
+            statuses.append(Exchange(daemon.root, self.reactor, "/sd/prometheus").status)
             self.reactor.advance(1)
         self.assertEqual(statuses, [503] * 6 + [200] * 2)
 
-    def test_strange_locations(self) -> None:
-        """No LOCATION that was let in keeps the others from being listed."""
+    def test_unusual_locations(self) -> None:
+        """A LOCATION that was accepted never prevents the list."""
         for number, location in enumerate(("http://[2001:db8::1%25a%25b]:80/", "http://[10.0.0.7]/", "HTTP://h")):
-            self.daemon.hear_alive(f"dev-{number}", location=location)
-        groups: list[Any] = self.read().json
+            self.daemon.receive_alive(f"dev-{number}", location=location)
+        groups: list[Any] = self.get().json
         self.assertEqual([group["targets"] for group in groups], [["[2001:db8::1]:80"], ["10.0.0.7:80"], ["h:80"]])
-
-
-_CONFIG = """
-scrape_configs:
-  - job_name: ssdp
-    http_sd_configs:
-      - url: http://{address}/sd/prometheus?service=RackHD-service:api:2.0
-        refresh_interval: 1s
-"""
-
-
-class PrometheusTests(ProgramTestCase):
-    """A real Prometheus with ``http_sd_configs`` that point at the daemon."""
-
-    skip = skip_without("prometheus", "prometheus")
-
-    async def test_service_comes_and_goes(self) -> None:
-        """Prometheus begins to scrape a device when it is heard, and ends when it left."""
-        config = self.folder / "prometheus.yml"
-        config.write_text(_CONFIG.format(address=self.address))
-        self.run_program(
-            "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={self.folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.program_port}",
-        )
-        self.daemon.hear_alive("dev-1", location="https://127.0.0.1:9/", sender="127.0.0.1")
-        self.daemon.hear_alive("dev-1", LLDP, location="https://127.0.0.1:9/", sender="127.0.0.1")
-        (target,) = await self.wait_for("target", self.targets, 40)
-        self.assertEqual(target["scrapeUrl"], "https://127.0.0.1:9/metrics")
-        self.assertEqual(target["discoveredLabels"]["__meta_ssdp_device"], "dev-1")
-        self.daemon.hear_bye("dev-1", sender="127.0.0.1")
-        await self.wait_for("end of the target", lambda: not self.targets())

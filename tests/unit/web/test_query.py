@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.web.errors import AnswerError
+from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.query import Query, parse_query
 
 
 class ParseQueryTests(SynchronousTestCase):
-    """Tests for :func:`parse_query`. All of the texts and limits are those of Consul 1.8.7."""
+    """Tests for :func:`parse_query`. Error texts and limits are those of Consul 1.8.7."""
 
-    def test_nothing(self) -> None:
-        """Without a query a reader wants everything, at once."""
+    def test_empty(self) -> None:
+        """An empty query finds all services, and returns at once."""
         self.assertEqual(parse_query("", "dc1"), Query(0, 300.0, frozenset(), {}, False))
 
-    def test_everything(self) -> None:
-        """All that bears on an answer is read, with and without a value."""
+    def test_all_parameters(self) -> None:
+        """Every parameter is parsed, with and without a value."""
         text = "index=7&wait=30s&tag=Blue&tag=lab&node-meta=a:b:c&node-meta=d&pretty&stale&passing&near=_agent&dc=dc1"
         query = parse_query(text, "dc1")
         self.assertEqual(query, Query(7, 30.0, frozenset(("blue", "lab")), {"a": "b:c", "d": ""}, True))
 
     def test_waits(self) -> None:
-        """Durations are Go's. No more than ten minutes are granted, and five where nothing of use is asked for."""
+        """Waits are durations of Go, at most ten minutes; five minutes if there is none, or if it is not positive."""
         for text, seconds in {
             "525s": 525.0,
             "120000ms": 120.0,
@@ -38,8 +38,8 @@ class ParseQueryTests(SynchronousTestCase):
         }.items():
             self.assertAlmostEqual(parse_query(f"wait={text.replace('+', '%2B')}", "dc1").wait, seconds, msg=text)
 
-    def test_refused(self) -> None:
-        """What cannot be read, or meant, is refused as Consul does it, and a filter is not passed over in silence."""
+    def test_errors(self) -> None:
+        """Invalid values are rejected as Consul rejects them, and so is a filter, which is not supported."""
         for text, problem in {
             "index=abc": "400 Invalid index",
             "index=-1": "400 Invalid index",
@@ -54,7 +54,7 @@ class ParseQueryTests(SynchronousTestCase):
             "stale&consistent": "400 Cannot specify ?stale with ?consistent, conflicting semantics.",
             "dc=dc2": "500 No path to datacenter",
             "dc=DC1": "500 No path to datacenter",
-            "filter=x==y": "400 ?filter is not supported by ssdpreg: use ?tag, or filter what is answered",
+            "filter=x==y": "400 ?filter is not supported by ssdpreg: use ?tag, or filter the response",
         }.items():
-            error = self.assertRaises(AnswerError, parse_query, text, "dc1")
+            error = self.assertRaises(ResponseError, parse_query, text, "dc1")
             self.assertEqual(f"{error.status} {error}", problem)

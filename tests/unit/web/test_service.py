@@ -15,30 +15,30 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Request
 
-from ssdpreg.web.resources import Folder, Readable
+from ssdpreg.web.resources import Folder, ReadOnlyResource
 from ssdpreg.web.service import WebService
 
 
-class CrowdedReactor(MemoryReactorClock):
+class BusyReactor(MemoryReactorClock):
     """
-    A reactor whose ports somebody else may have.
+    A reactor in memory whose ports may be in use by another program.
 
-    :ivar taken: Whether that is so.
+    :ivar in_use: Whether they are in use.
     """
 
-    taken = False
+    in_use = False
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:  # noqa: N802
-        if self.taken:
+        if self.in_use:
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
         return super().listenTCP(port, factory, backlog, interface)
 
 
 class SlowEndpoint:
     """
-    An endpoint that does not know yet.
+    An endpoint that does not listen at once.
 
-    :param listening: What it promises.
+    :param listening: Returned by :meth:`listen`.
     """
 
     def __init__(self, listening: Deferred[Any]) -> None:
@@ -48,23 +48,23 @@ class SlowEndpoint:
         return self._listening
 
 
-class TakenEndpointTests(SynchronousTestCase):
+class EndpointTests(SynchronousTestCase):
     """Tests for :class:`WebService` on ports in memory."""
 
     def setUp(self) -> None:
-        self.reactor = CrowdedReactor()
+        self.reactor = BusyReactor()
         self.service = WebService(self.reactor, "tcp:8580:interface=127.0.0.1", Folder())
 
     def test_listens(self) -> None:
-        """It listens where it is told to, once it is started."""
+        """The service listens at its endpoint when it is started."""
         self.assertEqual(self.reactor.tcpServers, [])
         self.service.startService()
         ((port, _, _, interface),) = self.reactor.tcpServers
         self.assertEqual((port, interface), (8580, "127.0.0.1"))
 
-    def test_taken(self) -> None:
-        """An endpoint that is taken is an error, logged once, and is tried again at growing intervals."""
-        self.reactor.taken = True
+    def test_endpoint_in_use(self) -> None:
+        """If the endpoint is in use, an error is logged once, and the pauses between retries grow."""
+        self.reactor.in_use = True
         with capturedLogs() as events:
             self.service.startService()
             waits = []
@@ -77,62 +77,63 @@ class TakenEndpointTests(SynchronousTestCase):
         self.assertEqual(event["log_level"], LogLevel.error)
         self.assertIn("Address already in use", event["error"])
 
-    def test_free_again(self) -> None:
-        """It listens as soon as it tries and nobody else does."""
-        self.reactor.taken = True
+    def test_endpoint_is_released(self) -> None:
+        """The service listens at the first retry after the endpoint was released."""
+        self.reactor.in_use = True
         self.service.startService()
-        self.reactor.taken = False
+        self.reactor.in_use = False
         self.reactor.advance(1)
         self.assertEqual(len(self.reactor.tcpServers), 1)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_stops_while_it_begins(self) -> None:
-        """An endpoint that takes its time is not listened on later, when it is no longer wanted."""
+    def test_stop_before_it_listens(self) -> None:
+        """A service that is stopped before its endpoint listens does not listen later."""
         listening: Deferred[Any] = Deferred()
         self.patch(self.service, "_endpoint", SlowEndpoint(listening))
         self.service.startService()
         self.successResultOf(self.service.stopService())
-        # It was cancelled, and nobody tries again.
+        # The attempt was cancelled, and is not repeated.
         self.assertTrue(listening.called)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
-    def test_stops_while_taken(self) -> None:
-        """It can be stopped while it waits for the next try, which then is none."""
-        self.reactor.taken = True
+    def test_stop_between_retries(self) -> None:
+        """A service that is stopped between two retries makes no more."""
+        self.reactor.in_use = True
         self.service.startService()
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
-class Endless(Readable):
+class Endless(ReadOnlyResource):
     """
-    A resource without an end.
+    A resource whose response never ends.
 
-    :ivar read: Fires when somebody reads it.
-    :ivar left: Fires when nobody does any more.
+    :param first: The beginning of the body.
+    :ivar requested: Fires when a request arrives.
+    :ivar cancelled: Fires when the response is cancelled.
     """
 
     def __init__(self, first: bytes) -> None:
         super().__init__()
         self.first = first
-        self.read: Deferred[None] = Deferred()
-        self.left: Deferred[None] = Deferred()
+        self.requested: Deferred[None] = Deferred()
+        self.cancelled: Deferred[None] = Deferred()
 
-    async def answer(self, request: Request) -> bytes:
+    async def respond(self, request: Request) -> bytes:
         request.write(self.first)
-        self.read.callback(None)
+        self.requested.callback(None)
         try:
             await Deferred()
         finally:
-            self.left.callback(None)
+            self.cancelled.callback(None)
         raise AssertionError
 
 
 class Client(Protocol):
     """
-    Asks for ``/endless``.
+    A client that requests ``/endless``.
 
-    :ivar lost: Fires when the connection is over.
+    :ivar lost: Fires when the connection is lost.
     """
 
     def __init__(self) -> None:
@@ -147,10 +148,10 @@ class Client(Protocol):
 
 
 class StoppingTests(TestCase):
-    """Tests for the end of :class:`WebService`, on 127.0.0.1."""
+    """Tests for stopping :class:`WebService`, on 127.0.0.1."""
 
     async def start(self, first: bytes) -> tuple[WebService, Endless, Client]:
-        """Start a server with one reader of something endless."""
+        """Start a server with one client of an endless response."""
         root, endless = Folder(), Endless(first)
         root.putChild(b"endless", endless)
         service = WebService(real_reactor, "tcp:0:interface=127.0.0.1", root)
@@ -159,27 +160,27 @@ class StoppingTests(TestCase):
         address: Any = service.port.getHost()
         endpoint = TCP4ClientEndpoint(real_reactor, address.host, address.port)
         client: Client = await connectProtocol(endpoint, Client())
-        await endless.read
+        await endless.requested
         return service, endless, client
 
-    async def test_ends_open_requests(self) -> None:
-        """When it has stopped, at once, nobody is connected, and no answer is being made."""
+    async def test_open_requests(self) -> None:
+        """Stopping closes all connections and cancels all responses, at once."""
         service, endless, client = await self.start(b"")
         stopping = service.stopService()
         stopping.addTimeout(0.9, real_reactor)
         await stopping
         self.assertIsNone(service.port)
-        self.successResultOf(endless.left)
+        self.successResultOf(endless.cancelled)
         await client.lost
 
-    async def test_reader_that_does_not_read(self) -> None:
-        """A reader that takes nothing holds up the end for a second, and no longer."""
+    async def test_client_that_does_not_read(self) -> None:
+        """A client that does not read delays stopping by a second, and no longer."""
         service, endless, client = await self.start(b"x" * 30_000_000)
         transport: Any = client.transport
         transport.pauseProducing()
         stopping = service.stopService()
         stopping.addTimeout(10, real_reactor)
         await stopping
-        self.successResultOf(endless.left)
+        self.successResultOf(endless.cancelled)
         transport.resumeProducing()
         await client.lost

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.web.status_page`, as a reader without a script sees the page."""
+"""Tests for :mod:`ssdpreg.web.status_page`, on the HTML of the page."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Outcome, Plan
-from ssdpreg.ssdp.network import Adapter
-from tests.support.memory_daemon import LLDP, Daemon, Reader
+from ssdpreg.ssdp.interfaces import NetworkInterface
+from tests.support.memory_daemon import LLDP, Daemon, Exchange, UnavailableBackend
 from tests.support.memory_reactor import MemoryMulticastReactor
-from tests.unit.web.test_health import BrokenBackend
 
 
 class RefusingBackend(EmbeddedBackend):
-    """A backend that says no to everything."""
+    """A backend that refuses every registration."""
 
     async def apply(self, plan: Plan) -> Outcome:
         error = BackendRefusedError(403, "<b>Permission denied</b>")
         return Outcome(refused={registration.service_id: error for registration in plan.register})
 
 
-class _Reading(HTMLParser):
-    """Takes a page to pieces: its text, and its elements."""
+class _Parser(HTMLParser):
+    """Parser that collects the texts and the elements of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -48,8 +47,8 @@ class StatusPageTests(SynchronousTestCase):
         self.reactor = MemoryMulticastReactor()
 
     def start(self, backend: IRegistryBackend | None = None, seconds: int = 10) -> Daemon:
-        """Start a daemon, some seconds ago."""
-        daemon = Daemon(self.reactor, backend, adapters=[Adapter("eth0", 2, ("10.0.0.1",))])
+        """Start a daemon, and let some seconds pass."""
+        daemon = Daemon(self.reactor, backend, adapters=[NetworkInterface("eth0", 2, ("10.0.0.1",))])
         daemon.start()
         self.addCleanup(self.reactor.advance, 0)
         self.addCleanup(daemon.stop)
@@ -57,130 +56,132 @@ class StatusPageTests(SynchronousTestCase):
         self.daemon = daemon
         return daemon
 
-    def read(self, path: str = "/") -> str:
-        """Return the page."""
-        self.reader = Reader(self.daemon.root, self.reactor, path)
-        self.assertEqual(self.reader.status, 200)
-        return self.reader.body.decode()
+    def get(self, path: str = "/") -> str:
+        """Return the HTML of the page."""
+        self.exchange = Exchange(self.daemon.root, self.reactor, path)
+        self.assertEqual(self.exchange.status, 200)
+        return self.exchange.body.decode()
 
     def text(self, path: str = "/") -> str:
-        """Return what a person reads, with single blanks."""
-        return " ".join(" ".join(_Reading(self.read(path)).texts).split())
+        """Return the text of the page, with single blanks."""
+        return " ".join(" ".join(_Parser(self.get(path)).texts).split())
 
     def test_service(self) -> None:
-        """A service is shown with its device, address, tag, age, end and state."""
+        """A row has name, device, address, tag, age, remaining time and state of a service."""
         daemon = self.start()
-        daemon.hear_alive("dev-1", location="https://[2001:db8::5]/redfish", max_age=3600)
+        daemon.receive_alive("dev-1", location="https://[2001:db8::5]/redfish", max_age=3600)
         self.reactor.pump([1] * 65)
         self.assertIn("RackHD-service:api:2.0 dev-1 [2001:db8::5]:443 RackHD 1 min 59 min registered", self.text())
-        links = [attributes for tag, attributes in _Reading(self.read()).elements if tag == "a"]
+        self.assertIn('data-age="65.0"', self.get())
+        self.assertIn('data-remaining="3595.0"', self.get())
+        links = [attributes for tag, attributes in _Parser(self.get()).elements if tag == "a"]
         self.assertIn({"rel": "noreferrer noopener", "href": "https://[2001:db8::5]/redfish"}, links)
 
-    def test_nothing(self) -> None:
-        """Where there is nothing, the page says what would be."""
+    def test_no_services(self) -> None:
+        """Without services, the page lists the search terms."""
         self.start()
         text = self.text()
-        self.assertIn("Listening. No device has announced what is asked for:", text)
+        self.assertIn("Listening. No device has announced one of these types:", text)
         self.assertIn(LLDP, text)
 
     def test_searching(self) -> None:
-        """Before the first search is over, the page says so."""
+        """The page shows that the first search is not over."""
         self.start(seconds=1)
         self.assertIn("Searching…", self.text())
 
     def test_daemon(self) -> None:
-        """The page tells how the daemon is: its backend, what it asks for, and where."""
+        """The header has the backend, the number of search terms, and the interfaces."""
         self.start()
-        self.assertIn("on host-1 memory asks for 3 types eth0 10.0.0.1", self.text())
+        self.assertIn("on host-1 memory searches for 3 types eth0 10.0.0.1", self.text())
 
     def test_backend_unavailable(self) -> None:
-        """A backend that does not answer is shown, and what it has yet to be told."""
-        daemon = self.start(BrokenBackend())
-        daemon.hear_alive("dev-1")
+        """The page shows that the backend is unavailable, and counts the services that wait for it."""
+        daemon = self.start(UnavailableBackend())
+        daemon.receive_alive("dev-1")
         text = self.text()
         self.assertIn("memory is unavailable", text)
         self.assertIn("1 waiting 0 refused", text)
 
     def test_refused(self) -> None:
-        """What was refused is shown with the reason."""
+        """A refused service is shown with the reason."""
         daemon = self.start(RefusingBackend())
-        daemon.hear_alive("dev-1")
+        daemon.receive_alive("dev-1")
         self.reactor.pump([1])
         self.assertIn("refused 403 <b>Permission denied</b>", self.text())
 
     def test_events(self) -> None:
-        """What happened is told, the latest first, in a list and in the picture."""
+        """Events are shown in a list, the last one first, and in the charts."""
         daemon = self.start()
-        daemon.hear_alive("dev-1")
-        daemon.hear_alive("dev-2", max_age=5)
-        daemon.hear_bye("dev-1")
+        daemon.receive_alive("dev-1")
+        daemon.receive_alive("dev-2", max_age=5)
+        daemon.receive_byebye("dev-1")
         self.reactor.pump([1] * 7)
         text = self.text()
-        self.assertRegex(
-            text, "Latest events .* fell silent dev-2 .* said goodbye dev-1 .* appeared dev-2 .* appeared dev-1"
-        )
-        self.assertIn("appeared 2 said goodbye 1 fell silent 1", text)
-        self.assertIn("between 0 and 0 services were live. 2 appeared, 1 said goodbye, 1 fell silent.", self.read())
+        self.assertRegex(text, "Latest events .* expired dev-2 .* byebye dev-1 .* appeared dev-2 .* appeared dev-1")
+        self.assertIn("appeared 2 byebye 1 expired 1", text)
+        # The clock of the test comes to its next minute after the first events.
+        description = "Live services in the last 2 minutes: 0 to 1. 2 appeared, 1 left with a byebye, 1 expired."
+        self.assertIn(description, self.get())
 
-    def test_strangers_words_are_text(self) -> None:
-        """Nothing that a device says becomes markup, nor does what a reader looks for."""
+    def test_text_of_devices_is_escaped(self) -> None:
+        """Text from devices, and the filter, are text and never markup."""
         daemon = self.start()
-        elements = [tag for tag, _ in _Reading(self.read("/?q=x")).elements]
+        elements = [tag for tag, _ in _Parser(self.get("/?q=x")).elements]
         for hostile in ('<script>alert("1")</script>', '"><img src=x onerror=alert(1)>', "&lt;b&gt;"):
-            daemon.hear_alive(hostile)
+            daemon.receive_alive(hostile)
         self.assertIn('<script>alert("1")</script>', self.text())
         self.assertIn("&lt;b&gt;", self.text())
-        found = _Reading(self.read('/?q="><script>x</script>'))
+        found = _Parser(self.get('/?q="><script>x</script>'))
         self.assertEqual([tag for tag, _ in found.elements if tag != "li" and tag != "rect"].count("script"), 1)
         self.assertEqual(elements.count("img"), 1)
-        self.assertEqual([tag for tag, _ in _Reading(self.read()).elements].count("img"), 1)
+        self.assertEqual([tag for tag, _ in _Parser(self.get()).elements].count("img"), 1)
 
     def test_policy(self) -> None:
-        """A browser is told to run and load nothing but the page's own files, which needs nothing else."""
+        """The content security policy allows only files of this server, and the page needs no other."""
         self.start()
-        page = self.read()
-        policy = self.reader.headers["Content-Security-Policy"]
+        page = self.get()
+        policy = self.exchange.headers["Content-Security-Policy"]
         self.assertIn("default-src 'none'; script-src 'self'", policy)
         self.assertNotIn("unsafe", policy)
         self.assertEqual(re.findall(r'\bstyle="|\bon[a-z]+="|<style|<script(?! src)', page), [])
 
     def test_files(self) -> None:
-        """The files that the page asks for are there, with types that a browser takes."""
+        """Every file that the page refers to is served with its MIME type."""
         self.start()
-        files = set(re.findall(r'(?:src|href)="(static/[^"]+)"', self.read()))
+        files = set(re.findall(r'(?:src|href)="(static/[^"]+)"', self.get()))
         self.assertEqual(files, {"static/icon.svg", "static/page.css", "static/page.js"})
-        types = {name: Reader(self.daemon.root, self.reactor, f"/{name}").headers["Content-Type"] for name in files}
+        types = {name: Exchange(self.daemon.root, self.reactor, f"/{name}").headers["Content-Type"] for name in files}
         self.assertEqual(types["static/page.css"], "text/css; charset=utf-8")
         self.assertEqual(types["static/page.js"], "text/javascript; charset=utf-8")
         self.assertEqual(types["static/icon.svg"], "image/svg+xml")
-        self.assertEqual(Reader(self.daemon.root, self.reactor, "/static/").status, 404)
-        self.assertEqual(Reader(self.daemon.root, self.reactor, "/static/..%2fpage.xml").status, 404)
+        self.assertEqual(Exchange(self.daemon.root, self.reactor, "/static/").status, 404)
+        self.assertEqual(Exchange(self.daemon.root, self.reactor, "/static/..%2fpage.xml").status, 404)
 
     def test_unchanged_file(self) -> None:
-        """A file that a browser has already is not sent again."""
+        """The response for a file that the browser has already is 304."""
         self.start()
-        first = Reader(self.daemon.root, self.reactor, "/static/page.js")
+        first = Exchange(self.daemon.root, self.reactor, "/static/page.js")
         self.assertIn(b"EventSource", first.body)
         etag = first.headers["ETag"]
-        again = Reader(self.daemon.root, self.reactor, "/static/page.js", headers={"If-None-Match": etag})
+        again = Exchange(self.daemon.root, self.reactor, "/static/page.js", headers={"If-None-Match": etag})
         self.assertEqual((again.status, again.body), (304, b""))
 
     def test_filter(self) -> None:
-        """Without a script the page can be filtered and turned, too."""
+        """The filter and the links between pages work without a script."""
         daemon = self.start()
         for number in range(120):
-            daemon.hear_alive(f"dev-{number:03}")
+            daemon.receive_alive(f"dev-{number:03}")
         self.assertIn("1 to 100 of 120 services", self.text())
-        page = self.read("/?q=DEV&page=2")
+        page = self.get("/?q=DEV&page=2")
         self.assertIn("101 to 120 of 120 services", page)
         self.assertIn('value="DEV"', page)
         self.assertIn('href="?q=DEV&amp;page=1" rel="prev"', page)
         self.assertIn("1 of 120 services", self.text("/?q=dev-007"))
-        self.assertIn("None of 120 services has all these words.", self.text("/?q=nothing"))
+        self.assertIn("None of 120 services matches the filter.", self.text("/?q=nothing"))
         for nonsense in ("x", "-1", "9" * 5000, "²"):
             self.assertIn("of 120 services", self.text(f"/?page={nonsense}".replace("²", "%C2%B2")))
 
     def test_reloads_without_script(self) -> None:
-        """Without a script the page loads itself again."""
+        """The page reloads itself in a browser without scripts."""
         self.start()
-        self.assertIn('<noscript><meta http-equiv="refresh" content="10"', self.read())
+        self.assertIn('<noscript><meta http-equiv="refresh" content="10"', self.get())

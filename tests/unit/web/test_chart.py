@@ -1,31 +1,31 @@
-"""Tests for :mod:`ssdpreg.web.picture`."""
+"""Tests for :mod:`ssdpreg.web.chart`."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.web.chart import area, bars, outline, peak
 from ssdpreg.web.history import Minute
-from ssdpreg.web.picture import area, bars, outline, peak
 
 
-class PictureTests(SynchronousTestCase):
-    """Tests for the drawing of the last hour."""
+class ChartTests(SynchronousTestCase):
+    """Tests for the coordinates of the charts."""
 
     def test_outline(self) -> None:
-        """Each minute is a step as high as its part of the most services, and the present one is at the right."""
+        """Each minute is a step whose height is its part of the peak, and the present minute is at the right."""
         minutes = [Minute(1, services=4), Minute(2, services=1)]
         self.assertEqual(outline(minutes), "580,0.0 590,0.0 590,75.0 600,75.0")
         self.assertEqual(area(minutes), "580,100 580,0.0 590,0.0 590,75.0 600,75.0 600,100")
 
-    def test_nothing(self) -> None:
-        """Where there is nothing the line is at the bottom, and there are no bars."""
+    def test_no_services(self) -> None:
+        """Without services the line is at the bottom, and there are no bars."""
         minutes = [Minute(number) for number in range(60)]
         self.assertEqual({point.partition(",")[2] for point in outline(minutes).split()}, {"100.0"})
         self.assertEqual(peak(minutes), 1)
         self.assertEqual(bars(minutes), [])
 
     def test_bars(self) -> None:
-        """What came goes up from the middle, what went goes down, by the root of the count."""
+        """Bars go up for services that appeared and down for those that left, by the square root of their number."""
         drawn = bars([Minute(1, alive=100), Minute(2, alive=1, byebye=3, expired=1)])
         self.assertEqual(
             drawn,
