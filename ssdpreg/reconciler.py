@@ -48,7 +48,7 @@ _PART = 500
 
 class KeepAlive:
     """
-    Keep-alives of this daemon in the backend. They are sent whatever else fails, and wait for no other request.
+    Keep-alives of this daemon in the backend. They do not wait for other requests, and other errors do not stop them.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend that receives them.
@@ -158,6 +158,7 @@ class Reconciler(Service):
         self._deregister_on_stop = deregister_on_stop
         self._differences = Differences(desired, priority)
         self._slice = SliceSize()
+        self._objects = LongLivedObjects()
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
         self._failed_at = 0.0
@@ -311,7 +312,7 @@ class Reconciler(Service):
         """Read the content of the backend, adopt it if that is still to be done, and find all differences."""
         if not self.available:
             await self._keep_alive.send()
-            # Whatever the backend rejected may have had the same cause as the error.
+            # The rejections may have had the same cause as the error.
             self._differences.rejected.clear()
         if IKnownRegistrations.providedBy(self._backend):
             self._backend.known = self._differences.actual or {}
@@ -332,10 +333,9 @@ class Reconciler(Service):
         self._check_removals(full=True)
 
     async def _adopt_all(self, found: list[Registration]) -> None:
-        objects = LongLivedObjects()
         for start in range(0, len(found), _PART):
             await self._process_events(start)
-            objects.grow(start)
+            self._objects.grow(start)
             try:
                 self._adopt(found[start : start + _PART])
             except Exception:
@@ -448,7 +448,7 @@ class Reconciler(Service):
         if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
         if in_use:
-            # What the other daemon registers is adopted when it has ended.
+            # The services that the other daemon registers are adopted when it has ended.
             self._differences.adopted = self._compared = False
         self._error = error
         self._backoff.fail()

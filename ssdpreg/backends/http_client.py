@@ -108,8 +108,8 @@ class BoundedHTTPClient:
         :param timeout: Seconds until the request is cancelled, :data:`TIMEOUT` if None.
         :param receive: Called with each part of the body of a response with status 200. A :class:`ValueError` means
             that the body is malformed.
-        :param limit: Bytes of the longest body that is passed to ``receive``. Other bodies have at most
-            :data:`MAX_BODY`.
+        :param limit: Bytes of the longest body of a response with status 200, :data:`MAX_BODY` if None. All other
+            bodies have at most :data:`MAX_BODY`.
         :raise BackendUnavailableError: If there is no complete response in time, or if it is too long.
         :raise CancelledError: If the caller cancelled the request.
         """
@@ -155,9 +155,10 @@ class BoundedHTTPClient:
             reactor=cast("Any", self._reactor),
         )
         content = bytearray()
-        if receive is None or response.code != 200:
-            receive, limit = content.extend, MAX_BODY
-        await self._read_body(response, _Body(receive, limit or MAX_BODY, self.url + path.partition("?")[0]))
+        if response.code != 200:
+            receive = limit = None
+        receiver = _Body(receive or content.extend, limit or MAX_BODY, self.url + path.partition("?")[0])
+        await self._read_body(response, receiver)
         return Response(response.code, response.headers, bytes(content))
 
     def _read_body(self, response: IResponse, body: _Body) -> Deferred[None]:

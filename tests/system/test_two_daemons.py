@@ -11,8 +11,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.testing import make_registration
-from tests.support.consul import ConsulProcess, skip_without_consul, wait_for
+from tests.support.consul import ConsulProcess, skip_without_consul
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 #: Seconds during which a second daemon must not change anything. The comparison every 30 s is part of them.
 _WATCH = float(os.environ.get("SSDPREG_WATCH_SECONDS", "35"))
@@ -71,9 +72,11 @@ class TwoDaemonsTests(SynchronousTestCase):
     def test_later_daemon_waits(self) -> None:
         """The later daemon changes nothing and logs one line, and takes over after the first one was killed."""
         first = self.start(range(24))
-        wait_for("services", lambda: self.numbers() == set(range(24)), 20)
+        wait_until(lambda: self.numbers() == set(range(24)), 20, what="services")
         later = self.start(range(12, 30))
-        wait_for("line in the log", lambda: "another daemon registers the services of scope 'rack'" in later.log, 20)
+        wait_until(
+            lambda: "another daemon registers the services of scope 'rack'" in later.log, 20, what="line in the log"
+        )
         deadline = time.monotonic() + _WATCH
         before = self.consul.raft_index()
         while time.monotonic() < deadline:
@@ -84,17 +87,17 @@ class TwoDaemonsTests(SynchronousTestCase):
         self.assertNotIn("egistered ssdpreg-", later.log)
         self.assertNotIn("Deregistered", first.log)
         first.kill()
-        wait_for("services of the later daemon", lambda: self.numbers() >= set(range(24, 30)), 30)
+        wait_until(lambda: self.numbers() >= set(range(24, 30)), 30, what="services of the later daemon")
         self.assertIn("Backend recovered", later.log)
 
     def test_restart(self) -> None:
         """A daemon that was killed registers a new service within seconds after its start, and changes no other one."""
         first = self.start(range(10))
-        wait_for("services", lambda: self.numbers() == set(range(10)), 20)
+        wait_until(lambda: self.numbers() == set(range(10)), 20, what="services")
         before = {key: value for key, value in self.consul.services().items() if key != "ssdpreg"}
         first.kill()
         again = self.start(range(11))
-        wait_for("new service", lambda: 10 in self.numbers(), 10)
+        wait_until(lambda: 10 in self.numbers(), 10, what="new service")
         self.assertNotIn("Backend unavailable", again.log)
         after = self.consul.services()
         self.assertEqual({key: after[key] for key in before}, before)
@@ -104,7 +107,7 @@ class TwoDaemonsTests(SynchronousTestCase):
     def test_two_scopes(self) -> None:
         """Two daemons with different scopes do not disturb each other."""
         first, second = self.start(range(5), "one"), self.start(range(5, 10), "two")
-        wait_for("services", lambda: self.numbers() == set(range(10)), 20)
+        wait_until(lambda: self.numbers() == set(range(10)), 20, what="services")
         time.sleep(2)
         for writer in (first, second):
             self.assertNotIn("Deregistered", writer.log)
@@ -123,6 +126,6 @@ class TwoDaemonsTests(SynchronousTestCase):
         )
         registration = make_registration()
         later = self.start(range(1))
-        wait_for("line in the log", lambda: "another daemon" in later.log, 8)
+        wait_until(lambda: "another daemon" in later.log, 8, what="line in the log")
         self.assertNotIn(registration.service_id, self.consul.services())
-        wait_for("take-over", lambda: registration.service_id in self.consul.services(), 20)
+        wait_until(lambda: registration.service_id in self.consul.services(), 20, what="take-over")

@@ -62,7 +62,7 @@ class InstanceTests(SynchronousTestCase):
             self.assertFalse(instance.has_ended(other))
 
     def test_without_sockets(self) -> None:
-        """Where the namespace is not known, nothing is known about other identities."""
+        """A process that does not know its namespace knows nothing about other identities."""
         instance = Instance("")
         self.assertFalse(instance.has_ended(Instance("").instance_id))
         self.assertFalse(instance.has_ended(current_instance().instance_id))

@@ -40,7 +40,7 @@ class JSONObjectParserTests(SynchronousTestCase):
         st.booleans(),
     )
     def test_any_object(self, document: dict[str, Any], size: int, indent: int | None, ascii: bool) -> None:
-        """The members of any object are those that the standard library returns, in whatever parts it is received."""
+        """The members of any object, in parts of any size, are those that the standard library returns."""
         content = json.dumps(document, indent=indent, ensure_ascii=ascii).encode()
         self.patch(json_object, "_STEP", 1)
         parts = [content[start : start + size] for start in range(0, len(content), size)]
