@@ -104,6 +104,10 @@ class BackendUnavailableError(BackendError):
         self.retry_after = retry_after
 
 
+class BackendInUseError(BackendUnavailableError):
+    """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
+
+
 class BackendRefusedError(BackendError):
     """
     The backend rejected the request, and would reject it again: the operator has to act.
