@@ -92,10 +92,17 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
     ssdp = config.ssdp
     registry = Registry(
         reactor,
-        partial(Network, reactor, interfaces=ssdp.interfaces, ttl=ssdp.search.ttl),
+        partial(
+            Network,
+            reactor,
+            interfaces=ssdp.interfaces,
+            ttl=ssdp.search.ttl,
+            allow=ssdp.named_networks,
+            ports=ssdp.search.ports,
+        ),
         AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
-        LocationRules(ssdp.allow),
+        LocationRules(ssdp.allow, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
     )
@@ -144,7 +151,7 @@ def makeService(options: Options) -> IService:
 
     config: Config = options["configuration"]
     Logger().info("Configured by {path}", path=options["config"])
-    scope = socket.gethostname()
+    scope = config.scope(socket.gethostname())
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
     try:
         backend = find_backend(config.backend.type).make_backend(reactor, section, scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
@@ -56,7 +56,8 @@ class Advertisement:
     max_age: int
     server: str = ""
 
-    @property
-    def lifetime(self) -> float:
-        """Seconds from reception to expiry: see :func:`lifetime`."""
-        return lifetime(self.max_age)
+    #: Seconds from reception to expiry: see :func:`lifetime`. Computed once, because each announcement needs it.
+    lifetime: float = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lifetime", lifetime(self.max_age))

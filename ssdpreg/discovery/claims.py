@@ -105,6 +105,14 @@ class Claim:
         self._receive(advertisement, standing, reception, now)
         return True
 
+    def repeat(self, now: float) -> None:
+        """Prolong the claim by a repetition of its latest renewal."""
+        if now - self.received_at > _COPIES:
+            self.previous_at = self.received_at
+        self.search_at += now - self.received_at
+        self.expires_at += now - self.received_at
+        self.received_at = now
+
     def silence(self, now: float) -> float:
         """Return the seconds since the latest reception."""
         return now - self.received_at
@@ -181,6 +189,7 @@ class TrackedService:
     :ivar contest: Contest under way, or None.
     :ivar contested_at: Beginning of the latest contest.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
+    :ivar latest: Latest advertisement and reception of the current claim, while no decision is pending.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
@@ -195,6 +204,7 @@ class TrackedService:
         "contested_at",
         "creator",
         "home",
+        "latest",
         "leaves_at",
         "live",
         "move_at",
@@ -216,6 +226,7 @@ class TrackedService:
         self.appeared_at = now
         self.home = claim.host
         self.searched = False
+        self.latest: tuple[Advertisement, Reception] | None = None
         self.leaves_at = math.inf
         self.contest: Contest | None = None
         self.contested_at = -math.inf
@@ -284,6 +295,7 @@ class TrackedService:
         self.others = others
         self.claim = claim
         self.searched = False
+        self.latest = None
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None

@@ -102,6 +102,13 @@ class AdvertisementTable:
         service = self._find(advertisement)
         if service is None:
             return self._create(advertisement, reception, now)
+        # Nearly all announcements repeat the one before: the caches of meanings and receptions return the same objects.
+        # Then nothing changes but the times.
+        latest = service.latest
+        if latest is not None and latest[0] is advertisement and latest[1] is reception:
+            service.searched = False
+            service.claim.repeat(now)
+            return []
         if service.claim.advertisement.location == advertisement.location:
             events = self._renew(service, advertisement, reception, now)
         else:
@@ -119,6 +126,7 @@ class AdvertisementTable:
         events: list[Event] = []
         for service in services.values() if urn is None else filter(None, [services.get(urn)]):
             remaining = tuple(claim for claim in service.others if claim.sender != sender)
+            service.latest = None
             if service.claim.sender == sender:
                 if service.leaves_at == math.inf:
                     # The byebye may be forged: a reply of the device within the delay voids it.
@@ -212,7 +220,7 @@ class AdvertisementTable:
         if not claim.renew(advertisement, reception, now):
             return []
         service.searched = False
-        if (claim.standing, claim.answers) != before:
+        if claim.standing is not before[0] or claim.answers is not before[1]:
             self._capacity.update(service)
         if service.contest is not None and standing_of(advertisement, reception):
             service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
@@ -224,6 +232,8 @@ class AdvertisementTable:
             service.leaves_at = math.inf
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
+        if service.live and service.contest is None and not claim.superseded:
+            service.latest = advertisement, reception
         if not service.live and claim.standing < self._trust and service.may_contest(now):
             service.contested_at = now
             return [self._search(service, ROUND, now)]
@@ -250,6 +260,7 @@ class AdvertisementTable:
             return self._move(service, claim, now)
         if is_new and reception.sender == current.sender and self._may_move_itself(current, claim):
             current.superseded = True
+            service.latest = None
             return self._move(service, claim, now)
         if service.contest is not None:
             if standing_of(advertisement, reception):
@@ -285,6 +296,7 @@ class AdvertisementTable:
     # Contests and moves.
 
     def _begin_contest(self, service: TrackedService, now: float) -> list[Event]:
+        service.latest = None
         service.begin_contest(now)
         self.contests += 1
         return [self._search(service, ROUND, now)]

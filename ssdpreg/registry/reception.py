@@ -86,6 +86,10 @@ class ReceptionMonitor:
                     self.holds += 1
             else:
                 self._hold(interface, now)
+        for interface in self._down - losses.keys() - receiving:
+            # The interface was removed long ago.
+            self._down.discard(interface)
+            self._table.hold(now, interface)
         for interface in self._down & receiving:
             self._down.discard(interface)
             self.log.info("Datagrams are received on {interface} again", interface=interface)

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
-from ssdpreg.discovery.interpret import UNMATCHED, Departure, Meaning, Rejection, cached_interpreter
+from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
 from ssdpreg.discovery.search_terms import SearchTerms
@@ -60,6 +60,8 @@ class Sockets(Protocol):
     def interfaces(self) -> Sequence[tuple[str, str]]: ...
     @property
     def receiving(self) -> frozenset[str]: ...
+    @property
+    def broadcasts(self) -> frozenset[str]: ...
 
 
 @implementer(ISSDPListener)
@@ -79,6 +81,7 @@ class Registry(Service):
     :ivar received: Number of messages by kind and interface.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
+    :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
     :ivar needed_searches: Searches that the table needed.
     :ivar reception: Monitor of the daemon's ability to receive.
     """
@@ -118,6 +121,7 @@ class Registry(Service):
         self.received: Counter[tuple[str, str]] = Counter()
         self.dropped: Counter[str] = Counter()
         self.searches = 0
+        self.broadcasts: frozenset[str] = frozenset()
 
     # Search terms and rules.
 
@@ -228,53 +232,46 @@ class Registry(Service):
         :param peer: IP address and port of the sender.
         """
         self.received[message.kind, reception.interface] += 1
-        match message:
-            case Alive():
-                self.notify_alive(message, reception.sender, reception)
-            case SearchResponse():
-                self.response(message, reception.sender, reception)
-            case ByeBye():
-                self.notify_bye(message, reception.sender, reception)
-            case Update():
-                self.notify_update(message, reception.sender, reception)
+        self._process(self._interpret(message, reception.sender), reception)
 
     def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
         """Count a datagram that is not an accepted SSDP message."""
         self.dropped[error.kind] += 1
 
-    # A message without the circumstances of its reception has the lowest standing.
+    # Methods of ISSDPListener. Messages without the circumstances of their reception have the lowest standing.
 
-    def notify_alive(self, message: Alive, sender: str = "", reception: Reception | None = None) -> None:
-        self._process(self._interpret(message, sender), reception or Reception(sender, on_link=False))
+    def notify_alive(self, message: Alive, sender: str = "") -> None:
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
-    def response(self, message: SearchResponse, sender: str = "", reception: Reception | None = None) -> None:
-        self._process(self._interpret(message, sender), reception or Reception(sender, on_link=False))
+    def response(self, message: SearchResponse, sender: str = "") -> None:
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
-    def notify_bye(self, message: ByeBye, sender: str = "", reception: Reception | None = None) -> None:
-        self._process(self._interpret(message, sender), reception or Reception(sender, on_link=False))
+    def notify_bye(self, message: ByeBye, sender: str = "") -> None:
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
-    def notify_update(self, message: Update, sender: str = "", reception: Reception | None = None) -> None:
-        self._process(self._interpret(message, sender), reception or Reception(sender, on_link=False))
+    def notify_update(self, message: Update, sender: str = "") -> None:
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
     def _process(self, meaning: Meaning | None, reception: Reception) -> None:
-        now = self._reactor.seconds()
-        match meaning:
-            case Advertisement():
-                try:
-                    events = self._table.observe(meaning, reception, now)
-                except RejectedError as error:
-                    self._reject(Rejection(meaning.nt, error.reason), reception.sender, now)
-                else:
+        if isinstance(meaning, Advertisement):
+            now = self._reactor.seconds()
+            try:
+                events = self._table.observe(meaning, reception, now)
+            except RejectedError as error:
+                self._reject(Rejection(meaning.nt, error.reason), reception.sender)
+            else:
+                if events or self._table.next_due < self._expiry.when:
                     self._apply_events(events)
-            case Departure(device_id, urn):
-                self._apply_events(self._table.bye(device_id, urn, reception.sender, now))
-            case Rejection():
-                self._reject(meaning, reception.sender, now)
+        elif isinstance(meaning, Rejection):
+            self._reject(meaning, reception.sender)
+        elif meaning is not None:
+            now = self._reactor.seconds()
+            self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
 
-    def _reject(self, rejection: Rejection, sender: str, now: float) -> None:
+    def _reject(self, rejection: Rejection, sender: str) -> None:
         reason = rejection.reason
         self.dropped[reason] += 1
-        if reason != UNMATCHED and self._log_limit.allows(sender, reason, now):
+        if reason is not UNMATCHED and self._log_limit.allows(sender, reason, self._reactor.seconds()):
             self.log.info("Rejected {nt} from {sender}: {reason}", nt=rejection.nt, sender=sender, reason=reason)
 
     # Events of the table.
@@ -288,8 +285,9 @@ class Registry(Service):
                     self._live.remove(self._service_id(advertisement), reason)
                 case SearchNeeded():
                     self.needed_searches.request(event)
-        if self._table.next_due < math.inf:
-            self._expiry.request(self._table.next_due)
+        next_due = self._table.next_due
+        if next_due < self._expiry.when:
+            self._expiry.request(next_due)
 
     def _apply_in_slices(self, events: Iterator[list[Event]]) -> None:
         """Apply the events of many services, without blocking the reactor for long."""
@@ -324,7 +322,10 @@ class Registry(Service):
 
     def _refresh_interfaces(self) -> None:
         """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
-        if self._network.refresh():
+        opened = self._network.refresh()
+        if self._network.broadcasts != self.broadcasts:
+            self.broadcasts = self._network.broadcasts
+        if opened:
             self._search()
             self._search(_SECOND_ROUND)
             self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settle_time)

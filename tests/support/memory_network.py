@@ -64,6 +64,10 @@ class MemoryNetwork:
         return tuple(self._open.items())
 
     @property
+    def broadcasts(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
     def receiving(self) -> frozenset[str]:
         return frozenset(self._open.keys() - self.down)
 
@@ -86,9 +90,9 @@ class MemoryNetwork:
         try:
             decoded = decode(message if isinstance(message, bytes) else encode(message))
         except MessageError as error:
-            self._drop(error, reception, (sender, 50000))
+            self._drop(error, reception, (reception.sender, 1900))
         else:
-            self._deliver(decoded, reception, (sender, 50000))
+            self._deliver(decoded, reception, (reception.sender, 1900))
 
     def take_searches(self) -> list[tuple[str, int | None]]:
         """Return the target and MX of each search of the group since the last call."""

@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 from twisted.internet import reactor, udp
-from twisted.internet.interfaces import IReactorFDSet, IReactorMulticast
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -17,6 +17,7 @@ from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Reception
 from tests.support import hosts
 
 BYEBYE = ByeBye("a", "uuid:d::a")
@@ -36,20 +37,25 @@ class NetworkOnHostsTests(TestCase):
         self.addCleanup(self.lan.close)
         self.near = self.lan.host("10.77.0.2")
         self.far = self.lan.host("10.77.0.3")
-        self.delivered: list[tuple[Message, PeerAddress, str]] = []
+        self.delivered: list[tuple[Message, Reception]] = []
+        self.dropped: list[tuple[str, Reception]] = []
 
-    def network(self, *interfaces: str) -> Network:
+    def network(self, *interfaces: str, ports: tuple[int, int] | None = None, announcing: bool = False) -> Network:
         """Open a network on the near host."""
-        network = Network(IReactorMulticast(reactor), self.deliver, self.drop, interfaces)
+        network = Network(reactor, self.deliver, self.drop, interfaces, ports=ports, announcing=announcing)
         self.addCleanup(network.close)
         self.near.inside(network.refresh)
         return network
 
-    def deliver(self, message: Message, peer: PeerAddress, interface: str) -> None:
-        self.delivered.append((message, peer, interface))
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
+        self.delivered.append((message, reception))
 
-    def drop(self, error: MessageError, peer: PeerAddress, interface: str) -> None:
-        raise error
+    def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
+        self.dropped.append((error.kind, reception))
+
+    def search(self, network: Network) -> None:
+        """Send a search from the near host, on which the sockets for it have to be opened."""
+        self.near.inside(lambda: network.search(SEARCH))
 
     def add_card(self, subnet: str) -> None:
         """Add a second interface to both hosts, and connect the two directly."""
@@ -72,7 +78,7 @@ class NetworkOnHostsTests(TestCase):
     async def received(self, seconds: float = 0.3) -> list[tuple[Message, str, str]]:
         """Return the messages delivered since the last call, each with the sender's address and the interface."""
         await deferLater(reactor, seconds)
-        received = [(message, peer[0], interface) for message, peer, interface in self.delivered]
+        received = [(message, reception.sender, reception.interface) for message, reception in self.delivered]
         self.delivered.clear()
         return received
 
@@ -138,7 +144,7 @@ class NetworkOnHostsTests(TestCase):
             membership = socket.inet_aton(GROUP) + socket.inet_aton("10.78.0.3")
             device.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
             device.setsockopt(socket.IPPROTO_IP, _IP_RECVTTL, 1)
-            network.send(SEARCH)
+            self.search(network)
             for _ in network.interfaces:
                 datagram, options, _, searcher = device.recvmsg(2000, 100)
                 self.assertEqual(datagram, encode(SEARCH))
@@ -150,7 +156,7 @@ class NetworkOnHostsTests(TestCase):
     async def test_reply(self) -> None:
         """A reply is sent to the peer from the address of the interface."""
         with self.far.listen() as control_point:
-            self.network().reply(RESPONSE, control_point.getsockname(), "eth0")
+            self.network(announcing=True).reply(RESPONSE, control_point.getsockname(), "eth0")
             datagram, peer = control_point.recvfrom(2000)
         self.assertEqual((datagram, peer[0]), (encode(RESPONSE), "10.77.0.2"))
 
@@ -188,18 +194,18 @@ class NetworkOnHostsTests(TestCase):
         """After a change of address, searches are sent from the new one. Sending before the refresh raises nothing."""
         network = self.network()
         self.near.move("10.77.0.4")
-        network.send(SEARCH)
+        self.search(network)
         self.assertTrue(self.near.inside(network.refresh))
         self.assertEqual(network.interfaces, (("eth0", "10.77.0.4"),))
         with self.far.listen(PORT) as device:
-            network.send(SEARCH)
+            self.search(network)
             self.assertEqual(device.recvfrom(2000)[1][0], "10.77.0.4")
 
     async def test_link_down(self) -> None:
         """An interface is closed when it is down, and opened when it is up again. Sending meanwhile raises nothing."""
         network = self.network()
         self.near.call(["ip", "link", "set", "eth0", "down"])
-        network.send(SEARCH)
+        self.search(network)
         self.assertEqual(self.flushLoggedErrors(), [])
         self.near.inside(network.refresh)
         self.assertEqual(network.interfaces, (("lo", "127.0.0.1"),))

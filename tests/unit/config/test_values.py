@@ -141,6 +141,7 @@ class PortRangeTests(ConfigTestCase):
             ("40099-40000", " is not a range of ports from 1 to 65535, the lowest port first"),
             ("40000-40006", " has less than 8 ports: several searches run at the same time"),
             ("1800-1900", " contains port 1900, on which devices announce themselves"),
+            ("1900-1999", " contains port 1900, on which devices announce themselves"),
             ([40000, 40099], None),
             (40000, None),
         ):
@@ -166,9 +167,10 @@ class HostNameTests(ConfigTestCase):
 
     def test_valid(self) -> None:
         """Names are in lower case, without the dot of the root."""
-        names = ["SSDPreg.Example", "rack_7", "a.b.example.", "7.example"]
+        longest = "a." * 126 + "a"
+        names = ["SSDPreg.Example", "rack_7", "a.b.example.", "7.example", "a" * 63, longest]
         config = parse(json.dumps({"ssdp": TAGS, "web": {"hosts": names}}))
-        self.assertEqual(config.web.hosts, ("ssdpreg.example", "rack_7", "a.b.example", "7.example"))
+        self.assertEqual(config.web.hosts, ("ssdpreg.example", "rack_7", "a.b.example", "7.example", "a" * 63, longest))
 
     def test_invalid(self) -> None:
         """Addresses, ports, URLs and patterns are faults."""
@@ -180,6 +182,7 @@ class HostNameTests(ConfigTestCase):
             ("*.example", 'is not a host name: use for example "ssdpreg.example", without a port'),
             ("a..b", 'is not a host name: use for example "ssdpreg.example", without a port'),
             ("-a", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("a." * 126 + "aa", 'is not a host name: use for example "ssdpreg.example", without a port'),
             ("a" * 64, 'is not a host name: use for example "ssdpreg.example", without a port'),
         ):
             self.assert_faults(

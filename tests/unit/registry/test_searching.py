@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from twisted.internet.task import Clock
@@ -67,9 +68,7 @@ class NeededSearchesTests(SynchronousTestCase):
     def test_target_of_a_pattern(self) -> None:
         """A service of a pattern is searched for by its own type."""
         one = advertisement(urn="urn:x:1")
-        pattern = type(one)(
-            **{**{name: getattr(one, name) for name in one.__slots__}, "term": SearchTerm("urn:*", "T")}
-        )
+        pattern = replace(one, term=SearchTerm("urn:*", "T"))
         self.searches.request(SearchNeeded(pattern, 3.0, ("10.0.0.5",)))
         self.assertEqual(self.sent(), [("urn:x:1", ("10.0.0.5",))])
 
