@@ -205,6 +205,12 @@ class _WithoutAnnotations(ast.NodeTransformer):
         node.annotation = None
         return node
 
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        # Whether an argument may be given by position or by name changes no behaviour of a correct program.
+        node.args, node.posonlyargs = [*node.posonlyargs, *node.args], []
+        node.args, node.kwonlyargs = [*node.args, *node.kwonlyargs], []
+        return self.generic_visit(node)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
@@ -221,6 +227,12 @@ class _WithoutAnnotations(ast.NodeTransformer):
         # Parts of a Protocol exist for the type checker.
         if any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases):
             return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST:
+        # Options of dataclasses that prevent mistakes, and save memory.
+        if node.arg in ("frozen", "slots"):
+            node.value = ast.Constant(None)
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:

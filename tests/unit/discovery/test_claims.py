@@ -114,6 +114,14 @@ class ClaimTests(SynchronousTestCase):
         self.renew(one, 1010)
         self.assertFalse(one.superseded)
 
+    def test_previous_reception(self) -> None:
+        """The latest reception before the present one is remembered, without copies that follow within 10 s."""
+        one = claim()
+        self.assertEqual(one.previous_at, -math.inf)
+        for now, previous in ((1010, -math.inf), (1020, -math.inf), (1030.1, 1020), (1100, 1030.1), (1105, 1030.1)):
+            self.renew(one, now)
+            self.assertEqual((one.received_at, one.previous_at), (now, previous))
+
     def test_adopted(self) -> None:
         """The host of the LOCATION owns an adopted claim, which has the given standing and lifetime."""
         one = Claim.adopted(advertisement(), Standing.CONFIRMED, 7.5, 1000.0)
@@ -210,13 +218,33 @@ class TrackedServiceTests(SynchronousTestCase):
             service.set_current(claim(host, now), now)
             self.assertEqual(service.home, home, (host, now))
 
+    def test_home_of_a_service_that_was_not_live(self) -> None:
+        """The time before a service is live does not count for the home."""
+        self.service.set_current(claim("10.0.0.6", 5000), 5000)
+        self.assertEqual(self.service.home, OWNER)
+        self.service.go_live(5001)
+        self.assertEqual((self.service.home, self.service.live), ("10.0.0.6", True))
+        self.service.set_current(claim(now=5011), 5011)
+        self.service.set_current(claim("10.0.0.6", 5020), 5020)
+        self.assertEqual(self.service.home, "10.0.0.6")
+        self.service.set_current(claim(now=5030), 5030)
+        self.service.set_current(claim("10.0.0.6", 5051), 5051)
+        self.assertEqual(self.service.home, OWNER)
+
+    def test_evidence(self) -> None:
+        """A reply and an announcement are evidence of two kinds for a LOCATION."""
+        contest = Contest(2, 1000.0)
+        contest.add_evidence(FIRST, reply=True)
+        contest.add_evidence(SECOND, reply=False)
+        self.assertEqual((contest.answered, contest.announced), ({FIRST}, {SECOND}))
+
     def test_former_hosts_are_bounded(self) -> None:
         """The holdings of a limited number of hosts are remembered, the home's among them."""
         now = 2000.0
         for number in range(100):
             self.service.set_current(claim(f"10.1.0.{number}", now), now)
             now += 1 + number % 7
-        self.assertLessEqual(len(self.service._held), 5)
+        self.assertEqual(len(self.service._held), 4)
         self.assertEqual(self.service.home, OWNER)
 
     def test_budget_for_moves(self) -> None:
@@ -328,6 +356,33 @@ class DecisionTests(SynchronousTestCase):
         self.assert_winner(self.first)
         self.current.standing = Standing.CONFIRMED
         self.assert_winner(self.current)
+
+    def test_repeated_location_of_the_holder(self) -> None:
+        """Another LOCATION that the holder announced twice since it announced the current one wins."""
+        moved = claim(now=1030, max_age=1000, port=81)
+        moved.previous_at = 1010
+        self.service.others = (moved, self.first)
+        self.service.home = "10.0.0.99"
+        self.assert_winner(moved)
+        self.contest.answered = {FIRST}
+        self.assert_winner(self.first)
+        self.contest.answered = set()
+        self.current.received_at = 1010
+        self.assert_winner(self.current)
+        self.current.received_at = 1000
+        moved.sender = OTHER
+        self.assert_winner(self.current)
+        self.service.others = (claim("10.0.0.6", 1030, 1000, sender=OWNER),)
+        self.service.others[0].previous_at = 1010
+        self.assert_winner(self.current)
+
+    def test_latest_repeated_location(self) -> None:
+        """Of several LOCATIONs that the holder repeats, the one received last wins."""
+        moved, later = claim(now=1030, max_age=1000, port=81), claim(now=1031, max_age=1000, port=82)
+        moved.previous_at = later.previous_at = 1010
+        for others in ((moved, later), (later, moved)):
+            self.service.others = others
+            self.assert_winner(later)
 
     def test_announcement_without_evidence(self) -> None:
         """An announcement of another host than the home is no reply."""
