@@ -332,7 +332,7 @@ def survives(mutant: Mutant, modules: Sequence[str]) -> bool:
     """Return whether the unit tests do not notice a mutant."""
 
     def run() -> bool:
-        sys.meta_path.insert(0, _MutantFinder(mutant))  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _MutantFinder(mutant))
         return run_tests(modules)
 
     return in_fork(run, _TIMEOUT) is True
