@@ -3,8 +3,8 @@ Memory of the daemon's receiver after many large or different datagrams of one s
 
     python bench/memory.py
 
-Each case has a receiver of its own, a process that joins the SSDP group on loopback. The datagrams have a type that is
-not in the search terms, so that none of their contents has to be kept.
+Each case is measured in a separate process, which joins the SSDP group on loopback. The datagrams announce a type for
+which there is no search term, so that none of their contents has to be kept.
 """
 
 from __future__ import annotations
