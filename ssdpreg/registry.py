@@ -133,6 +133,8 @@ class Registry(Service):
         self._terms = SearchTerms({})
         self._interpret = cached_interpreter(self._terms, locations)
         self._live = LiveRegistrations()
+        # Device ID and URN by service ID.
+        self._keys: dict[str, tuple[str, str]] = {}
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
         self._search_interval = search_interval
@@ -195,6 +197,11 @@ class Registry(Service):
     def services(self) -> list[tuple[Registration, LiveService]]:
         """Return the live services with their registrations."""
         return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
+
+    def service(self, service_id: str) -> LiveService | None:
+        """Return the live service with an ID, or None. The time does not grow with the number of services."""
+        key = self._keys.get(service_id)
+        return None if key is None else self._table.get(*key)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
@@ -304,9 +311,13 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement) | Changed(advertisement):
-                    self._live.put(self._rules.registration(advertisement))
+                    registration = self._rules.registration(advertisement)
+                    self._keys[registration.service_id] = advertisement.device_id, advertisement.urn
+                    self._live.put(registration)
                 case Left(advertisement, reason):
-                    self._live.remove(self._service_id(advertisement), reason)
+                    service_id = self._service_id(advertisement)
+                    del self._keys[service_id]
+                    self._live.remove(service_id, reason)
                 case SearchNeeded(advertisement, within):
                     self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
         if self._table.next_due < math.inf:

@@ -58,10 +58,12 @@ class AdvertisementTable:
 
     def __iter__(self) -> Iterator[LiveService]:
         for service in self._services():
-            claim = service.claim
-            yield LiveService(
-                claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at
-            )
+            yield _snapshot(service)
+
+    def get(self, device_id: str, urn: str) -> LiveService | None:
+        """Return the live service of a device and URN, or None."""
+        service = self._devices.get(device_id.casefold(), {}).get(urn)
+        return None if service is None else _snapshot(service)
 
     @property
     def next_due(self) -> float:
@@ -274,3 +276,8 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _snapshot(service: TrackedService) -> LiveService:
+    claim = service.claim
+    return LiveService(claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at)
