@@ -160,8 +160,10 @@ class Exchange:
         self._channel.dataReceived("\r\n".join([*lines, "", ""]).encode())
 
     def disconnect(self) -> None:
-        """Close the connection on the client's side."""
-        self._channel.connectionLost(Failure(ConnectionDone()))
+        """Close the connection on the client's side, unless it is closed."""
+        if self._transport.connected:
+            self._transport.connected = False
+            self._channel.connectionLost(Failure(ConnectionDone()))
 
     @property
     def received(self) -> bytes:
