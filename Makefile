@@ -1,20 +1,22 @@
-# Needs python3 with venv, and nothing else.
-# make demo            the daemon at work, in a table
-# make run             the daemon alone, in the foreground, with registry.json
-# make test            every test; ARGS=… goes to trial, as in ARGS=--until-failure
-# make lint            format, lint and types
-# make clean           away with everything that was made here
+# Needs python3 with its module venv. Everything else is installed in .venv.
+# make run             run the daemon in the foreground with registry.json
+# make demo            run the daemon and an announcer on this machine, and show what is registered
+# make unit            run the fast tests
+# make test            run all tests; ARGS=… goes to trial, as in ARGS=--until-failure
+# make lint            check format, lint and types
+# make pictures        make the pictures of the documentation from the running demo
+# make clean           remove all generated files
 
 PYTHON = python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
-# What runs trial: CI measures coverage by it.
+# Options of the Python that runs trial: CI measures the coverage with them.
 RUNNER =
 ARGS =
 TESTS = tests
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run test lint clean
+.PHONY: demo run unit test lint pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -22,7 +24,11 @@ demo: .venv/installed
 run: .venv/installed
 	$(BIN)/twistd --nodaemon --pidfile= ssdpreg --config registry.json
 
+unit: TESTS = tests.unit
+unit: test
+
 test: .venv/installed-dev
+	@echo "Running $(TESTS). The end of the output lists the skipped tests with the reasons, and their number."
 	$(BIN)/python $(RUNNER) -m twisted.trial $(ARGS) $(TESTS)
 
 lint: .venv/installed-dev
@@ -30,17 +36,20 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+pictures: .venv/installed-dev
+	$(BIN)/python demo/pictures.py
+
 clean:
 	rm -rf .venv .ci-venvs .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)
-	@echo "Setting up .venv, once; this takes a minute."
+	@echo "Installing the daemon in .venv. This takes a minute."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) --editable .
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	@echo "Adding the tools for tests to .venv, once."
+	@echo "Installing the tools for tests in .venv."
 	@$(PIP) --editable '.[dev]'
 	@touch $@

@@ -1,11 +1,11 @@
 """
-What a datagram costs: CPU time to receive and handle one, as a ratio to a Twisted protocol that does nothing.
+CPU time to receive and process a datagram, as a ratio to that of a Twisted protocol that does nothing.
 
     python bench/datagrams.py [ROUNDS]
 
-Each receiver is a process of its own that joins the SSDP group on loopback. What it costs to do nothing is measured in
-the same run; an absolute time says little, since machines differ and are never idle. ``async_upnp_client`` takes part
-where it is installed.
+Each receiver is a separate process that joins the SSDP group on loopback. The protocol that does nothing is measured in
+the same run, since absolute times depend on the machine and its load. ``async_upnp_client`` is measured if it is
+installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib.util import find_spec
 
 GROUP, PORT, LOOPBACK = "239.255.255.250", 1900, "127.0.0.1"
 URN = "urn:schemas-upnp-org:service:api:2.0"
-#: What a socket's default buffer takes without a loss, with room to spare.
+#: Datagrams sent at once: fewer than the default receive buffer holds.
 BURST = 96
 BURSTS = 300
 
@@ -64,9 +64,9 @@ import asyncio
 from async_upnp_client.ssdp_listener import SsdpListener
 
 async def main():
-    async def hear(device, device_type, source):
+    async def ignore(device, device_type, source):
         pass
-    listener = SsdpListener(async_callback=hear, source=("{LOOPBACK}", 0))
+    listener = SsdpListener(async_callback=ignore, source=("{LOOPBACK}", 0))
     await listener.async_start()
     print("ready", flush=True)
     await asyncio.Event().wait()
@@ -79,7 +79,7 @@ if find_spec("async_upnp_client"):
 
 
 def notify(number: int) -> bytes:
-    """Write an announcement of a device."""
+    """Return the announcement of a device."""
     lines = [
         "NOTIFY * HTTP/1.1",
         f"HOST: {GROUP}:{PORT}",
@@ -94,14 +94,20 @@ def notify(number: int) -> bytes:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Tell how much CPU time a process has used: proc(5), utime and stime."""
+    """Return the CPU time that a process has used, in seconds: utime and stime of proc(5)."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(program: str, *, repeated: bool) -> float:
-    """Measure one receiver: microseconds of CPU time for each datagram."""
+    """
+    Measure a receiver.
+
+    :param program: Source code of the receiver. It prints a line when it is listening.
+    :param repeated: Whether to send announcements of 960 known devices again and again, or of a new device each time.
+    :return: CPU time per datagram in microseconds.
+    """
     known = [notify(number) for number in range(960)]
     with (
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as receiver,
@@ -110,7 +116,7 @@ def measure(program: str, *, repeated: bool) -> float:
         assert receiver.stdout is not None
         receiver.stdout.readline()
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(LOOPBACK))
-        # It has met all of them before it is measured.
+        # Every known device is announced once before the measurement.
         for number, datagram in enumerate(known):
             sender.sendto(datagram, (GROUP, PORT))
             if number % BURST == BURST - 1:
@@ -129,7 +135,7 @@ def measure(program: str, *, repeated: bool) -> float:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print(f"{'':24}{'repeats of 960 known':>28}{'never seen before':>28}")
+    print(f"{'':24}{'960 known devices':>28}{'new devices':>28}")
     medians: dict[str, list[float]] = {name: [] for name in RECEIVERS}
     for repeated in (True, False):
         times: dict[str, list[float]] = {name: [] for name in RECEIVERS}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class ISSDPListener(Interface):
     """
-    Receiver of SSDP messages. No method raises an exception, whatever a message contains.
+    Receiver of SSDP messages. No content of a message makes a method raise an exception.
 
     ``sender`` is the IP address of the sender of the datagram, empty if it is unknown.
     """

@@ -185,7 +185,7 @@ class Reconciler(Service):
 
     def _note_change(self, service_id: str) -> None:
         self._changed[service_id] = None
-        if self.running and not self._backoff.failures:
+        if self.running and self.available:
             self._wake(_COLLECT_TIME)
 
     # Start and stop.
@@ -246,7 +246,7 @@ class Reconciler(Service):
             return
         if self._backoff.failures:
             self._wake(self._pause())
-        elif self._changed:
+        elif self._changed and self.available:
             self._wake(_COLLECT_TIME)
         else:
             self._wake(max(0.0, self._compare_at - self._reactor.seconds()))

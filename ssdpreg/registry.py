@@ -25,7 +25,7 @@ from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListe
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registration.meta import from_meta
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
-from ssdpreg.ssdp.search_scheduler import MOST_TARGETS, SPACING, Searcher
+from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
 from ssdpreg.timers import EarliestCall, RepeatingCall
 
 #: Seconds between the two search rounds at start and on a new interface.
@@ -136,13 +136,13 @@ class Registry(Service):
         # Device ID and URN by service ID.
         self._keys: dict[str, tuple[str, str]] = {}
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._searcher = Searcher(reactor, self._network.send, mx, random or Random())
+        self._searcher = SearchScheduler(reactor, self._network.send, mx, random or Random())
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
         self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
         self._expiry = EarliestCall(reactor, self._expire)
         # Seconds from the first search until the last reply can have been received.
-        self._settle_time = _SECOND_ROUND + SPACING * MOST_TARGETS + mx + _TRAVEL
+        self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _TRAVEL
         self._settles_at = math.inf
         self._log_limit = LogLimit()
         self.received: Counter[tuple[str, str]] = Counter()
@@ -319,7 +319,7 @@ class Registry(Service):
                     del self._keys[service_id]
                     self._live.remove(service_id, reason)
                 case SearchNeeded(advertisement, within):
-                    self._searcher.ask(search_target(advertisement.term, advertisement.nt), within)
+                    self._searcher.search_soon(search_target(advertisement.term, advertisement.nt), within)
         if self._table.next_due < math.inf:
             self._expiry.request(self._table.next_due)
 

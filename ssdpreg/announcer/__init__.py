@@ -1,1 +1,1 @@
-"""``twistd ssdpspoof``: an announcer of devices that a file describes, to test listeners with."""
+"""``twistd ssdpspoof``: announcer of the devices in a file, to test control points with."""

@@ -20,7 +20,7 @@ from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.errors import ConfigError, MessageError
 from ssdpreg.ssdp.messages import SEARCH_ALL, Message, SearchRequest
 from ssdpreg.ssdp.network import Network
-from ssdpreg.ssdp.protocol import Address
+from ssdpreg.ssdp.protocol import PeerAddress
 
 #: Seconds between the two transmissions of each search. UDP loses datagrams: UPnP Device Architecture 2.0, 1.3.2.
 _REPEAT_DELAY = 0.5
@@ -36,7 +36,7 @@ async def search_network(arguments: argparse.Namespace, reactor: Any) -> int:
     """
     results = SearchResults(_make_terms(arguments.urns), LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]))
 
-    def deliver(message: Message, peer: Address, interface: str) -> None:
+    def deliver(message: Message, peer: PeerAddress, interface: str) -> None:
         results.add(message, peer[0])
 
     network = Network(reactor, deliver, _drop, arguments.interface, arguments.ttl)
@@ -57,7 +57,7 @@ def _make_terms(urns: Sequence[str]) -> SearchTerms | None:
     return SearchTerms(dict.fromkeys(urns, "")) if urns and SEARCH_ALL not in urns else None
 
 
-def _drop(error: MessageError, peer: Address, interface: str) -> None:
+def _drop(error: MessageError, peer: PeerAddress, interface: str) -> None:
     """Ignore a datagram that is not an SSDP message."""
 
 

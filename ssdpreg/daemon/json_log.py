@@ -1,4 +1,4 @@
-"""The log as one flat JSON object a line, for those who collect it."""
+"""Log observer that writes one flat JSON object per line, for log collectors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from datetime import datetime, timezone
 
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, LogLevel, eventAsText, formatEvent
 
-#: What Twisted adds to each event, beside the fields of the line.
+#: Prefix of the keys that Twisted adds to each event.
 _INTERNAL_PREFIX = "log_"
+#: Types of values that are written as they are. Values of other types are converted to text.
 _PLAIN = (str, int, float, bool, type(None))
 
 
 def format_event(event: LogEvent) -> str:
     """
-    Write one event: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, and the fields of the line.
+    Serialize an event: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, and the event's own fields.
 
-    :return: One line, its end included.
+    :return: One line, including its line end.
     """
     fields = {
         key: value if isinstance(value, _PLAIN) else str(value)
@@ -26,7 +27,7 @@ def format_event(event: LogEvent) -> str:
     }
     level = event.get("log_level", LogLevel.info)
     line = {
-        # What a line says of itself cannot be taken for what Twisted says of it.
+        # First, so that a field of the event cannot replace one of the four keys below.
         **fields,
         "time": datetime.fromtimestamp(event["log_time"], timezone.utc).isoformat(timespec="milliseconds"),
         "level": level.name,
@@ -39,5 +40,5 @@ def format_event(event: LogEvent) -> str:
 
 
 def stdout_observer() -> ILogObserver:
-    """Make the observer that ``twistd --logger`` asks for: it writes to standard output."""
+    """Make the observer that ``twistd --logger`` expects. It writes to standard output."""
     return FileLogObserver(sys.stdout, format_event)

@@ -1,4 +1,4 @@
-"""``twistd ssdpreg``: its options, and which part is wired to which."""
+"""``twistd ssdpreg``: its options, and the wiring of the daemon's parts."""
 
 from __future__ import annotations
 
@@ -26,44 +26,51 @@ from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
 from ssdpreg.ssdp.network import Network
+from ssdpreg.web.connections import Connections
+from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
 from ssdpreg.web.view import View
 
-#: What Consul calls its own, if nobody says otherwise.
+#: Consul's default name of a datacenter.
 _DATACENTER = "dc1"
 
 
 class Options(usage.Options):
-    """What the command line says, and after it was read the configuration, as ``options["configuration"]``."""
+    """Options of the command line. The parsed configuration is ``options["configuration"]``."""
 
     synopsis = "[--config FILE] [--address HOST:PORT] [--datacenter DC]"
-    longdesc = "Hears which services announce themselves over SSDP, and keeps Consul true to it."
+    longdesc = "Receives SSDP announcements, searches for silent devices, and keeps Consul up to date."
 
     optParameters: ClassVar = [
-        ["config", "c", None, "registry.json; without it the first of ./, $HOME, /etc/ssdpreg and /etc/infranm.d."],
-        ["address", "a", None, "Consul's address, instead of the file's."],
-        ["datacenter", "d", None, "Consul's datacenter, instead of the file's."],
+        [
+            "config",
+            "c",
+            None,
+            "Configuration file. Default: the first registry.json in ./, $HOME, /etc/ssdpreg and /etc/infranm.d.",
+        ],
+        ["address", "a", None, "Address of Consul; overrides the configuration file."],
+        ["datacenter", "d", None, "Consul datacenter; overrides the configuration file."],
     ]
-    optFlags: ClassVar = [["log-json", None, "Log to standard output, one flat JSON object a line."]]
+    optFlags: ClassVar = [["log-json", None, "Log to standard output, one JSON object a line."]]
 
     def postOptions(self) -> None:
         try:
-            # In full, for twistd may change to another folder before it is read again.
+            # An absolute path: twistd may change its working directory before a reload.
             self["config"] = os.path.abspath(self["config"] or configuration.find())
             self["configuration"] = self.load()
         except ConfigError as error:
             raise usage.UsageError(f"{self['config'] or 'No configuration'}:\n{error}") from error
         if self["log-json"]:
-            # As the option --logger of twistd itself, which begins to log before it makes any service.
+            # twistd starts its log before it makes any service, so this has to be its own option --logger.
             assert self.parent is not None
             self.parent["logger"] = "ssdpreg.daemon.json_log.stdout_observer"
 
     def load(self) -> Config:
         """
-        Read the configuration, as it is now.
+        Load the configuration file.
 
-        :raise ConfigError: If anything is wrong with it.
+        :raise ConfigError: If it is invalid.
         """
         config = configuration.load(self["config"]).with_consul(self["address"], self["datacenter"])
         find_backend(config.backend.type)
@@ -71,7 +78,7 @@ class Options(usage.Options):
 
 
 def make_rules(config: Config, scope: str) -> RegistrationRules:
-    """Say how services are to be written down."""
+    """Return the rules by which services are registered."""
     return RegistrationRules(
         scope=scope,
         dns_names=config.ssdp.names == "dns",
@@ -81,7 +88,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
 
 
 def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
-    """Make the part that hears and asks."""
+    """Make the service that receives messages and searches."""
     ssdp = config.ssdp
     registry = Registry(
         reactor,
@@ -97,7 +104,7 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
 
 
 def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: IRegistryBackend) -> Reconciler:
-    """Make the part that keeps the backend true."""
+    """Make the service that keeps the backend up to date."""
 
     def adopt(found: Iterable[Registration]) -> None:
         registry.adopt(found, backend.remaining() if ILifetimeStore.providedBy(backend) else {})
@@ -114,7 +121,7 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
 
 
 def describe(config: Config) -> tuple[str, str]:
-    """Say what to call the backend, and the datacenter that it is in, to those who look."""
+    """Return the names of the backend and of its datacenter, for readers."""
     if isinstance(config.backend, ConsulConfig):
         return f"Consul at {config.backend.address}", config.backend.datacenter or _DATACENTER
     if isinstance(config.backend, EmbeddedConfig):
@@ -123,14 +130,16 @@ def describe(config: Config) -> tuple[str, str]:
 
 
 def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
-    """Make the part that others read, unless it is not wanted."""
+    """Make the web server, unless it is switched off."""
     if config.web.endpoint is None:
         return []
-    return [WebService(reactor, config.web.endpoint, make_root(reactor, view))]
+    connections = Connections()
+    root = make_root(reactor, view, connections)
+    return [WebService(reactor, config.web.endpoint, root, connections, AcceptedHosts(config.web.hosts))]
 
 
 def makeService(options: Options) -> IService:
-    """Wire the daemon together."""
+    """Make the daemon from its parts."""
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
@@ -142,7 +151,7 @@ def makeService(options: Options) -> IService:
     try:
         backend = find_backend(config.backend.type).make_backend(reactor, section, scope)
     except ConfigError as error:
-        # Such as a certificate that is none: nobody could know before it was loaded.
+        # A fault that shows only when the backend is made, such as an invalid certificate.
         raise SystemExit(f"{options['config']}:\n{error}") from error
     registry = make_registry(reactor, config, scope)
 
@@ -160,7 +169,7 @@ def makeService(options: Options) -> IService:
             reactor, config, View(registry, reconciler, *describe(config), scope, IRequestStatistics(backend, None))
         ),
         ReloadService(reactor, options.load, config, apply),
-        # Ready is who has all the others running.
+        # Last, so that the service manager learns that all others have started.
         NotifyService(reactor, os.environ),
     ):
         service.setServiceParent(daemon)

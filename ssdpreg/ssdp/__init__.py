@@ -1,0 +1,1 @@
+"""Simple Service Discovery Protocol (SSDP): messages, codec, sockets and scheduling of searches."""

@@ -1,8 +1,8 @@
 """
 SSDP datagrams to messages and back: no socket, no clock, no logging.
 
-Section numbers are those of the UPnP Device Architecture 2.0 (UDA). Devices in the field are far from it; where this
-module is lenient it names the reason.
+Section numbers are those of the UPnP Device Architecture 2.0 (UDA). Each rule stands below its section, and each
+leniency below its cause.
 """
 
 from __future__ import annotations
@@ -15,52 +15,58 @@ from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
-#: Three start lines, and no other: UDA, 1.1.1. Any minor version of HTTP, any reason phrase; only status 200 counts.
+#: UDA, 1.1.1: a message begins with one of three start lines. Any minor version of HTTP and any reason phrase are
+#: accepted, since UPnP 1.0 devices differ in both. Only status 200 is a reply to a search.
 _START_LINE = re.compile(r"(?:(NOTIFY|M-SEARCH) \* HTTP/1\.\d|HTTP/1\.\d 200(?: .*)?)\s*", re.ASCII | re.IGNORECASE)
 
-#: Blanks and quotes are common, other directives are to be ignored: UDA, 1.2.2.
+#: UDA, 1.2.2: directives of CACHE-CONTROL other than max-age are ignored. Spaces and quotes around the number are
+#: accepted: UDA itself prints "max-age = 1800".
 _MAX_AGE = re.compile(r"(?<![\w-])max-age\s*=\s*[\"']?\s*(\d+)", re.ASCII | re.IGNORECASE)
 
-#: More digits than this is a century; Python refuses to read thousands of them.
+#: A number of more digits is read as 10**10, which is more than three centuries: int() raises for thousands of digits.
 _MAX_AGE_DIGITS = 10
-_MAX_AGE_BEYOND = 10**_MAX_AGE_DIGITS
+_LONGEST_MAX_AGE = 10**_MAX_AGE_DIGITS
 
-#: The first URL of an AL field, which is bare (DSP0266, 12.4.3) or one of a list in angle brackets (SSDP draft 1.03).
+#: The first URL of an AL field, which is a bare URL (DSP0266, 12.4.3) or a list in angle brackets (SSDP draft 1.03).
 _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
 
-#: Characters of a value that names something: messages are kept, and a datagram may have 65,507 bytes.
-_LONGEST = 512
+#: Longest accepted NT, ST or USN, in characters: messages are stored, and a datagram may have 65,507 bytes.
+_LONGEST_VALUE = 512
 
-#: A device repeats itself to the letter, so a look-up by the bytes saves nearly all parsing. Longer datagrams are rare,
-#: and not remembered, so that a stranger cannot fill the memory with them.
-_REMEMBERED = 8192
-_REMEMBERED_SIZE = 1024
+#: Number of parsed datagrams that are cached: a device repeats its messages byte for byte, so the cache saves nearly
+#: all parsing. Longer datagrams are rare and are not cached, which bounds the memory that a sender can fill.
+_CACHE_SIZE = 8192
+_LONGEST_CACHED = 1024
 
-#: Who asks: UDA, 1.3.2. "UPnP/2.0" would oblige us to name a person in every search.
+#: UDA, 1.3.3: a device treats an MX above 5 as 5.
+_LONGEST_MX = 5
+
+#: UDA, 1.3.2: operating system, UPnP version and product. The version is 1.1, since a control point of version 2.0 must
+#: send its user's name in every search (CPFN.UPNP.ORG).
 USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/1.1 ssdpreg/{__version__}"
 
 
 def decode(datagram: bytes) -> Message:
     """
-    Read a datagram.
+    Parse a datagram.
 
-    :raise StartLineError: If it is no SSDP.
-    :raise HeaderError: If a field that the kind of message cannot do without is missing or senseless.
+    :raise StartLineError: If the datagram is not SSDP.
+    :raise HeaderError: If a required header field is missing or has an unusable value.
     """
-    return _parse_remembered(datagram) if len(datagram) <= _REMEMBERED_SIZE else _parse(datagram)
+    return _parse_cached(datagram) if len(datagram) <= _LONGEST_CACHED else _parse(datagram)
 
 
 def encode(message: Message) -> bytes:
     """
-    Write a message as it goes to the group, or back to who asked.
+    Serialize a message.
 
-    :raise HeaderError: If a value would break out of its line.
+    :raise HeaderError: If a value has characters, such as line ends, that would end its header field.
     """
     host = ("HOST", f"{GROUP}:{PORT}")
     match message:
         case Alive():
             notify = [("NT", message.nt), ("NTS", "ssdp:alive"), ("USN", message.usn)]
-            return _join("NOTIFY * HTTP/1.1", [host, *_claim(message), *notify])
+            return _join("NOTIFY * HTTP/1.1", [host, *_description(message), *notify])
         case ByeBye():
             return _join("NOTIFY * HTTP/1.1", [host, ("NT", message.nt), ("NTS", "ssdp:byebye"), ("USN", message.usn)])
         case Update():
@@ -70,10 +76,12 @@ def encode(message: Message) -> bytes:
             man = ("MAN", '"ssdp:discover"')
             return _join("M-SEARCH * HTTP/1.1", [host, man, *mx, ("ST", message.st), ("USER-AGENT", USER_AGENT)])
         case SearchResponse():
-            return _join("HTTP/1.1 200 OK", [("EXT", ""), *_claim(message), ("ST", message.st), ("USN", message.usn)])
+            reply = [("ST", message.st), ("USN", message.usn)]
+            return _join("HTTP/1.1 200 OK", [("EXT", ""), *_description(message), *reply])
 
 
-def _claim(message: Alive | SearchResponse) -> list[tuple[str, str]]:
+def _description(message: Alive | SearchResponse) -> list[tuple[str, str]]:
+    """Return the header fields that an announcement and a reply have in common."""
     max_age = [] if message.max_age is None else [("CACHE-CONTROL", f"max-age={message.max_age}")]
     location = [("LOCATION", message.location)] if message.location else []
     return [*max_age, *location, ("SERVER", message.server or USER_AGENT)]
@@ -91,44 +99,46 @@ def _parse(datagram: bytes) -> Message:
     try:
         text = datagram.decode()
     except UnicodeDecodeError:
-        # Vendors write their names in SERVER as their editor saved them.
+        # Some vendors send SERVER in Latin-1 or another 8-bit encoding.
         text = datagram.decode("latin-1")
-    # Empty lines before the first are tolerated as HTTP servers do (RFC 7230, 3.5).
+    # RFC 7230, 3.5: a receiver should ignore empty lines before the start line.
     start_line, _, rest = text.lstrip("\r\n").partition("\n")
     start = _START_LINE.fullmatch(start_line)
     if start is None:
         raise StartLineError(f"unknown start line {start_line[:80]!r}")
-    fields = _fields(rest)
+    fields = _parse_fields(rest)
+    # UDA, 1.1.1: the start line alone decides the kind of the message.
     method = start[1]
     if method is None:
-        # Some devices answer with NT where ST belongs.
-        st = fields.get("ST") or _required(fields, "NT")
-        usn = _required(fields, "USN")
-        return SearchResponse(st, usn, _location(fields), _max_age(fields), _server(fields))
+        return _parse_response(fields)
     if method.upper() == "M-SEARCH":
-        return _search(fields)
-    return _notify(fields)
+        return _parse_search(fields)
+    return _parse_notify(fields)
 
 
-_parse_remembered = lru_cache(_REMEMBERED)(_parse)
+_parse_cached = lru_cache(_CACHE_SIZE)(_parse)
 
 
-def _fields(text: str) -> dict[str, str]:
-    """Read header fields, by their names in capitals, up to the first empty line or the end: many devices send none."""
+def _parse_fields(text: str) -> dict[str, str]:
+    """
+    Parse header fields, up to the first empty line or the end of the text: many devices send no empty line.
+
+    :return: Values by name in capitals. UDA, 1.1.2: names are not case-sensitive, values are.
+    """
     fields: dict[str, str] = {}
     name = ""
-    # Split at LF, and let strip() take the CR: some devices send LF alone.
+    # Split at LF and remove CR with strip(): some devices end lines with LF alone.
     for line in text.split("\n"):
         stripped = line.strip()
         if not stripped:
             break
         if line[0] in " \t":
-            # A folded line belongs to the field before it (RFC 2616, 2.2), and is never a field of its own.
+            # RFC 2616, 2.2: a folded line continues the field before it. It is never parsed as a separate field.
             if name:
                 fields[name] = f"{fields[name]} {stripped}".lstrip()
             continue
         before, colon, after = stripped.partition(":")
-        # A line that is no field costs only itself; of a field said twice the first counts.
+        # Skip a line without a colon, and the second of two fields with the same name: devices send both.
         name = before.rstrip().upper() if colon else ""
         if name in fields:
             name = ""
@@ -137,8 +147,16 @@ def _fields(text: str) -> dict[str, str]:
     return fields
 
 
-def _notify(fields: dict[str, str]) -> Message:
-    nt, nts, usn = (_required(fields, name) for name in ("NT", "NTS", "USN"))
+def _parse_response(fields: dict[str, str]) -> SearchResponse:
+    # UDA, 1.3.3: ST and USN are required. Some devices send NT in place of ST.
+    st = fields.get("ST") or _required(fields, "NT")
+    usn = _required(fields, "USN")
+    return SearchResponse(st, usn, _location(fields), _max_age(fields), _server(fields))
+
+
+def _parse_notify(fields: dict[str, str]) -> Message:
+    # UDA, 1.2.2: NT, NTS and USN are required. Some devices send NTS in capitals or in quotes.
+    nt, nts, usn = _required(fields, "NT"), _required(fields, "NTS"), _required(fields, "USN")
     match nts.strip('"').lower():
         case "ssdp:alive":
             return Alive(nt, usn, _location(fields), _max_age(fields), _server(fields))
@@ -149,31 +167,34 @@ def _notify(fields: dict[str, str]) -> Message:
     raise HeaderError("NTS", f"unknown {nts[:80]!r}")
 
 
-def _search(fields: dict[str, str]) -> SearchRequest:
+def _parse_search(fields: dict[str, str]) -> SearchRequest:
+    # UDA, 1.3.2: MAN is required, in quotes. Some control points leave out the quotes.
     if _required(fields, "MAN").strip('"') != "ssdp:discover":
         raise HeaderError("MAN", 'is not "ssdp:discover"')
-    mx = fields.get("MX", "")
-    # Nobody waits longer than 5 s, whatever is asked: UDA, 1.3.3.
-    return SearchRequest(_required(fields, "ST"), min(int(mx[:4]), 5) if mx.isascii() and mx.isdigit() else None)
+    text = fields.get("MX", "")
+    # Four digits suffice for the comparison: int() raises for thousands of digits.
+    mx = min(int(text[:4]), _LONGEST_MX) if text.isascii() and text.isdigit() else None
+    return SearchRequest(_required(fields, "ST"), mx)
 
 
 def _required(fields: dict[str, str], name: str) -> str:
     value = fields.get(name)
     if not value:
         raise HeaderError(name, "missing")
-    if len(value) > _LONGEST:
+    if len(value) > _LONGEST_VALUE:
         raise HeaderError(name, "too long")
     return value
 
 
 def _server(fields: dict[str, str]) -> str:
-    return fields.get("SERVER", "")[:_LONGEST]
+    return fields.get("SERVER", "")[:_LONGEST_VALUE]
 
 
 def _location(fields: dict[str, str]) -> str:
     location = fields.get("LOCATION")
     if location:
         return location
+    # DSP0266, 12.4.3: a Redfish service sends AL and no LOCATION.
     al = _AL_URL.search(fields.get("AL", ""))
     return al[0] if al else ""
 
@@ -183,4 +204,4 @@ def _max_age(fields: dict[str, str]) -> int | None:
     if match is None:
         return None
     digits = match[1].lstrip("0")
-    return int(digits or "0") if len(digits) <= _MAX_AGE_DIGITS else _MAX_AGE_BEYOND
+    return int(digits or "0") if len(digits) <= _MAX_AGE_DIGITS else _LONGEST_MAX_AGE

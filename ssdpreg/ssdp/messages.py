@@ -1,8 +1,8 @@
 """
-What devices and control points say to each other, as frozen values.
+SSDP messages as frozen values.
 
-The names are those of the UPnP Device Architecture 2.0 (UDA), section 1. Who sent a message and when it arrived are
-no part of it.
+The names are those of the UPnP Device Architecture 2.0 (UDA), section 1. A message has neither the address of its
+sender nor the time of its reception.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-#: Where SSDP is spoken over IPv4: UDA 2.0, section 1.
+#: Multicast group and UDP port of SSDP over IPv4: UDA, 1.
 GROUP = "239.255.255.250"
 PORT = 1900
 
-#: The search target that every device answers: UDA 2.0, section 1.3.2.
+#: Search target that every device replies to: UDA, 1.3.2.
 SEARCH_ALL = "ssdp:all"
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
     """
-    A device or service is there: NOTIFY with NTS ``ssdp:alive``.
+    Announcement of a device or service: NOTIFY with NTS ``ssdp:alive``. UDA, 1.2.2.
 
-    :ivar nt: What is announced, such as ``urn:schemas-upnp-org:service:api:2.0``.
-    :ivar usn: Which instance of it: ``uuid:<device>`` or ``uuid:<device>::<nt>``.
-    :ivar location: URL of the description, empty where there is none.
-    :ivar max_age: Seconds that the claim is valid, or ``None`` where the message does not say readably.
-    :ivar server: The device's software, as it says.
+    :ivar nt: Notification type, such as ``urn:schemas-upnp-org:service:api:2.0``.
+    :ivar usn: Unique service name: ``uuid:<device>`` or ``uuid:<device>::<nt>``.
+    :ivar location: URL of the description; empty if the message has none.
+    :ivar max_age: Lifetime of the announcement in seconds; ``None`` if the message has none, or no readable one.
+    :ivar server: Name of the device's software; empty if the message has none.
     """
 
     #: Name of this kind of message in metrics.
@@ -43,10 +43,10 @@ class Alive:
 @dataclass(frozen=True, slots=True)
 class ByeBye:
     """
-    A device or service is leaving: NOTIFY with NTS ``ssdp:byebye``.
+    End of an announcement: NOTIFY with NTS ``ssdp:byebye``. UDA, 1.2.3.
 
-    :ivar nt: What leaves.
-    :ivar usn: Whose claim ends.
+    :ivar nt: Notification type of the announcement that ends.
+    :ivar usn: Unique service name of the announcement that ends.
     """
 
     #: Name of this kind of message in metrics.
@@ -59,10 +59,10 @@ class ByeBye:
 @dataclass(frozen=True, slots=True)
 class Update:
     """
-    A device is about to raise its BOOTID: NOTIFY with NTS ``ssdp:update``. UDA 2.0, section 1.2.4.
+    Notice that a device is about to raise its BOOTID: NOTIFY with NTS ``ssdp:update``. UDA, 1.2.4.
 
-    :ivar nt: What is announced.
-    :ivar usn: Whose announcement it is.
+    :ivar nt: Notification type.
+    :ivar usn: Unique service name.
     """
 
     #: Name of this kind of message in metrics.
@@ -75,10 +75,10 @@ class Update:
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """
-    A control point asks who is there: M-SEARCH.
+    Search of a control point: M-SEARCH. UDA, 1.3.2.
 
-    :ivar st: What is sought: ``ssdp:all``, ``upnp:rootdevice``, ``uuid:<device>`` or a URN.
-    :ivar mx: Longest wait before a reply, in whole seconds, or ``None`` in a search sent to one device alone.
+    :ivar st: Search target: ``ssdp:all``, ``upnp:rootdevice``, ``uuid:<device>`` or a URN.
+    :ivar mx: Longest wait of a device before it replies, in whole seconds; ``None`` in a unicast search.
     """
 
     #: Name of this kind of message in metrics.
@@ -91,13 +91,13 @@ class SearchRequest:
 @dataclass(frozen=True, slots=True)
 class SearchResponse:
     """
-    A device answers an M-SEARCH.
+    Reply of a device to a search. UDA, 1.3.3.
 
-    :ivar st: What was sought, and is here.
-    :ivar usn: Which instance of it.
-    :ivar location: URL of the description, or of a Redfish service root; empty where there is none.
-    :ivar max_age: Seconds that the claim is valid, or ``None`` where the message does not say readably.
-    :ivar server: The device's software, as it says.
+    :ivar st: Search target that the device offers.
+    :ivar usn: Unique service name: ``uuid:<device>`` or ``uuid:<device>::<st>``.
+    :ivar location: URL of the description, or of a Redfish service root; empty if the message has none.
+    :ivar max_age: Lifetime of the reply in seconds; ``None`` if the message has none, or no readable one.
+    :ivar server: Name of the device's software; empty if the message has none.
     """
 
     #: Name of this kind of message in metrics.

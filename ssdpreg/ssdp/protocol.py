@@ -1,4 +1,4 @@
-"""The thin edge between a socket and messages."""
+"""Protocol of one UDP socket: datagrams to messages and back."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import GROUP, PORT, Message
 
-#: Host and port.
-Address = tuple[str, int]
+#: IP address and UDP port of the sender or the recipient of a datagram.
+PeerAddress = tuple[str, int]
 
 
 class SSDPProtocol(DatagramProtocol):
     """
-    Turns datagrams into messages and back. Nothing that a stranger sends, and no network that fails, raises out of it.
+    Decode datagrams into messages and encode messages into datagrams.
 
-    :param deliver: Called as ``deliver(message, peer)`` for each datagram that parses.
-    :param drop: Called as ``drop(error, peer)`` for each that does not.
+    Neither an invalid datagram nor a network error raises an exception.
+
+    :param deliver: Called as ``deliver(message, peer)`` for each valid message.
+    :param drop: Called as ``drop(error, peer)`` for each invalid datagram.
     """
 
     log = Logger()
@@ -29,14 +31,14 @@ class SSDPProtocol(DatagramProtocol):
 
     def __init__(
         self,
-        deliver: Callable[[Message, Address], None],
-        drop: Callable[[MessageError, Address], None] | None = None,
+        deliver: Callable[[Message, PeerAddress], None],
+        drop: Callable[[MessageError, PeerAddress], None] | None = None,
     ) -> None:
         self._deliver = deliver
         self._drop = drop
-        self._group_reached = True
+        self._group_reachable = True
 
-    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+    def datagramReceived(self, datagram: bytes, addr: PeerAddress) -> None:
         try:
             try:
                 message = decode(datagram)
@@ -46,16 +48,15 @@ class SSDPProtocol(DatagramProtocol):
             else:
                 self._deliver(message, addr)
         except Exception:
-            # An error of our own concerns this one datagram, not the next.
-            self.log.failure("Failed on a datagram from {peer}", peer=addr)
+            # A defect of a receiver must not close the socket: the next datagram may be processed.
+            self.log.failure("Failed to process a datagram from {peer}", peer=addr)
 
-    def send(self, message: Message, address: Address) -> None:
+    def send(self, message: Message, address: PeerAddress) -> None:
         """
-        Send a message, or lose it: that is what UDP promises, and all that an absent network allows.
+        Send a message. It is lost if the socket is closed or the network is down, as UDP permits.
 
-        :param message: What to say.
-        :param address: To whom: the group, or one peer.
-        :raise HeaderError: If a value would break out of its line.
+        :param address: The SSDP group, or one peer.
+        :raise HeaderError: If the message cannot be serialized.
         """
         datagram = encode(message)
         if self.transport is None:
@@ -63,19 +64,19 @@ class SSDPProtocol(DatagramProtocol):
         try:
             self.transport.write(datagram, address)
         except (OSError, MessageLengthError) as error:
-            self._failed(address, error)
+            self._log_send_error(address, error)
         else:
-            self._succeeded(address)
+            self._log_recovery(address)
 
-    def _failed(self, address: Address, error: Exception) -> None:
+    def _log_send_error(self, address: PeerAddress, error: Exception) -> None:
         if address != (GROUP, PORT):
-            # Peers are strangers, who may well be out of reach on purpose.
+            # Only debug: any sender of a search can name an address that is out of reach.
             self.log.debug("Cannot send to {peer}: {error}", peer=address, error=error)
-        elif self._group_reached:
-            self._group_reached = False
+        elif self._group_reachable:
+            self._group_reachable = False
             self.log.warn("Cannot send to the SSDP group: {error}", error=error)
 
-    def _succeeded(self, address: Address) -> None:
-        if address == (GROUP, PORT) and not self._group_reached:
-            self._group_reached = True
+    def _log_recovery(self, address: PeerAddress) -> None:
+        if address == (GROUP, PORT) and not self._group_reachable:
+            self._group_reachable = True
             self.log.info("Can send to the SSDP group again")

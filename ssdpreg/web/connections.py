@@ -41,7 +41,8 @@ def most_connections() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return _MOST
-    return max(_FEWEST, min(_MOST, soft - _RESERVE))
+    # Half of the rest: a connection that is closed keeps its descriptor until the end of the reactor's turn.
+    return max(_FEWEST, min(_MOST, (soft - _RESERVE) // 2))
 
 
 def client_of(host: str) -> str:

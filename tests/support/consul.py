@@ -16,17 +16,16 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 #: Path to which CI unpacks Consul.
 _UNPACKED = ROOT / ".consul" / "usr" / "bin" / "consul"
 
 #: Seconds that an agent on a busy machine may take to elect itself leader.
 _START_TIMEOUT = 60.0
-
-_T = TypeVar("_T")
 
 
 def find_consul() -> str | None:
@@ -73,23 +72,6 @@ def free_ports(count: int) -> list[int]:
     for each in held:
         each.close()
     return ports
-
-
-def wait_for(what: str, look: Callable[[], _T | None], timeout: float = _START_TIMEOUT) -> _T:
-    """
-    Look again and again until there is something to see. Blocks.
-
-    :param what: What is awaited, for the error.
-    :param look: Returns something true once it is there.
-    :param timeout: Seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        seen = look()
-        if seen:
-            return seen
-        time.sleep(0.05)
-    raise TimeoutError(f"no {what} within {timeout} s")
 
 
 class ConsulProcess:
@@ -156,11 +138,15 @@ class ConsulProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for("leader of the Consul agent", self._has_leader)
+        wait_until(self._has_leader, _START_TIMEOUT, what="leader of the Consul agent")
         if self._acl and (self.token is None or not self._persistent):
-            self.token = wait_for("ACL system of the Consul agent", self._bootstrap_acl)
+            self.token = wait_until(self._bootstrap_acl, _START_TIMEOUT, what="ACL system of the Consul agent")
         # Only a node in the catalog can carry services there, and an idle agent writes nothing more.
-        wait_for("node in the catalog", lambda: json.loads(self.request("GET", "/v1/health/service/consul")[1]))
+        wait_until(
+            lambda: json.loads(self.request("GET", "/v1/health/service/consul")[1]),
+            _START_TIMEOUT,
+            what="node in the catalog",
+        )
 
     def _has_leader(self) -> bool:
         if self._process is None or self._process.poll() is not None:

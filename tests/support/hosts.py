@@ -1,5 +1,5 @@
 """
-A network of several hosts on one machine: network namespaces, plugged into a bridge in a namespace of its own.
+Local network of several hosts on one machine: one network namespace per host, and one for the bridge between them.
 
     with Lan() as lan:
         bmc, rack = lan.host("10.77.0.2"), lan.host("10.77.0.3")
@@ -7,7 +7,7 @@ A network of several hosts on one machine: network namespaces, plugged into a br
         bmc.send(datagram)
         rack.http("/v1/catalog/services", port=8580).json()
 
-Nothing of it touches the machine's own network. It takes root and ``ip``; a test case that uses it says
+It is isolated from the machine's network. It needs root and ``ip``; a test case that uses it sets
 ``skip = hosts.unavailable()``.
 """
 
@@ -26,21 +26,22 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 
-#: Where SSDP is spoken. Written out, and not imported, so that the rig shares no mistake with what it tests.
+#: Multicast group and port of SSDP. Not imported, so that a mistake in the code under test is not repeated here.
 SSDP = ("239.255.255.250", 1900)
-#: What the names of all our namespaces begin with; the process that made one follows.
+#: First part of the name of each namespace. The ID of the process that created it follows.
 _PREFIX = "ssdpreg"
-#: Names of interfaces are the same in each namespace: they do not meet.
+#: Name of the network card in each host's namespace, and of the bridge.
 _CARD = "eth0"
 _BRIDGE = "br0"
 
@@ -50,10 +51,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def unavailable() -> str | None:
     """
-    Tell why there can be no hosts here, as the ``skip`` of a test case.
+    Return why hosts cannot be created on this machine, for the ``skip`` attribute of a test case.
 
-    :return: What is missing, or ``None`` where nothing is, or where ``SSDPREG_REQUIRE_ALL`` is set: tests then fail
-        for what is missing instead of being skipped.
+    :return: The missing requirement, or ``None``. Always ``None`` if ``SSDPREG_REQUIRE_ALL`` is set, so that tests fail
+        instead of being skipped.
     """
     return None if os.environ.get("SSDPREG_REQUIRE_ALL") else _missing()
 
@@ -71,32 +72,14 @@ def _missing() -> str | None:
     return None
 
 
-def wait_until(true: Callable[[], T], seconds: float = 10.0, every: float = 0.05) -> T:
-    """
-    Ask until the answer is true.
-
-    :param true: Asked again and again.
-    :param seconds: How long to go on.
-    :param every: Seconds between two questions.
-    :return: The first answer that is true.
-    :raise AssertionError: If there is none in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not (answer := true()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"Still {answer!r} after {seconds} s")
-        time.sleep(every)
-    return answer
-
-
 @dataclass(frozen=True)
 class Answer:
     """
-    What an HTTP server said.
+    Response of an HTTP server.
 
-    :ivar status: Such as 200.
-    :ivar headers: By name, in lower case.
-    :ivar body: As it was sent.
+    :ivar status: Status code, such as 200.
+    :ivar headers: Values by name in lower case.
+    :ivar body: Body, not decoded.
     """
 
     status: int
@@ -104,16 +87,16 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body, decoded."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
 
 class Program:
     """
-    A process on a host.
+    Process on a host.
 
-    :ivar process: To be asked for its ``pid`` and ``returncode``.
-    :ivar log: The file that has all that it wrote, to either output.
+    :ivar process: The process, with ``pid`` and ``returncode``.
+    :ivar log: File with its standard output and standard error.
     """
 
     def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str], cwd: str | None) -> None:
@@ -130,42 +113,46 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not exited."""
         return self.process.poll() is None
 
     @property
     def output(self) -> str:
-        """All that it wrote so far."""
+        """Standard output and standard error until now."""
         return self.log.read_text(errors="replace")
 
     def wait_for(self, pattern: str, seconds: float = 10.0) -> re.Match[str]:
         """
-        Wait until it has written something.
+        Wait until the output matches a pattern.
 
-        :param pattern: A regular expression; each line has its own start and end.
-        :return: The first match in all the output.
-        :raise AssertionError: If it was not written in time, or the process ended without.
+        :param pattern: Regular expression, in which ``^`` and ``$`` match at each line.
+        :return: The first match.
+        :raise AssertionError: If there is no match in time, or the process exits without one.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            ended = not self.running
-            if match := re.search(pattern, self.output, re.MULTILINE):
-                return match
-            if ended or time.monotonic() > deadline:
-                state = f"ended with {self.process.returncode}" if ended else f"waited {seconds} s"
-                raise AssertionError(f"{pattern!r} was not written ({state}):\n{self.output}")
-            time.sleep(0.02)
+
+        def find() -> re.Match[str] | None:
+            exited = not self.running
+            match = re.search(pattern, self.output, re.MULTILINE)
+            if match is None and exited:
+                raise AssertionError(f"exited with {self.process.returncode}")
+            return match
+
+        try:
+            # The process may write and exit between the two: the output is read after the state.
+            return cast("re.Match[str]", wait_until(find, seconds, 0.02))
+        except AssertionError as error:
+            raise AssertionError(f"No match for {pattern!r} ({error}):\n{self.output}") from None
 
     def signal(self, number: int) -> None:
-        """Send it a signal, such as :data:`signal.SIGSTOP`."""
+        """Send a signal, such as :data:`signal.SIGSTOP`."""
         self.process.send_signal(number)
 
     def stop(self, seconds: float = 10.0) -> int:
         """
-        Ask it to end, and wait until it did. It may have ended before.
+        Send SIGTERM, and wait until the process has exited. It may have exited before.
 
-        :return: Its exit status; negative for the signal that ended it.
-        :raise AssertionError: If it had to be killed.
+        :return: Exit status; the negative number of the signal if a signal ended it.
+        :raise AssertionError: If it did not exit in time and was killed.
         """
         self.process.terminate()
         try:
@@ -175,17 +162,17 @@ class Program:
             raise AssertionError(f"Did not stop in {seconds} s:\n{self.output}") from None
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), and wait until it did. It may have ended before."""
+        """Send SIGKILL, and wait until the process has exited. It may have exited before."""
         self.process.kill()
         self.process.wait()
 
 
 class Host:
     """
-    A computer with one network card and a loopback of its own. Made by :meth:`Lan.host`.
+    Host with one network card and a loopback interface. Created by :meth:`Lan.host`.
 
-    :ivar name: Of its network namespace.
-    :ivar address: The card's IPv4 address, without the prefix length.
+    :ivar name: Name of its network namespace.
+    :ivar address: IPv4 address of the card, without the prefix length.
     """
 
     def __init__(self, name: str, address: str, port: str, lan: Lan) -> None:
@@ -197,11 +184,11 @@ class Host:
 
     def run(self, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Program:
         """
-        Start a process here. It is killed when the LAN is closed.
+        Start a process on this host. It is killed when the LAN is closed.
 
-        :param command: The program and its arguments.
-        :param env: Variables beyond those of this process.
-        :param cwd: The folder to start it in.
+        :param command: Program and arguments.
+        :param env: Environment variables to set in addition to those of this process.
+        :param cwd: Working directory.
         """
         log = self._lan.folder / f"{self.name}-{len(self._programs)}.log"
         program = Program(("ip", "netns", "exec", self.name, *command), log, env or {}, cwd)
@@ -210,22 +197,22 @@ class Host:
 
     def call(self, command: Sequence[str]) -> str:
         """
-        Run a command here to its end.
+        Run a command on this host, and wait until it has exited.
 
-        :return: What it wrote to its standard output.
+        :return: Its standard output.
         :raise subprocess.CalledProcessError: If its exit status is not 0.
         """
         return _call("ip", "netns", "exec", self.name, *command)
 
     def pids(self) -> list[int]:
-        """Tell which processes are on this host, whoever started them."""
+        """Return the IDs of all processes on this host."""
         return [int(pid) for pid in _ip("netns", "pids", self.name).split()]
 
     def inside(self, function: Callable[[], T]) -> T:
         """
-        Call a function in a thread that is on this host's network; sockets that it opens stay there.
+        Call a function in a thread of this host's network namespace. Sockets that it opens stay in the namespace.
 
-        :return: What the function returned; what it raises is raised.
+        :return: The result of the function. An exception of the function is raised again.
         """
 
         def entered() -> T:
@@ -248,17 +235,17 @@ class Host:
         seconds: float = 10.0,
     ) -> Answer:
         """
-        Ask an HTTP server, from this host.
+        Send an HTTP request from this host.
 
-        :param path: With the query, such as ``/v1/health/service/x?passing``.
-        :param port: By default Consul's.
-        :param host: By default this one.
-        :param body: Sent as JSON, unless it is ``None``.
-        :param seconds: The longest wait for an answer.
-        :raise OSError: If nobody answers.
+        :param path: Path and query, such as ``/v1/health/service/x?passing``.
+        :param port: Port of the server; by default Consul's.
+        :param host: Address of the server; by default this host.
+        :param body: Value to send as JSON, or ``None`` for no body.
+        :param seconds: Longest wait for a response.
+        :raise OSError: If there is no response.
         """
 
-        def ask() -> Answer:
+        def request() -> Answer:
             connection = http.client.HTTPConnection(host, port, timeout=seconds)
             try:
                 connection.request(method, path, None if body is None else json.dumps(body))
@@ -268,7 +255,7 @@ class Host:
             finally:
                 connection.close()
 
-        return self.inside(ask)
+        return self.inside(request)
 
     def send(
         self,
@@ -280,8 +267,8 @@ class Host:
         """
         Send datagrams from this host's card.
 
-        :param to: The SSDP group, unless told otherwise.
-        :param source_port: 0 for any.
+        :param to: Destination; by default the SSDP group.
+        :param source_port: Port to send from; 0 for any.
         """
 
         def write() -> None:
@@ -294,9 +281,9 @@ class Host:
 
     def listen(self, port: int = 0) -> socket.socket:
         """
-        Open a UDP socket on this host's card; with port 1900 it hears the SSDP group too. The caller closes it.
+        Open a UDP socket on this host's card. With port 1900 it joins the SSDP group too. The caller closes it.
 
-        :param port: 0 for any.
+        :param port: Port to bind to; 0 for any.
         """
 
         def join() -> socket.socket:
@@ -317,21 +304,21 @@ class Host:
         return opened
 
     def move(self, address: str) -> None:
-        """Give the card another IPv4 address, in place of the one that it has."""
+        """Replace the IPv4 address of the card."""
         _ip("-n", self.name, "address", "flush", "dev", _CARD, "scope", "global")
         _ip("-n", self.name, "address", "add", f"{address}/24", "broadcast", "+", "dev", _CARD)
         self.address = address
 
     def unplug(self) -> None:
-        """Pull the cable: the card keeps its address and loses its carrier."""
+        """Disconnect the card from the network: it keeps its address and loses its carrier."""
         _ip("-n", self._lan.name, "link", "set", self._port, "down")
 
     def plug(self) -> None:
-        """Put the cable back in."""
+        """Connect the card to the network again."""
         _ip("-n", self._lan.name, "link", "set", self._port, "up")
 
     def close(self) -> None:
-        """Kill what runs here. The host itself goes with its LAN."""
+        """Kill the processes started here. The host itself is removed with its LAN."""
         for program in self._programs:
             program.kill()
         self._programs.clear()
@@ -339,22 +326,22 @@ class Host:
 
 class Lan:
     """
-    A broadcast domain, 10.77.0.0/24 or what its hosts make of it, without a way out.
+    Broadcast domain without a route to other networks. Its hosts' addresses determine its network.
 
-    :ivar name: Of the network namespace that has the bridge.
-    :ivar folder: For logs and whatever else a test wants to have gone at the end.
+    :ivar name: Name of the network namespace with the bridge.
+    :ivar folder: Folder for logs and other files, which is removed when the LAN is closed.
     """
 
     def __init__(self) -> None:
-        _sweep()
+        _remove_stale()
         self.name = f"{_PREFIX}-{os.getpid()}-{next(_serial)}"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         self._hosts: list[Host] = []
-        # At the end of the process too, for a test that was ended before its clean-ups.
+        # An interrupted test does not run its clean-ups.
         atexit.register(self.close)
         try:
             _ip("netns", "add", self.name)
-            # A plain switch: nobody here asks for memberships, so snooping would have nothing to go by.
+            # Without snooping: no router queries memberships here, so the bridge would not learn them.
             _ip("-n", self.name, "link", "add", _BRIDGE, "type", "bridge", "mcast_snooping", "0")
             _ip("-n", self.name, "link", "set", _BRIDGE, "up")
         except BaseException:
@@ -371,9 +358,9 @@ class Lan:
 
     def host(self, address: str) -> Host:
         """
-        Plug in one more host.
+        Create a host, connected to this network.
 
-        :param address: IPv4, such as ``10.77.0.2``; the first 24 bits are the network's.
+        :param address: IPv4 address, such as ``10.77.0.2``. The prefix length is 24.
         """
         number = len(self._hosts)
         host = Host(f"{self.name}-{number}", address, f"port{number}", self)
@@ -387,7 +374,7 @@ class Lan:
         return host
 
     def close(self) -> None:
-        """End every process, host and the network itself. May be called again."""
+        """Kill all processes, and remove the hosts and the network. May be called again."""
         atexit.unregister(self.close)
         for host in self._hosts:
             host.close()
@@ -397,8 +384,8 @@ class Lan:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _sweep() -> None:
-    """Remove what test runs left that were killed."""
+def _remove_stale() -> None:
+    """Remove the namespaces of test runs that were killed."""
     for name in _namespaces():
         if (match := re.fullmatch(rf"{_PREFIX}-(\d+)-.*", name)) and not os.path.exists(f"/proc/{match[1]}"):
             _remove(name)
@@ -409,9 +396,9 @@ def _namespaces() -> list[str]:
 
 
 def _remove(name: str) -> None:
-    """Remove a namespace, and what still runs in it."""
+    """Remove a namespace, and kill the processes in it."""
     if name in _namespaces():
-        # A host's programs may have left children, which would keep the namespace.
+        # Children of a host's programs may still run, and would keep the namespace.
         for pid in _ip("netns", "pids", name).split():
             os.kill(int(pid), signal.SIGKILL)
         _ip("netns", "delete", name)

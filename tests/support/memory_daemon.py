@@ -27,8 +27,9 @@ from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message
-from ssdpreg.ssdp.network import Adapter, Network
+from ssdpreg.ssdp.network import Network
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
@@ -84,11 +85,11 @@ class Daemon:
         reactor: Any,
         backend: IRegistryBackend | None = None,
         requests: IRequestStatistics | None = None,
-        adapters: list[Adapter] | None = None,
+        adapters: list[NetworkInterface] | None = None,
     ) -> None:
         self.registry = Registry(
             reactor,
-            SilentNetwork if adapters is None else partial(Network, reactor, find_adapters=lambda: adapters),
+            SilentNetwork if adapters is None else partial(Network, reactor, find_interfaces=lambda: adapters),
             AdvertisementTable(),
             RegistrationRules(scope="rack-7", tags=("lab", "Blue")),
             LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]),

@@ -1,4 +1,4 @@
-"""A reactor of time and multicast that has neither: tests move its clock, and write and read its datagrams."""
+"""In-memory reactor for time and multicast: tests advance its clock and read and write the datagrams of its sockets."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-Address = tuple[str, int]
+from ssdpreg.ssdp.protocol import PeerAddress
 
 
 class MemoryPort:
     """
-    A socket, and what Twisted has around it.
+    In-memory UDP port and its socket.
 
-    :ivar interface: The address that it is bound to.
-    :ivar number: Its port.
-    :ivar protocol: Who reads it.
-    :ivar written: What was sent, and to whom.
-    :ivar ttl: Of multicast datagrams.
-    :ivar options: What was set on the socket, with the value that was set last.
-    :ivar failure: What sending raises, if it is set.
+    :ivar interface: Address that it is bound to.
+    :ivar number: Port number.
+    :ivar protocol: Protocol that receives its datagrams.
+    :ivar written: Datagrams sent, with the address of each.
+    :ivar ttl: TTL of multicast datagrams.
+    :ivar options: Socket options by level and name, with the value set last.
+    :ivar failure: Exception raised by each send, or ``None``.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class MemoryPort:
         self.interface = interface
         self.number = number
         self.protocol = protocol
-        self.written: list[tuple[bytes, Address]] = []
+        self.written: list[tuple[bytes, PeerAddress]] = []
         self.ttl = 1
         self.options: dict[tuple[int, int], int | bytes] = {}
         self.failure: Exception | None = None
         self._reactor = reactor
 
-    def write(self, packet: bytes, addr: Address) -> None:
+    def write(self, packet: bytes, addr: PeerAddress) -> None:
         if self.failure is not None:
             raise self.failure
         self.written.append((packet, addr))
@@ -49,7 +49,7 @@ class MemoryPort:
         return IPv4Address("UDP", self.interface, self.number)
 
     def getHandle(self) -> MemoryPort:  # noqa: N802
-        """The socket is the port itself, as far as options go."""
+        """Return the socket. The port itself has the methods of the socket that are needed."""
         return self
 
     def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
@@ -73,7 +73,7 @@ class MemoryPort:
         return stopped
 
     def die(self) -> None:
-        """End as a port does when reading from its socket fails."""
+        """Close the port, as Twisted does when reading from the socket fails."""
         self._reactor.ports.remove(self)
         self.protocol.doStop()
 
@@ -81,11 +81,11 @@ class MemoryPort:
 @implementer(IReactorMulticast, IReactorTime)
 class MemoryMulticastReactor(Clock):
     """
-    A clock, and sockets in memory.
+    Clock with in-memory sockets.
 
-    :ivar ports: Those that are open.
-    :ivar refused_addresses: Those that cannot be bound to.
-    :ivar refused_options: What setting a socket's option raises, by the option.
+    :ivar ports: Open ports.
+    :ivar refused_addresses: Addresses that cannot be bound to.
+    :ivar refused_options: Exceptions raised by setting a socket option, by the name of the option.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class MemoryMulticastReactor(Clock):
             port, self._next_port = self._next_port, self._next_port + 1
         opened = MemoryPort(self, interface, port, protocol)
         self.ports.append(opened)
-        # It has of the interface what we use.
+        # It has the methods of the interface that the code under test calls.
         transport = cast(IMulticastTransport, opened)
         protocol.makeConnection(transport)
         return transport

@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from ssdpreg.errors import HeaderError
 from ssdpreg.interfaces import IRequestStatistics
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import SearchRequest
-from ssdpreg.ssdp.network import Adapter
 from tests.support.memory_daemon import LLDP, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -29,7 +29,7 @@ class MetricsTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryMulticastReactor()
-        adapters = [Adapter("eth0", 2, ("10.0.0.1",))]
+        adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
         self.daemon = Daemon(self.reactor, requests=Requests(), adapters=adapters)
         self.daemon.start()
         self.addCleanup(self.reactor.advance, 0)

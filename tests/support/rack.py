@@ -1,4 +1,4 @@
-"""A daemon and a Consul agent on one host of a LAN, and what devices say there."""
+"""A daemon and a Consul agent on one host of a LAN, and datagrams of devices."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.consul import find_consul
-from tests.support.hosts import Answer, Host, Program, wait_until
+from tests.support.hosts import Answer, Host, Program
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_until
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
@@ -20,7 +21,7 @@ def twistd(*arguments: str, before: str = "") -> list[str]:
     """
     Return the command that runs ``twistd`` in the foreground, with the Python of this process.
 
-    :param before: What that Python is to do first.
+    :param before: Python source that runs before ``twistd``.
     """
     run = f"{before}\nimport sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
     return [sys.executable, "-c", run, "-n", "--pidfile=", *arguments]
@@ -29,7 +30,7 @@ def twistd(*arguments: str, before: str = "") -> list[str]:
 def notify(
     nt: str, device_id: str, location: str = "", *, nts: str = "ssdp:alive", max_age: int | None = 1800, **more: str
 ) -> bytes:
-    """Write a NOTIFY, by other means than the code under test."""
+    """Return a NOTIFY datagram, without the codec that is under test."""
     usn = f"uuid:{device_id}" if nt.startswith("uuid:") else f"uuid:{device_id}::{nt}"
     fields = {"HOST": "239.255.255.250:1900", "NT": nt, "NTS": nts, "USN": usn, "SERVER": "test/1 UPnP/1.1 test/1"}
     if location:
@@ -41,15 +42,16 @@ def notify(
 
 
 def byebye(nt: str, device_id: str) -> bytes:
-    """Write a byebye."""
+    """Return a byebye datagram."""
     return notify(nt, device_id, nts="ssdp:byebye", max_age=None)
 
 
 class Rack:
     """
-    The host with the daemon, and with Consul where it is started.
+    Host with the daemon and optionally a Consul agent.
 
-    :param host: Where they run.
+    :param host: Host on which they run.
+    :param folder: Folder for configuration files.
     """
 
     def __init__(self, host: Host, folder: Path) -> None:
@@ -59,10 +61,10 @@ class Rack:
         self.daemon: Program | None = None
 
     def start_consul(self) -> None:
-        """Start an agent that forgets everything when it ends, and wait until it can be told something."""
+        """Start an agent that keeps its data in memory, and wait until it accepts requests."""
         binary = find_consul()
         assert binary is not None
-        # Coordinates would be written every few seconds, and hide what the daemon writes or does not write.
+        # Coordinates cause a write every few seconds, which would hide the writes of the daemon.
         config = json.dumps({"disable_coordinates": True, "performance": {"raft_multiplier": 1}})
         (self._folder / "consul.json").write_text(config)
         self.consul = self.host.run(
@@ -72,16 +74,16 @@ class Rack:
 
     def _has_node(self) -> bool:
         try:
-            return bool(self.ask("/v1/health/service/consul").json())
+            return bool(self.request("/v1/health/service/consul").json())
         except (OSError, ValueError):
             return False
 
     def start_daemon(self, config: Mapping[str, Any] | None = None, before: str = "") -> Program:
         """
-        Start the daemon, and wait until it hears.
+        Start the daemon, and wait until its sockets are open.
 
-        :param config: Instead of the project's own ``registry.json``.
-        :param before: What its Python is to do first.
+        :param config: Configuration; by default the project's ``registry.json``.
+        :param before: Python source that runs before ``twistd``.
         """
         path = ROOT / "registry.json"
         if config is not None:
@@ -91,37 +93,37 @@ class Rack:
         self.daemon.wait_for("Listening on eth0")
         return self.daemon
 
-    def ask(self, path: str, method: str = "GET", body: object = None) -> Answer:
-        """Ask Consul something."""
+    def request(self, path: str, method: str = "GET", body: object = None) -> Answer:
+        """Send a request to Consul."""
         return self.host.http(path, method=method, body=body)
 
-    def tell(self, path: str, body: object = None) -> None:
-        """Tell Consul something that it must accept."""
-        answer = self.ask(path, "PUT", body)
+    def put(self, path: str, body: object = None) -> None:
+        """Send a PUT request to Consul, and assert that it is accepted."""
+        answer = self.request(path, "PUT", body)
         assert answer.status == 200, answer
 
     def names(self) -> set[str]:
-        """Names in the catalog, but for Consul's and the daemon's own."""
-        names: dict[str, list[str]] = self.ask("/v1/catalog/services").json()
+        """Return the names in the catalog, except those of Consul and of the daemon itself."""
+        names: dict[str, list[str]] = self.request("/v1/catalog/services").json()
         return set(names) - {"consul", "ssdpreg"}
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """What the agent has of the daemon's, by service ID, but for the daemon itself."""
-        services: dict[str, dict[str, Any]] = self.ask("/v1/agent/services").json()
+        """Return the services that the daemon registered with the agent, by service ID, except the daemon itself."""
+        services: dict[str, dict[str, Any]] = self.request("/v1/agent/services").json()
         return {key: value for key, value in services.items() if key.startswith("ssdpreg-")}
 
     def endpoints(self) -> list[str]:
-        """Where the daemon's services are, as ``name address:port``, sorted."""
+        """Return the daemon's services in the agent as ``name address:port``, sorted."""
         return sorted(f"{each['Service']} {each['Address']}:{each['Port']}" for each in self.services().values())
 
     def catalog(self) -> dict[str, tuple[str, int, int]]:
-        """What the catalog has of the daemon's: address, port and index of the last write by service ID."""
+        """Return the daemon's services in the catalog: address, port and index of the last write, by service ID."""
         found = {}
         for name in self.names():
-            for entry in self.ask(f"/v1/catalog/service/{name}").json():
+            for entry in self.request(f"/v1/catalog/service/{name}").json():
                 found[entry["ServiceID"]] = (entry["ServiceAddress"], entry["ServicePort"], entry["ModifyIndex"])
         return found
 
     def raft_index(self) -> int:
-        """How many entries the log of the cluster has had: what writes nothing does not raise it."""
-        return int(self.ask("/v1/agent/self").json()["Stats"]["raft"]["last_log_index"])
+        """Return the index of the last entry in the raft log. Each write raises it."""
+        return int(self.request("/v1/agent/self").json()["Stats"]["raft"]["last_log_index"])

@@ -1,4 +1,4 @@
-"""The daemon as its users have it: ``twistd ssdpreg``, a real Consul agent, and devices on other hosts."""
+"""Tests for ``twistd ssdpreg`` with a real Consul agent, and with devices on other hosts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import hosts
 from tests.support.consul import skip_without_consul
-from tests.support.hosts import Host, Lan, wait_until
+from tests.support.hosts import Host, Lan
 from tests.support.paths import ROOT
 from tests.support.rack import API, REDFISH, Rack, byebye, notify
+from tests.support.waiting import wait_until
 
 URNS = [urn for urns in json.loads((ROOT / "registry.json").read_text())["ssdp"]["tags"].values() for urn in urns]
 NAMES = {
@@ -29,7 +30,7 @@ NAMES = {
 
 
 class DaemonTestCase(SynchronousTestCase):
-    """Hosts with Consul and the daemon, and with devices."""
+    """Test case with a host for Consul and the daemon, and two hosts for devices."""
 
     skip = hosts.unavailable() or skip_without_consul
     timeout = 300
@@ -40,42 +41,42 @@ class DaemonTestCase(SynchronousTestCase):
         self.rack = Rack(lan.host("10.77.0.2"), lan.folder)
         self.first, self.second = lan.host("10.77.0.3"), lan.host("10.77.0.4")
 
-    def assert_soon(self, true: Callable[[], object], expected: object, seconds: float = 10.0) -> None:
-        """Check that something becomes so."""
+    def assert_soon(self, function: Callable[[], object], expected: object, seconds: float = 10.0) -> None:
+        """Assert that a function returns the expected value within some seconds."""
         try:
-            wait_until(lambda: true() == expected, seconds)
+            wait_until(lambda: function() == expected, seconds)
         except AssertionError:
             log = self.rack.daemon.output if self.rack.daemon is not None else ""
-            self.assertEqual(true(), expected, log[-5000:])
+            self.assertEqual(function(), expected, log[-5000:])
 
-    def assert_stays(self, true: Callable[[], object], expected: object, seconds: float) -> None:
-        """Check that something is so, and remains so."""
+    def assert_stays(self, function: Callable[[], object], expected: object, seconds: float) -> None:
+        """Assert that a function returns the expected value for some seconds."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.assertEqual(true(), expected)
+            self.assertEqual(function(), expected)
             time.sleep(0.1)
 
     def announce(self, host: Host, device_id: str, *urns: str, port: int = 8080, max_age: int = 1800) -> None:
-        """Announce services of a device at a host's own address."""
+        """Announce services of a device at the address of a host."""
         location = f"http://{host.address}:{port}/fakepath"
         host.send(*(notify(urn, device_id, location, max_age=max_age) for urn in urns or (API,)))
 
 
 class ConsulTests(DaemonTestCase):
-    """With a Consul agent that is there from the beginning."""
+    """Tests with a Consul agent that runs during the whole test."""
 
     def setUp(self) -> None:
         super().setUp()
         self.rack.start_consul()
 
-    def test_the_originals_example(self) -> None:
-        """Seven services are registered under the original's names; whatever is none of them is not."""
+    def test_original_example(self) -> None:
+        """The services of the original's example get the original's names. Invalid announcements are not registered."""
         self.rack.start_daemon()
         self.announce(self.first, "228617159241066160", *(urn for urn in URNS if "skunkworxs" not in urn))
         location = "http://10.77.0.3:8080/fakepath"
         self.first.send(
-            notify("upnp:rootdevice", "stranger", location),
-            notify("urn:BAD:URN", "stranger", location),
+            notify("upnp:rootdevice", "other", location),
+            notify("urn:BAD:URN", "other", location),
             notify(API, "", location),
             notify(API, "bad-port", "http://192.168.1.1:INVALIDPORT/fakepath"),
             notify(API, "bad-address", "http://192.168.1165535/fakepath"),
@@ -86,7 +87,7 @@ class ConsulTests(DaemonTestCase):
         )
         self.assert_soon(self.rack.names, NAMES, 2)
         self.assert_stays(self.rack.names, NAMES, 1)
-        (entry,) = self.rack.ask("/v1/catalog/service/RackHD-service:api:2.0").json()
+        (entry,) = self.rack.request("/v1/catalog/service/RackHD-service:api:2.0").json()
         self.assertEqual(
             {key: entry[key] for key in ("ServiceName", "ServiceAddress", "ServicePort", "ServiceTags")},
             {
@@ -96,20 +97,20 @@ class ConsulTests(DaemonTestCase):
                 "ServiceTags": [],
             },
         )
-        checks = self.rack.ask("/v1/agent/checks").json().values()
+        checks = self.rack.request("/v1/agent/checks").json().values()
         self.assertEqual(len([check for check in checks if check["Type"] == "http"]), 1)
         self.assertEqual(len([check for check in checks if check["Type"] == "alias"]), 7)
 
-    def test_devices_of_a_kind(self) -> None:
-        """Two devices that offer the same are two instances of one service."""
+    def test_same_service_on_two_devices(self) -> None:
+        """Two devices with the same service are two instances of one service name."""
         self.rack.start_daemon()
         for host in (self.first, self.second):
             self.announce(host, f"device-{host.address}")
         expected = [f"RackHD-service:api:2.0 {host.address}:8080" for host in (self.first, self.second)]
         self.assert_soon(self.rack.endpoints, expected, 2)
 
-    def test_moves(self) -> None:
-        """A service that is announced elsewhere by the same sender is updated in place."""
+    def test_move(self) -> None:
+        """A new LOCATION from the same sender updates the registration and keeps its ID."""
         self.rack.start_daemon()
         self.announce(self.first, "D")
         self.assert_soon(self.rack.endpoints, ["RackHD-service:api:2.0 10.77.0.3:8080"], 2)
@@ -118,8 +119,8 @@ class ConsulTests(DaemonTestCase):
         self.assert_soon(self.rack.endpoints, ["RackHD-service:api:2.0 10.77.0.3:9090"], 2)
         self.assertEqual(list(self.rack.services()), [before])
 
-    def test_leaves(self) -> None:
-        """A byebye counts after 2 s; one that an alive follows costs nothing; a stranger's is not believed."""
+    def test_byebye(self) -> None:
+        """A byebye takes effect after 2 s, unless an alive follows or another host sent it."""
         self.rack.start_daemon()
         self.announce(self.first, "D")
         self.assert_soon(lambda: len(self.rack.services()), 1, 2)
@@ -131,8 +132,8 @@ class ConsulTests(DaemonTestCase):
         self.first.send(byebye("upnp:rootdevice", "D"))
         self.assert_soon(self.rack.catalog, {}, 3.5)
 
-    def test_expires(self) -> None:
-        """A service that is heard no more is gone after its max-age, one that is repeated stays."""
+    def test_expiry(self) -> None:
+        """A service that is not announced again expires after its max-age. A service that is announced again stays."""
         self.rack.start_daemon()
         self.announce(self.first, "D", max_age=4)
         self.announce(self.second, "E", max_age=4)
@@ -142,16 +143,16 @@ class ConsulTests(DaemonTestCase):
             self.announce(self.second, "E", max_age=4)
         self.assert_soon(self.rack.endpoints, ["RackHD-service:api:2.0 10.77.0.4:8080"], 1)
 
-    def test_a_device_that_only_answers(self) -> None:
-        """A Redfish service that never announces itself, and answers with AL alone, is found by searching."""
+    def test_device_that_only_replies(self) -> None:
+        """A search finds a Redfish service that sends no announcements, and replies with AL instead of LOCATION."""
         listener = self.first.listen(1900)
         self.addCleanup(listener.close)
         searches: list[str] = []
 
-        def answer() -> None:
+        def reply() -> None:
             while True:
                 try:
-                    datagram, asker = listener.recvfrom(65507)
+                    datagram, searcher = listener.recvfrom(65507)
                 except OSError:
                     return
                 searches.append(datagram.decode())
@@ -159,9 +160,9 @@ class ConsulTests(DaemonTestCase):
                     usn = f"uuid:92384634::{REDFISH}:9"
                     lines = ("HTTP/1.1 200 OK", "CACHE-CONTROL:max-age=1800", f"ST:{REDFISH}:9", f"USN:{usn}")
                     al = "AL:https://10.77.0.3/redfish/v1"
-                    listener.sendto("\r\n".join([*lines, al, "", ""]).encode(), asker)
+                    listener.sendto("\r\n".join([*lines, al, "", ""]).encode(), searcher)
 
-        threading.Thread(target=answer, daemon=True).start()
+        threading.Thread(target=reply, daemon=True).start()
         self.rack.start_daemon({"ssdp": {"tags": {"BMC": [REDFISH]}}})
         self.assert_soon(self.rack.endpoints, ["BMC-service:redfish-rest:1 10.77.0.3:443"], 3)
         wait_until(lambda: len(searches) == 2, 5)
@@ -170,11 +171,11 @@ class ConsulTests(DaemonTestCase):
         )
 
     def test_killed_and_restarted(self) -> None:
-        """When the daemon is killed and started again, the catalog neither loses nor rewrites an entry."""
+        """A restart after SIGKILL neither removes nor writes an entry of the catalog."""
         daemon = self.rack.start_daemon()
         self.announce(self.first, "D", *URNS)
         self.assert_soon(lambda: len(self.rack.catalog()), 8, 3)
-        # The agent's own checks write once more when they have found out.
+        # The agent writes the results of its checks once.
         time.sleep(3)
         before = self.rack.catalog()
         daemon.kill()
@@ -186,49 +187,53 @@ class ConsulTests(DaemonTestCase):
         self.first.send(byebye("upnp:rootdevice", "D"))
         self.assert_soon(self.rack.catalog, {}, 5)
 
-    def test_touches_nothing_of_others(self) -> None:
-        """A service that others registered, and an operator's maintenance mode, survive all that the daemon does."""
+    def test_foreign_entries(self) -> None:
+        """The daemon changes neither services of other programs nor an operator's maintenance mode."""
         foreign = {"ID": "ssdpreg-mine", "Name": "RackHD-service:api:2.0", "Address": "192.0.2.1", "Port": 1}
-        self.rack.tell("/v1/agent/service/register", foreign)
+        self.rack.put("/v1/agent/service/register", foreign)
         self.rack.start_daemon()
         self.announce(self.first, "D")
         self.assert_soon(lambda: len(self.rack.services()), 2, 2)
-        ours = next(key for key in self.rack.services() if key != "ssdpreg-mine")
-        self.rack.tell(f"/v1/agent/service/maintenance/{ours}?enable=true&reason=disk")
+        service_id = next(key for key in self.rack.services() if key != "ssdpreg-mine")
+        self.rack.put(f"/v1/agent/service/maintenance/{service_id}?enable=true&reason=disk")
         self.announce(self.first, "D", port=9090)
         endpoints = ["RackHD-service:api:2.0 10.77.0.3:9090", "RackHD-service:api:2.0 192.0.2.1:1"]
         self.assert_soon(self.rack.endpoints, endpoints, 2)
-        self.assertIn(f"_service_maintenance:{ours}", self.rack.ask("/v1/agent/checks").json())
-        checks = [check["CheckID"] for check in self.rack.ask("/v1/agent/checks").json().values()]
-        self.assertEqual(len([check for check in checks if check.startswith(f"{ours}-http")]), 1)
+        self.assertIn(f"_service_maintenance:{service_id}", self.rack.request("/v1/agent/checks").json())
+        checks = [check["CheckID"] for check in self.rack.request("/v1/agent/checks").json().values()]
+        self.assertEqual(len([check for check in checks if check.startswith(f"{service_id}-http")]), 1)
         self.first.send(byebye(API, "D"))
         self.assert_soon(self.rack.endpoints, endpoints[1:], 4)
 
     def test_steady_state(self) -> None:
-        """200 devices that repeat themselves 25 times cost a few requests, and no write at all."""
+        """25 announcements of each of 200 devices cause at most 8 requests, and no write."""
         self.rack.start_daemon({"ssdp": {"tags": {"RackHD": [API]}}})
         datagrams = [notify(API, f"device-{number}", f"http://10.77.0.3:{number + 1}/") for number in range(200)]
         self.first.send(*datagrams)
         self.assert_soon(lambda: len(self.rack.services()), 200, 20)
-        # Until the agent has brought everything to the catalog.
+        # Until the agent has synchronized all services to the catalog.
         time.sleep(5)
         assert self.rack.consul is not None
         index, requests = self.rack.raft_index(), self.count_requests()
         for _ in range(25):
             self.first.send(*datagrams)
             time.sleep(0.5)
-        # Our own question is a request too.
+        # The count includes the requests of this test.
         self.assertLessEqual(self.count_requests() - requests, 8)
         self.assertEqual(self.rack.raft_index(), index)
         self.assertEqual(len(self.rack.services()), 200)
 
     def count_requests(self, path: str = "") -> int:
-        """How many requests Consul has answered, of those whose path has a certain part."""
+        """
+        Return the number of requests that Consul has processed.
+
+        :param path: Part of the path; by default all requests are counted.
+        """
         assert self.rack.consul is not None
         return len(re.findall(f"Request finished: .*{path}", self.rack.consul.output))
 
-    def test_the_time_of_day_is_set(self) -> None:
-        """When the clock is set, by a day and back by two, nothing expires, and the signs of life go on."""
+    def test_time_of_day_changes(self) -> None:
+        """When the time of day is set forward and back, no service expires and the keep-alives continue."""
         setting = """if True:
             import time
             real, began = time.time, time.monotonic()
@@ -246,17 +251,17 @@ class ConsulTests(DaemonTestCase):
         self.assertNotIn("Backend unavailable", daemon.output)
 
     def test_deregisters_on_stop(self) -> None:
-        """If it is asked to, the daemon leaves nothing behind."""
+        """With ``"on_stop": "deregister"`` the daemon deregisters all services, and itself, when it stops."""
         config = {"ssdp": {"tags": {"RackHD": [API]}}, "backend": {"type": "consul", "on_stop": "deregister"}}
         daemon = self.rack.start_daemon(config)
         self.announce(self.first, "D")
         self.assert_soon(lambda: len(self.rack.services()), 1, 2)
         daemon.stop()
-        self.assertEqual(list(self.rack.ask("/v1/agent/services").json()), [])
+        self.assertEqual(list(self.rack.request("/v1/agent/services").json()), [])
         self.assertRegex(daemon.output, "Deregistered .*: stopped")
 
     def test_leaves_on_stop(self) -> None:
-        """Otherwise what is registered stays, for the daemon's next start."""
+        """By default the services stay registered when the daemon stops."""
         daemon = self.rack.start_daemon()
         self.announce(self.first, "D")
         self.assert_soon(lambda: len(self.rack.services()), 1, 2)
@@ -265,10 +270,10 @@ class ConsulTests(DaemonTestCase):
 
 
 class AbsentConsulTests(DaemonTestCase):
-    """With a Consul agent that comes and goes."""
+    """Tests with a Consul agent that is started late and killed."""
 
     def test_absent_then_killed_and_wiped(self) -> None:
-        """What was heard while Consul was away is registered when it comes, and again after it lost everything."""
+        """Services are registered when Consul starts, and again after it restarts without its data."""
         daemon = self.rack.start_daemon()
         daemon.wait_for("Backend unavailable")
         self.announce(self.first, "D", *URNS)

@@ -1,4 +1,4 @@
-"""Tests for ``deploy/``: what it names is there, and what its files run does what they are for."""
+"""Tests for ``deploy/``: the files that it names exist, and the commands in it work."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from ssdpreg import config
 from ssdpreg.announcer import devices
 from tests.support import hosts
 from tests.support.consul import find_consul, skip_without_consul
-from tests.support.hosts import Host, Lan, Program, wait_until
+from tests.support.hosts import Host, Lan, Program
 from tests.support.paths import ROOT
 from tests.support.programs import skip_without
 from tests.support.rack import API, notify, twistd
+from tests.support.waiting import wait_until
 
 _DEPLOY = ROOT / "deploy"
 _UNIT = _DEPLOY / "ssdpreg.service"
@@ -36,61 +37,61 @@ _CONTAINERFILE = (_DEPLOY / "Containerfile").read_text()
 _COMPOSE = yaml.safe_load((_DEPLOY / "compose.yaml").read_text())
 _SERVICES: dict[str, dict[str, Any]] = _COMPOSE["services"]
 
-#: Of ``struct ucred``: see unix(7).
+#: Format of ``struct ucred``: see unix(7).
 _CREDENTIALS = "3i"
 
 
 class _Unit(configparser.ConfigParser):
-    """The unit as far as each of its keys stands there once."""
+    """Parser of the unit, for keys that occur once."""
 
     def __init__(self) -> None:
         super().__init__(interpolation=None, strict=False)
-        # Keys of units have capitals.
+        # The keys of units are case-sensitive.
         self.optionxform = str  # type: ignore[assignment,method-assign]
         self.read(_UNIT)
 
     def command(self, key: str, words: Mapping[str, str]) -> list[str]:
         """
-        Give the command that a key of the service has.
+        Return the command of a key in the section ``Service``.
 
-        :param words: What stands here for the words of the unit.
+        :param words: Replacements for words of the command.
         """
         return [words.get(word, word) for word in shlex.split(self["Service"][key])]
 
 
-class _Manager:
-    """The end of a service manager at which a daemon tells of itself."""
+class _NotifySocket:
+    """Socket on which a service manager receives notifications: see sd_notify(3)."""
 
     def __init__(self, folder: Path) -> None:
-        # Relative, for such an address must not be long.
+        # A relative path, because the address of a UNIX socket has at most 108 bytes.
         self.address = os.path.relpath(folder / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.address)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.settimeout(20)
 
-    def hear(self) -> tuple[str, int]:
-        """Wait for what is told next, and by which process."""
+    def receive(self) -> tuple[str, int]:
+        """Wait for the next notification, and return it with the process ID of its sender."""
         state, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize(_CREDENTIALS)))
         (_, _, credentials) = ancillary[0]
         return state.decode(), struct.unpack(_CREDENTIALS, credentials)[0]
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the socket."""
         self._socket.close()
 
 
 class UnitCheckTests(SynchronousTestCase):
-    """Tests for the unit, by systemd's own tool."""
+    """Tests for the unit with ``systemd-analyze``."""
 
     skip = skip_without("systemd-analyze", "systemd")
 
     def test_verify(self) -> None:
-        """systemd understands all of it, and nothing that it would want to start is missing."""
+        """``systemd-analyze verify`` accepts the unit."""
         folder = Path(self.mktemp())
         folder.mkdir()
         copy = folder / _UNIT.name
-        # Of what the unit names, the one that is not there unless it is installed so.
+        # The program of the unit is missing on this machine.
         program, *_ = _Unit().command("ExecStart", {})
         copy.write_text(_UNIT.read_text().replace(program, sys.executable))
         ended = subprocess.run(["systemd-analyze", "verify", copy], text=True, capture_output=True, check=False)
@@ -98,7 +99,7 @@ class UnitCheckTests(SynchronousTestCase):
 
 
 class UnitTests(SynchronousTestCase):
-    """Tests for what the unit promises systemd of the daemon."""
+    """Tests for the behaviour of the daemon that the unit relies on."""
 
     skip = hosts.unavailable()
 
@@ -108,46 +109,46 @@ class UnitTests(SynchronousTestCase):
         self.addCleanup(lan.close)
         self.host = lan.host("10.77.0.3")
         self.device = lan.host("10.77.0.9")
-        self.manager = _Manager(lan.folder)
-        self.addCleanup(self.manager.close)
+        self.notify_socket = _NotifySocket(lan.folder)
+        self.addCleanup(self.notify_socket.close)
         self.config = lan.folder / "registry.json"
         self.config.write_text(json.dumps({"ssdp": {"tags": {"T": [API]}}, "backend": {"type": "embedded"}}))
 
     def start(self) -> Program:
-        """Start the daemon as the unit does, but with a watchdog that is hungry every second."""
+        """Start the daemon as the unit does, but with a watchdog of one second."""
         program, *arguments = self.unit.command("ExecStart", {"/etc/ssdpreg/registry.json": str(self.config)})
         self.assertEqual((Path(program).name, arguments[:2]), ("twistd", ["-n", "--pidfile="]))
-        env = {"NOTIFY_SOCKET": str(Path(self.manager.address).absolute()), "WATCHDOG_USEC": "1000000"}
+        env = {"NOTIFY_SOCKET": str(Path(self.notify_socket.address).absolute()), "WATCHDOG_USEC": "1000000"}
         return self.host.run(twistd(*arguments[2:]), env=env, cwd=str(ROOT))
 
-    def test_life(self) -> None:
-        """The main process says that it is ready when it hears, that it lives, and that it ends; SIGTERM ends it."""
+    def test_notifications(self) -> None:
+        """The main process sends READY when its sockets are open, then WATCHDOG, and STOPPING after SIGTERM."""
         daemon = self.start()
         main = daemon.process.pid
-        self.assertEqual(self.manager.hear(), ("READY=1", main))
+        self.assertEqual(self.notify_socket.receive(), ("READY=1", main))
         self.assertIn("Listening on eth0 at 10.77.0.3", daemon.output)
         self.device.send(notify(API, "d", "http://10.77.0.9:80/"))
         daemon.wait_for("Registered .* at 10.77.0.9:80")
-        self.assertEqual([self.manager.hear() for _ in range(3)], [("WATCHDOG=1", main)] * 3)
-        # Which systemd takes for success, with no word in the unit.
+        self.assertEqual([self.notify_socket.receive() for _ in range(3)], [("WATCHDOG=1", main)] * 3)
+        # systemd regards an end by SIGTERM as success.
         self.assertEqual(daemon.stop(), -signal.SIGTERM)
-        told = []
-        while "STOPPING=1" not in told:
-            state, teller = self.manager.hear()
-            self.assertEqual(teller, main)
-            told.append(state)
+        received: list[str] = []
+        while "STOPPING=1" not in received:
+            state, sender = self.notify_socket.receive()
+            self.assertEqual(sender, main)
+            received.append(state)
 
     def test_reload(self) -> None:
-        """``ExecReload`` has the configuration read again, by the same process."""
+        """``ExecReload`` makes the same process read the configuration again."""
         daemon = self.start()
-        self.manager.hear()
+        self.notify_socket.receive()
         self.config.write_text(json.dumps({"ssdp": {"tags": {"U": [API]}}, "backend": {"type": "embedded"}}))
         subprocess.run(self.unit.command("ExecReload", {"$MAINPID": str(daemon.process.pid)}), check=True)
         daemon.wait_for("Configuration reloaded")
         self.assertTrue(daemon.running)
 
     def test_faulty_configuration(self) -> None:
-        """A faulty configuration ends the daemon with the status that is not to be tried again."""
+        """A faulty configuration ends the daemon with the exit status that prevents a restart."""
         self.config.write_text("{}")
         daemon = self.start()
         status = daemon.process.wait(20)
@@ -156,17 +157,17 @@ class UnitTests(SynchronousTestCase):
 
 
 def _instruction(name: str) -> list[str]:
-    """Give the command that an instruction of the Containerfile has, which nobody has repeated."""
+    """Return the command of an instruction of the Containerfile, which must occur once."""
     (found,) = re.findall(rf"^{name}\b.*?(\[.*\])$", _CONTAINERFILE, re.MULTILINE)
     command: list[str] = json.loads(found)
     return command
 
 
 class ContainerfileTests(SynchronousTestCase):
-    """Tests for the Containerfile, of which no engine is here to make an image."""
+    """Tests for the Containerfile without a container engine."""
 
     def test_sources(self) -> None:
-        """A package of what is copied into the image is whole."""
+        """A wheel that is built from the copied files contains all files of the package."""
         source = Path(self.mktemp()).absolute()
         source.mkdir()
         for line in re.findall(r"^COPY (.*)$", _CONTAINERFILE, re.MULTILINE):
@@ -184,7 +185,7 @@ class ContainerfileTests(SynchronousTestCase):
         self.assertEqual({path.relative_to(ROOT).as_posix() for path in files} - packed, set())
 
     def test_user(self) -> None:
-        """What it runs is not run by root."""
+        """The image runs its program as a user that is not root."""
         user = re.findall(r"^USER (.*)$", _CONTAINERFILE, re.MULTILINE)
         self.assertEqual(user, ["ssdpreg"])
         self.assertLess(_CONTAINERFILE.index("USER"), _CONTAINERFILE.index("ENTRYPOINT"))
@@ -194,7 +195,7 @@ class ComposeFileTests(SynchronousTestCase):
     """Tests for the files that the compose file names."""
 
     def test_files(self) -> None:
-        """What is built from, and what is mounted, is there."""
+        """The build context and the mounted files exist."""
         build = _SERVICES["ssdpreg"]["build"]
         self.assertEqual((_DEPLOY / build["context"]).resolve(), ROOT)
         self.assertTrue((ROOT / build["dockerfile"]).is_file())
@@ -203,7 +204,7 @@ class ComposeFileTests(SynchronousTestCase):
                 self.assertTrue((_DEPLOY / mount.split(":")[0]).is_file(), mount)
 
     def test_addresses(self) -> None:
-        """The files speak of the addresses that the containers have."""
+        """The addresses in the configuration files are those of the containers."""
         read = config.load(str(_DEPLOY / "registry.container.json"))
         assert isinstance(read.backend, config.ConsulConfig)
         self.assertEqual(read.backend.address, f"{_address('consul')}:8500")
@@ -212,7 +213,7 @@ class ComposeFileTests(SynchronousTestCase):
         self.assertEqual(locations, {f"http://{_address('announcer')}:8090/"})
 
     def test_prometheus(self) -> None:
-        """Prometheus understands its configuration."""
+        """``promtool`` accepts the configuration of Prometheus."""
         if reason := skip_without("promtool", "prometheus"):
             self.skipTest(reason)
         subprocess.run(
@@ -226,20 +227,20 @@ def _address(service: str) -> str:
 
 
 class ComposeTests(SynchronousTestCase):
-    """Tests for the compose file: its commands, each on a host in place of a container."""
+    """Tests for the compose file: each command runs on a separate host instead of a container."""
 
     skip = hosts.unavailable() or skip_without_consul
 
     def setUp(self) -> None:
         self.lan = Lan()
         self.addCleanup(self.lan.close)
-        # As the bridges of containers do.
+        # Bridges of container engines do IGMP snooping.
         snoop = "ip -n NAME link set br0 type bridge mcast_snooping 1"
         subprocess.run([self.lan.name if word == "NAME" else word for word in snoop.split()], check=True)
         self.hosts: dict[str, Host] = {name: self.lan.host(_address(name)) for name in _SERVICES}
 
     def start(self, name: str) -> Program:
-        """Start what a container would run, with the files that it would see."""
+        """Run the command of a container with the files that are mounted in it."""
         service = _SERVICES[name]
         mounted = {}
         for mount in service.get("volumes", []):
@@ -249,14 +250,14 @@ class ComposeTests(SynchronousTestCase):
         return self.hosts[name].run(_PROGRAMS[name](*(mounted.get(word, word) for word in command)), cwd=str(ROOT))
 
     def services(self) -> set[str]:
-        """Ask Consul, where the host that runs the containers would, for names."""
+        """Return the names in Consul's catalog, or an empty set before Consul responds."""
         try:
             return set(self.hosts["ssdpreg"].http("/v1/catalog/services", host=_address("consul")).json())
         except (OSError, ValueError):
             return set()
 
-    def test_devices_come_and_go(self) -> None:
-        """What the announcer says is in Consul, found healthy by Consul itself, and gone when it ends."""
+    def test_announced_and_stopped(self) -> None:
+        """The announced services are registered, pass Consul's check, and are deregistered when the announcer stops."""
         self.start("consul")
         self.start("ssdpreg")
         announcer = self.start("announcer")
@@ -270,7 +271,7 @@ class ComposeTests(SynchronousTestCase):
         path = "/v1/health/service/RackHD-service:api:2.0?passing"
         wait_until(lambda: self.hosts["ssdpreg"].http(path, host=_address("consul")).json(), 30)
 
-        # The image's own check of its health, and what is published of it.
+        # The health check of the image, and the published port.
         _, *probe = _instruction("HEALTHCHECK")
         self.hosts["ssdpreg"].call([sys.executable, *probe])
         answer = self.hosts["consul"].http("/v1/catalog/services", host=_address("ssdpreg"), port=8580)
@@ -280,7 +281,7 @@ class ComposeTests(SynchronousTestCase):
         wait_until(lambda: not self.services() & announced, 30)
 
     def test_prometheus(self) -> None:
-        """Prometheus scrapes the daemon, and is told of what the daemon found."""
+        """Prometheus scrapes the daemon, and the services that the daemon lists."""
         if reason := skip_without("prometheus", "prometheus"):
             self.skipTest(reason)
         for name in _SERVICES:
@@ -294,7 +295,7 @@ class ComposeTests(SynchronousTestCase):
                 return set()
             return {(each["labels"]["job"], each["labels"]["instance"], each["health"]) for each in found}
 
-        # As it is asked for again every 15 s, and the first time in vain.
+        # Prometheus reads the list every 15 s. The first time it is empty.
         wait_until(
             lambda: {target[:2] for target in targets()} >= {("found", f"{_address('announcer')}:8090")}, 60, every=0.5
         )
@@ -311,12 +312,12 @@ def _run_consul(*arguments: str) -> list[str]:
 
 
 def _run_prometheus(*arguments: str) -> list[str]:
-    # Where the image has it is no business of this host.
+    # The path of the image does not exist on this host.
     folder = Path("prometheus").absolute()
     return ["prometheus", f"--storage.tsdb.path={folder}", *arguments]
 
 
-#: What the images run, with the arguments that they are given, and those that they take without.
+#: Commands of the images by service, and their default arguments.
 _PROGRAMS = {"consul": _run_consul, "ssdpreg": _run_image, "announcer": _run_image, "prometheus": _run_prometheus}
 _DEFAULTS = {
     "ssdpreg": _instruction("CMD"),

@@ -1,4 +1,4 @@
-"""Tests for ``docs/``: what the pages link to, show and tell to type is as they say."""
+"""Tests for the documentation: its links, examples, commands, file names and pictures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import yaml
+from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ssdpreg import config
@@ -24,36 +26,56 @@ from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Plan
 from ssdpreg.testing import BackendTestsMixin, make_registration
 from tests.support.paths import ROOT
+from tests.unit.test_layers import LAYERS
 
-_PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+_PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
-#: What is typed besides the project's own commands, each there wherever the page speaks of it.
+#: Commands of other programs. The page in question names the program as a requirement, or it is part of the system.
 _TOOLS = frozenset(
-    {"curl", "dig", "docker", "install", "ip", "journalctl", "nft", "python3", "ss", "systemctl", "tcpdump"}
+    {".", "consul", "curl", "dig", "docker", "install", "ip", "journalctl", "nft", "ss", "systemctl", "tcpdump"}
 )
+
+#: Files that the reader of ``docs/backends.md`` creates.
+_CREATED = frozenset({"folder_backend.py", "twisted/plugins/folder_plugin.py"})
+#: Size limit of a picture in bytes: every clone of the repository contains all versions of it.
+_PICTURE_SIZE = 150_000
 
 
 def blocks(page: Path, language: str) -> list[str]:
     """
-    Find code on a page.
+    Return the code blocks of a page.
 
-    :param language: What stands behind its opening fence.
+    :param language: Language that the opening fence names.
     """
     pattern = rf"^( *)```{language}\n(.*?)^ *```$"
     return [found[2] for found in re.finditer(pattern, page.read_text(), re.DOTALL | re.MULTILINE)]
 
 
 def anchors(page: Path) -> set[str]:
-    """Tell which places of a page can be linked to, as GitHub names them."""
+    """Return the anchors of the headings of a page, as GitHub generates them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """Find the links of a page into the project: file and anchor."""
+    """Return the links of a page into the project: file and anchor."""
     targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     local = [target.partition("#") for target in targets if "://" not in target]
     return [((page.parent / path).resolve() if path else page, anchor) for path, _, anchor in local]
+
+
+def file_names(page: Path) -> set[str]:
+    """Return the code spans of a page that are paths of files or folders of the project, without placeholders."""
+    spans = re.findall(
+        r"(?<!`)`([\w./-]+)`(?!`)", re.sub(r"^( *)```.*?^ *```$", "", page.read_text(), flags=re.M | re.S)
+    )
+    found = {span for span in spans if re.search(r"^(bench|demo|deploy|docs|ssdpreg|tests|twisted)/|\.py$", span)}
+    return {span.rstrip("/") for span in found if "NAME" not in span}
+
+
+def exists(name: str) -> bool:
+    """Return whether a path exists. A path of a module may be relative to the package ``ssdpreg``."""
+    return (ROOT / name).exists() or (ROOT / "ssdpreg" / name).exists()
 
 
 class PagesTests(SynchronousTestCase):
@@ -73,8 +95,13 @@ class PagesTests(SynchronousTestCase):
         linked = {target for target, _ in links(index)}
         self.assertEqual({page for page in _PAGES if page.parent == index.parent} - linked - {index}, set())
 
+    def test_file_names(self) -> None:
+        """Every file and folder that a page mentions exists."""
+        mentioned = {(page.name, name) for page in _PAGES for name in file_names(page) - _CREATED}
+        self.assertEqual({(page, name) for page, name in mentioned if not exists(name)}, set())
+
     def test_json(self) -> None:
-        """All JSON can be read; the daemon would take what is a configuration, and the announcer what is its file."""
+        """All JSON is valid, and is accepted as a configuration of the daemon or of the announcer if it is one."""
         for page in _PAGES:
             for block in blocks(page, "json"):
                 content = json.loads(block)
@@ -84,32 +111,109 @@ class PagesTests(SynchronousTestCase):
                     devices.parse(block)
 
     def test_commands(self) -> None:
-        """Every command that is to be typed is there, and takes these arguments where it is the project's own."""
+        """Every command exists, and the project's own commands accept the arguments."""
         for page in _PAGES:
             for line in "".join(blocks(page, "sh")).splitlines():
                 self.assert_command(shlex.split(line), f"{page.name}: {line}")
 
     def assert_command(self, words: list[str], message: str) -> None:
-        """Assert that a command exists, without doing what it does."""
+        """Assert that a command exists, without running it."""
+        while re.match(r"[A-Z_]+=", words[0]):
+            words = words[1:]
         program, *arguments = words
         match program.removeprefix("/opt/ssdpreg/bin/"):
             case "ssdpreg":
                 with redirect_stdout(StringIO()), self.assertRaises(SystemExit, msg=message) as caught:
-                    # All is read before help is given, and what is unknown is refused.
+                    # argparse reads all arguments before it prints the help, and rejects unknown ones.
                     main([*arguments, "--help"])
                 self.assertEqual(caught.exception.code, 0, message)
             case "twistd":
                 self.assertIn(arguments[:2], (["-n", "ssdpreg"], ["-n", "ssdpspoof"], ["--help"]), message)
             case "make":
-                targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-                self.assertIn(arguments[0], targets, message)
+                self.assertIn(arguments[0], make_targets(), message)
             case "pip":
-                self.assertEqual(arguments, ["install", "."], message)
+                self.assertIn(arguments, (["install", "."], ["install", "-e", ".[dev]"]), message)
+            case "python" | "python3":
+                self.assertIn(arguments[:2], (["-m", "venv"], ["-m", "twisted.trial"]), message)
+                if arguments[1] == "twisted.trial":
+                    self.assertTrue(namedAny(arguments[2]), message)
             case tool:
                 self.assertIn(tool, _TOOLS, message)
         for word in words:
             if word.startswith("deploy/") or word == "registry.json":
                 self.assertTrue((ROOT / word).exists(), message)
+
+
+class ReadmeTests(SynchronousTestCase):
+    """Tests for the README."""
+
+    def test_first_commands(self) -> None:
+        """The README begins with the command that runs the daemon and the command that runs all tests."""
+        first = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("    ")][:2]
+        commands = [line.partition("#")[0].strip() for line in first]
+        self.assertEqual(commands, ["twistd -n ssdpreg --config registry.json", "python -m twisted.trial tests"])
+
+    def test_pictures(self) -> None:
+        """The README shows two pictures, which are small."""
+        pictures = re.findall(r"!\[[^]]+\]\((docs/images/[^)]+)\)", (ROOT / "README.md").read_text())
+        self.assertEqual([Path(picture).suffix for picture in pictures], [".png", ".svg"])
+        for picture in pictures:
+            self.assertLess((ROOT / picture).stat().st_size, _PICTURE_SIZE, picture)
+
+
+class LogTests(SynchronousTestCase):
+    """Tests for the table of log lines in ``docs/operations.md``."""
+
+    def test_lines(self) -> None:
+        """The constant parts of each line occur in the source code."""
+        source = "".join(path.read_text() for path in (ROOT / "ssdpreg").rglob("*.py"))
+        section = (ROOT / "docs" / "operations.md").read_text().partition("\n## Log\n")[2].partition("\n## ")[0]
+        lines = [line for row in re.findall(r"^\| (`.*?) \|", section, re.M) for line in re.findall(r"`([^`]+)`", row)]
+        self.assertGreater(len(lines), 10)
+        for line in lines:
+            # Placeholders have capitals, "…" stands for the rest of a line.
+            for part in re.split(r"\b(?:[A-Z]{2,}|N|M|ID|eth0|10\.0\.0\.2)\b|…", line):
+                self.assertTrue(part.strip(" :") in source, line)
+
+
+class LayersTests(SynchronousTestCase):
+    """Tests for the table of packages in ``docs/architecture.md``."""
+
+    def test_order(self) -> None:
+        """The table has all packages in the order that the test of the imports demands."""
+        rows = re.findall(
+            r"^\| `((?:ssdpreg|twisted)[\w.]*)` \|", (ROOT / "docs" / "architecture.md").read_text(), re.M
+        )
+        self.assertEqual(tuple(rows), LAYERS)
+
+
+def make_targets() -> set[str]:
+    """Return the targets of the Makefile that are words."""
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+class AutomationTests(SynchronousTestCase):
+    """Tests for the files that run the checks elsewhere."""
+
+    def test_makefile(self) -> None:
+        """The head of the Makefile describes every target."""
+        described = set(re.findall(r"^# make ([a-z]+) ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        self.assertEqual(described, make_targets())
+
+    def test_workflow(self) -> None:
+        """The workflow of GitHub runs the same program as every other CI."""
+        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+        (job,) = workflow["jobs"].values()
+        self.assertEqual([step["run"] for step in job["steps"] if "run" in step], ["bash .ci/run"])
+        self.assertTrue((ROOT / ".ci" / "run").exists())
+
+    def test_pre_commit(self) -> None:
+        """The hooks run the tools of ``make lint``, from the virtual environment that it creates."""
+        hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+        programs = [re.findall(r"^\.venv/bin/(\S+)", hook["entry"]) for hook in hooks]
+        self.assertEqual(programs, [["ruff"], ["ruff"], ["mypy"]])
+        recipe = re.findall(r"^\t\$\(BIN\)/(ruff|mypy)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        self.assertEqual(programs, [[tool] for tool in recipe])
 
 
 _BACKEND, _DROP_IN, _TESTS = blocks(ROOT / "docs" / "backends.md", "python")
@@ -125,7 +229,7 @@ _folder_backend = _load("folder_backend", _BACKEND)
 
 
 class FolderBackendTests(BackendTestsMixin, TestCase):
-    """Tests for the backend of ``docs/backends.md``: those that every backend must pass, and what else it says."""
+    """Tests for the backend of ``docs/backends.md``: the contract tests, and its errors."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -135,8 +239,8 @@ class FolderBackendTests(BackendTestsMixin, TestCase):
         return backend
 
     async def test_trouble(self) -> None:
-        """A folder that cannot be is trouble that may pass, and a fault if it was not named at all."""
-        self.folder.write_text("no folder")
+        """A folder that cannot be created is reported as unavailable, a missing path as a faulty configuration."""
+        self.folder.write_text("not a folder")
         outcome = await self.make_backend().apply(Plan(register=(make_registration(),)))
         self.assertIsNotNone(outcome.unavailable)
         with self.assertRaises(ConfigError):
@@ -147,7 +251,7 @@ class DropInTests(SynchronousTestCase):
     """Tests for the other files of ``docs/backends.md``."""
 
     def test_files(self) -> None:
-        """Written down as told, ``ssdpreg`` finds the backend, and the tests that are shown pass."""
+        """``ssdpreg`` finds the backend after the files are created as described, and its tests pass."""
         folder = Path(self.mktemp()).absolute()
         plugins = folder / "twisted" / "plugins"
         plugins.mkdir(parents=True)

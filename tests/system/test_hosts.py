@@ -1,4 +1,4 @@
-"""Tests for :mod:`tests.support.hosts`: the network of several hosts is one."""
+"""Tests for :mod:`tests.support.hosts`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import hosts
+from tests.support.waiting import wait_until
 
-#: Answers every HTTP request with an empty list, and says so on its output once it can.
+#: HTTP server that responds to each request with an empty list, and prints "ready" when it is listening.
 _SERVER = """
 import http.server
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -34,8 +35,8 @@ class LanTests(SynchronousTestCase):
         self.lan = hosts.Lan()
         self.addCleanup(self.lan.close)
 
-    def test_hears_group(self) -> None:
-        """What one host sends to the SSDP group, the others hear, from that host's address."""
+    def test_group(self) -> None:
+        """A datagram to the SSDP group is received by the other hosts, with the address of its sender."""
         one, two, three = (self.lan.host(f"10.77.0.{number}") for number in (2, 3, 4))
         for other in (two, three):
             listener = other.listen(1900)
@@ -44,7 +45,7 @@ class LanTests(SynchronousTestCase):
             self.assertEqual(listener.recvfrom(100), (b"NOTIFY", ("10.77.0.2", 1900)))
 
     def test_reply(self) -> None:
-        """A datagram to a host alone reaches it alone."""
+        """A unicast datagram is received by its destination."""
         one, two = self.lan.host("10.77.0.2"), self.lan.host("10.77.0.3")
         listener = one.listen()
         self.addCleanup(listener.close)
@@ -52,7 +53,7 @@ class LanTests(SynchronousTestCase):
         self.assertEqual(listener.recv(100), b"reply")
 
     def test_move(self) -> None:
-        """A host that moves sends from its new address, and has the old one no more."""
+        """A host with a new address sends from it, and no longer has the old one."""
         one, two = self.lan.host("10.77.0.2"), self.lan.host("10.77.0.3")
         one.move("10.77.0.20")
         listener = two.listen(1900)
@@ -62,7 +63,7 @@ class LanTests(SynchronousTestCase):
         self.assertNotIn("10.77.0.2/", one.call(["ip", "-4", "address"]))
 
     def test_unplug(self) -> None:
-        """Nothing reaches a host whose cable is out, and everything does again once it is back in."""
+        """A disconnected host receives no datagrams until it is connected again."""
         one, two = self.lan.host("10.77.0.2"), self.lan.host("10.77.0.3")
         listener = two.listen(1900)
         self.addCleanup(listener.close)
@@ -70,20 +71,20 @@ class LanTests(SynchronousTestCase):
         one.send(b"lost")
         two.plug()
 
-        def heard() -> bool:
-            # The bridge takes a moment to forward again, and sends no word when it does.
-            one.send(b"heard")
+        def received() -> bool:
+            # The bridge does not report when it forwards again, so send until a datagram arrives.
+            one.send(b"received")
             try:
-                self.assertEqual(listener.recv(100), b"heard")
+                self.assertEqual(listener.recv(100), b"received")
             except TimeoutError:
                 return False
             return True
 
         listener.settimeout(0.1)
-        hosts.wait_until(heard)
+        wait_until(received)
 
     def test_run(self) -> None:
-        """A program runs on the host that it was started on, and there alone; HTTP reaches it from outside."""
+        """A program runs in the namespace of its host, and HTTP requests reach it from the test."""
         one, two = self.lan.host("10.77.0.2"), self.lan.host("10.77.0.3")
         server = one.run([sys.executable, "-c", _SERVER])
         server.wait_for("^ready$")
@@ -95,29 +96,29 @@ class LanTests(SynchronousTestCase):
         self.assertRaises(ConnectionRefusedError, one.http, "/")
 
     def test_call_failed(self) -> None:
-        """A command that fails is an error."""
+        """A command with an exit status other than 0 raises an error."""
         host = self.lan.host("10.77.0.2")
         self.assertRaises(subprocess.CalledProcessError, host.call, ["false"])
 
     def test_wait_for_ended(self) -> None:
-        """A program that ends without the words waited for is not waited for any longer, and the error shows them."""
+        """The wait for output ends when the program exits, and the error contains its output."""
         program = self.lan.host("10.77.0.2").run(["echo", "other words"])
         error = self.assertRaises(AssertionError, program.wait_for, "ready", seconds=600)
         self.assertIn("other words", str(error))
 
     def test_close(self) -> None:
-        """A LAN that is closed leaves no namespace, process or file behind, children of its programs included."""
+        """Closing a LAN removes its namespaces, processes (also children of its programs) and files."""
         host = self.lan.host("10.77.0.2")
         program = host.run(["sh", "-c", "sleep 600 & echo $!; wait"])
         child = int(program.wait_for(r"^\d+$")[0])
         self.lan.close()
         self.assertFalse(program.running)
-        hosts.wait_until(lambda: not os.path.exists(f"/proc/{child}"))
+        wait_until(lambda: not os.path.exists(f"/proc/{child}"))
         self.assertFalse(self.lan.folder.exists())
         self.assertNotIn(self.lan.name, hosts._ip("netns", "list"))
 
     def test_left_behind(self) -> None:
-        """What a killed test run left goes when the next one begins; what another has in use stays."""
+        """Namespaces of a killed test run are removed, and those of a running one are kept."""
         ended = subprocess.Popen(["true"])
         ended.wait()
         for pid in (ended.pid, 1):

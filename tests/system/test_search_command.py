@@ -15,9 +15,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg import config
 from tests.support import hosts, paths
-from tests.support.hosts import Host, Lan, Program, wait_until
+from tests.support.hosts import Host, Lan, Program
 from tests.support.paths import ROOT
 from tests.support.rack import API, Rack, notify, twistd
+from tests.support.waiting import wait_until
 
 #: Code of the script that pip installs.
 _MAIN = "from ssdpreg.cli.main import main; sys.exit(main())"

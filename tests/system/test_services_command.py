@@ -9,8 +9,9 @@ import socket
 import time
 
 from tests.support.consul import skip_without_consul
-from tests.support.hosts import Program, wait_until
+from tests.support.hosts import Program
 from tests.support.rack import API, REDFISH, Rack, byebye, notify
+from tests.support.waiting import wait_until
 from tests.system.test_search_command import HostCommandTestCase
 
 TERMS = {"ssdp": {"tags": {"RackHD": [API], "BMC": [REDFISH]}}}
@@ -103,7 +104,7 @@ class ConsulTests(HostCommandTestCase):
         super().setUp()
         self.rack = Rack(self.host, self.lan.folder)
         self.rack.start_consul()
-        self.rack.tell("/v1/agent/service/register", {"Name": "web", "Address": "192.0.2.1", "Port": 1})
+        self.rack.put("/v1/agent/service/register", {"Name": "web", "Address": "192.0.2.1", "Port": 1})
         self.rack.start_daemon(TERMS)
         self.media_server.send(notify(API, "D", "http://10.77.0.3:8080/"))
         wait_until(lambda: "RackHD-service:api:2.0" in self.rack.names())
@@ -119,7 +120,7 @@ class ConsulTests(HostCommandTestCase):
         watch = self.host.run(self.command("watch", "--url", f"{CONSUL}/"))
         watch.wait_for(r"^\+ .* passing$")
         (service_id,) = self.rack.services()
-        self.rack.tell(f"/v1/agent/service/maintenance/{service_id}?enable=true")
+        self.rack.put(f"/v1/agent/service/maintenance/{service_id}?enable=true")
         watch.wait_for(r"^~ .* RackHD-service:api:2\.0 10\.77\.0\.3:8080 passing -> maintenance$", 15)
         self.assertNotIn("web", watch.output)
 

@@ -15,10 +15,11 @@ from ssdpreg.errors import BackendUnavailableError, ConfigError
 from ssdpreg.registration import Plan
 from ssdpreg.testing import make_registration
 from tests.support import hosts
-from tests.support.hosts import Lan, wait_until
+from tests.support.hosts import Lan
 from tests.support.paths import ROOT
 from tests.support.rack import API, Rack, notify
 from tests.support.sqlite_case import DatabaseTestCase, registrations
+from tests.support.waiting import wait_until
 
 #: Program that applies plans and prints the number of each. A plan moves 20 services, and replaces one by another.
 WRITER = """

@@ -1,7 +1,7 @@
 """
-Tells Twisted which commands and backends ssdpreg brings.
+Twisted plugins of ssdpreg: the ``twistd`` subcommands and the backends.
 
-Every ``twistd`` of the environment imports this, so heavy modules are named in strings.
+Every ``twistd`` of the environment imports this module, so heavy modules are named in strings.
 """
 
 from twisted.application.service import ServiceMaker
@@ -11,13 +11,13 @@ from ssdpreg.backends import BackendMaker
 ssdpreg = ServiceMaker(
     "ssdpreg",
     "ssdpreg.daemon.tap",
-    "Keep Consul true to what devices announce over SSDP.",
+    "Register the services that devices announce over SSDP in Consul.",
     "ssdpreg",
 )
 ssdpspoof = ServiceMaker(
     "ssdpspoof",
     "ssdpreg.announcer.tap",
-    "Announce over SSDP what a file says, to try listeners with.",
+    "Announce the devices in a file over SSDP, to test listeners.",
     "ssdpspoof",
 )
 consul = BackendMaker("consul", "ssdpreg.backends.consul_agent.make_backend")

@@ -12,62 +12,62 @@ UPNP = "urn:schemas-upnp-org"
 class SearchTermsTests(SynchronousTestCase):
     """Tests for :class:`SearchTerms`."""
 
-    def assert_met(self, terms: list[str], nt: str, by: str | None) -> None:
-        """Check which of some terms an announced type meets."""
+    def assert_match(self, terms: list[str], nt: str, by: str | None) -> None:
+        """Check which of the terms matches an announced type."""
         term = SearchTerms(dict.fromkeys(terms, "T")).match(nt)
         self.assertEqual(None if term is None else term.urn, by, (terms, nt))
 
-    def test_same(self) -> None:
-        """A term is met by itself, to the letter."""
+    def test_equal_urn(self) -> None:
+        """A term matches an equal URN. The comparison is case-sensitive."""
         for urn in (f"{UPNP}:service:api:2.0", "urn:MalformedData", "roku:ecp", "upnp:rootdevice"):
-            self.assert_met([urn], urn, urn)
-        self.assert_met([f"{UPNP}:service:api:2.0"], f"{UPNP}:service:API:2.0", None)
-        self.assert_met(["urn:a"], "urn:ab", None)
+            self.assert_match([urn], urn, urn)
+        self.assert_match([f"{UPNP}:service:api:2.0"], f"{UPNP}:service:API:2.0", None)
+        self.assert_match(["urn:a"], "urn:ab", None)
 
     def test_later_versions(self) -> None:
-        """A whole-number version is met by itself and the later ones, the nearest first; never by an earlier one."""
+        """A whole-number version matches later versions, but no earlier one. The nearest term is preferred."""
         for kind in ("service", "device"):
-            self.assert_met([f"{UPNP}:{kind}:T:1"], f"{UPNP}:{kind}:T:3", f"{UPNP}:{kind}:T:1")
-            self.assert_met([f"{UPNP}:{kind}:T:2"], f"{UPNP}:{kind}:T:1", None)
-            self.assert_met([f"{UPNP}:{kind}:T:1", f"{UPNP}:{kind}:T:2"], f"{UPNP}:{kind}:T:10", f"{UPNP}:{kind}:T:2")
-        self.assert_met([f"{UPNP}:service:T:1"], f"{UPNP}:device:T:1", None)
-        self.assert_met([f"{UPNP}:thing:T:1"], f"{UPNP}:thing:T:2", None)
+            self.assert_match([f"{UPNP}:{kind}:T:1"], f"{UPNP}:{kind}:T:3", f"{UPNP}:{kind}:T:1")
+            self.assert_match([f"{UPNP}:{kind}:T:2"], f"{UPNP}:{kind}:T:1", None)
+            self.assert_match([f"{UPNP}:{kind}:T:1", f"{UPNP}:{kind}:T:2"], f"{UPNP}:{kind}:T:10", f"{UPNP}:{kind}:T:2")
+        self.assert_match([f"{UPNP}:service:T:1"], f"{UPNP}:device:T:1", None)
+        self.assert_match([f"{UPNP}:thing:T:1"], f"{UPNP}:thing:T:2", None)
 
     def test_dotted_versions(self) -> None:
-        """A dotted version promises nothing."""
-        self.assert_met([f"{UPNP}:service:api:1.1"], f"{UPNP}:service:api:2.0", None)
-        self.assert_met([f"{UPNP}:service:api:2"], f"{UPNP}:service:api:2.0", None)
-        self.assert_met(["urn:dmtf-org:service:redfish-rest:1.0"], REDFISH, None)
+        """A dotted version is matched by an equal URN only."""
+        self.assert_match([f"{UPNP}:service:api:1.1"], f"{UPNP}:service:api:2.0", None)
+        self.assert_match([f"{UPNP}:service:api:2"], f"{UPNP}:service:api:2.0", None)
+        self.assert_match(["urn:dmtf-org:service:redfish-rest:1.0"], REDFISH, None)
 
     def test_redfish(self) -> None:
-        """A Redfish service announces its minor version too."""
-        self.assert_met([REDFISH], f"{REDFISH}:5", REDFISH)
-        self.assert_met([REDFISH], f"{REDFISH}:15", REDFISH)
-        self.assert_met([REDFISH], f"{REDFISH}:x", None)
+        """The term for Redfish matches announcements with a minor version."""
+        self.assert_match([REDFISH], f"{REDFISH}:5", REDFISH)
+        self.assert_match([REDFISH], f"{REDFISH}:15", REDFISH)
+        self.assert_match([REDFISH], f"{REDFISH}:x", None)
 
     def test_patterns(self) -> None:
-        """The same URN wins over a version, a version over a pattern, a longer pattern over a shorter one."""
+        """An equal URN precedes an earlier version, a version a pattern, and a longer pattern a shorter one."""
         terms = [f"{UPNP}:service:T:2", f"{UPNP}:service:T:1", f"{UPNP}:*", f"{UPNP}:service:*", "*"]
-        self.assert_met(terms, f"{UPNP}:service:T:2", f"{UPNP}:service:T:2")
-        self.assert_met(terms, f"{UPNP}:service:T:3", f"{UPNP}:service:T:2")
-        self.assert_met(terms, f"{UPNP}:service:U:3", f"{UPNP}:service:*")
-        self.assert_met(terms, f"{UPNP}:device:U:3", f"{UPNP}:*")
-        self.assert_met(terms, "roku:ecp", "*")
-        self.assert_met(["urn:ab*"], "urn:ab", "urn:ab*")
-        self.assert_met(["urn:ab*"], "urn:ac", None)
+        self.assert_match(terms, f"{UPNP}:service:T:2", f"{UPNP}:service:T:2")
+        self.assert_match(terms, f"{UPNP}:service:T:3", f"{UPNP}:service:T:2")
+        self.assert_match(terms, f"{UPNP}:service:U:3", f"{UPNP}:service:*")
+        self.assert_match(terms, f"{UPNP}:device:U:3", f"{UPNP}:*")
+        self.assert_match(terms, "roku:ecp", "*")
+        self.assert_match(["urn:ab*"], "urn:ab", "urn:ab*")
+        self.assert_match(["urn:ab*"], "urn:ac", None)
 
-    def test_patterns_take_no_rubbish(self) -> None:
-        """A pattern lets no blanks, control characters or endless texts through."""
-        self.assert_met(["*"], "a" * 255, "*")
+    def test_characters_that_patterns_match(self) -> None:
+        """A pattern matches neither blanks and control characters nor texts of more than 255 characters."""
+        self.assert_match(["*"], "a" * 255, "*")
         for nt in ("urn:a b", "urn:a\x00", "urn:ü", "a" * 256, ""):
-            self.assert_met(["*"], nt, None)
+            self.assert_match(["*"], nt, None)
 
 
 class SearchTargetTests(SynchronousTestCase):
     """Tests for :func:`search_target`."""
 
-    def test_asks_for_what_the_device_must_answer(self) -> None:
-        """The term itself; where it is a pattern the announced type, of Redfish without its minor version."""
+    def test_targets(self) -> None:
+        """The target is the term, or for a pattern the announced type, for Redfish without its minor version."""
         self.assertEqual(
             search_target(SearchTerm(f"{UPNP}:service:T:1", "T"), f"{UPNP}:service:T:3"), f"{UPNP}:service:T:1"
         )

@@ -14,8 +14,8 @@ from ssdpreg.registration.names import dns_name, seed_name
 class SeedNameTests(SynchronousTestCase):
     """Tests for :func:`ssdpreg.registration.names.seed_name`."""
 
-    def test_what_follows_the_second_colon(self) -> None:
-        """A name is the tag, a hyphen, and what follows the second colon of the URN."""
+    def test_part_after_the_second_colon(self) -> None:
+        """A name is the tag, a hyphen, and the part of the URN after its second colon."""
         names = {
             "urn:schemas-upnp-org:service:api:2.0": "RackHD-service:api:2.0",
             "urn:skunkworxs:inservice:agent:0": "RackHD-inservice:agent:0",
@@ -26,7 +26,7 @@ class SeedNameTests(SynchronousTestCase):
             self.assertEqual(seed_name("RackHD", urn), name)
 
     def test_few_colons(self) -> None:
-        """A URN of fewer than three colons is taken whole."""
+        """A URN with fewer than three colons is used as a whole."""
         for urn in ("urn:MalformedData", "urn:a:b", "upnp:rootdevice", "plain", ""):
             self.assertEqual(seed_name("Inservice", urn), f"Inservice-{urn}")
 
@@ -35,21 +35,21 @@ class DNSNameTests(SynchronousTestCase):
     """Tests for :func:`ssdpreg.registration.names.dns_name`."""
 
     def test_letters_digits_and_hyphens(self) -> None:
-        """Everything else becomes one hyphen, and none is left at the ends."""
+        """Each sequence of other characters becomes one hyphen, and the name has none at its ends."""
         self.assertEqual(dns_name("RackHD", "urn:schemas-upnp-org:service:api:2.0"), "rackhd-service-api-2-0")
         self.assertEqual(dns_name("_Lab ", "urn:x:y:_Z__1:"), "lab-y-z-1")
 
-    def test_no_hyphen_where_it_is_cut(self) -> None:
-        """A name that would end in a hyphen at its 63rd character is shorter."""
+    def test_no_hyphen_after_truncation(self) -> None:
+        """A truncated name that would end in a hyphen is one character shorter."""
         self.assertEqual(dns_name("a" * 62, "urn"), "a" * 62)
 
-    def test_nothing_left(self) -> None:
-        """A name of no letter that DNS knows is still a name."""
+    def test_no_valid_character(self) -> None:
+        """A name without any character that DNS accepts is replaced by a constant."""
         self.assertEqual(dns_name("器", "電話"), "unnamed")
 
     @given(st.text(), st.text())
     @settings(derandomize=True, deadline=None)
-    def test_is_a_label(self, tag: str, urn: str) -> None:
-        """Whatever the configuration says, the name is a label of DNS."""
+    def test_any_text(self, tag: str, urn: str) -> None:
+        """The name is a valid DNS label for any tag and any URN."""
         name = dns_name(tag, urn)
         self.assertTrue(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name), name)

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.registration`."""
+"""Tests for :mod:`ssdpreg.registration.rules`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ RULES = RegistrationRules(scope="rack-7")
 class RegistrationRulesTests(SynchronousTestCase):
     """Tests for :class:`RegistrationRules`."""
 
-    def test_seed(self) -> None:
-        """The service of the original's example is registered as the original did, but by an ID of its own."""
+    def test_example_of_the_original(self) -> None:
+        """The service in the example of the original program has the same name, address and port, and a unique ID."""
         registration = RULES.registration(ADVERTISEMENT)
         self.assertEqual(registration.name, "RackHD-service:api:2.0")
         self.assertEqual((registration.address, registration.port), ("192.168.1.1", 65535))
@@ -53,19 +53,19 @@ class RegistrationRulesTests(SynchronousTestCase):
         self.assertEqual(registration.checks, {Check(f"{registration.service_id}-alive")})
 
     def test_names(self) -> None:
-        """Names are the original's, or fit for DNS."""
+        """Names are those of the original program, or DNS labels if the operator configured them."""
         rules = replace(RULES, dns_names=True)
         self.assertEqual(rules.registration(ADVERTISEMENT).name, "rackhd-service-api-2-0")
         malformed = replace(ADVERTISEMENT, urn="urn:MalformedData", term=SearchTerm("urn:MalformedData", "Inservice"))
         self.assertEqual(RULES.registration(malformed).name, "Inservice-urn:MalformedData")
 
-    def test_patterns_are_named_by_what_was_announced(self) -> None:
-        """The name of a service that a pattern let in is that of its own type."""
+    def test_names_for_patterns(self) -> None:
+        """The name of a service that a pattern matches is derived from the announced type."""
         found = replace(ADVERTISEMENT, term=SearchTerm("urn:schemas-upnp-org:*", "Any"))
         self.assertEqual(RULES.registration(found).name, "Any-service:api:2.0")
 
     def test_id_depends_on_device_and_type_alone(self) -> None:
-        """Neither address, version, software nor the case of the device ID are part of the ID."""
+        """The service ID depends neither on address, version and software nor on the case of the device ID."""
         service_id = RULES.registration(ADVERTISEMENT).service_id
         for same in (
             replace(ADVERTISEMENT, location="http://10.0.0.1/", endpoint=Endpoint("http", "10.0.0.1", 80)),
@@ -81,19 +81,19 @@ class RegistrationRulesTests(SynchronousTestCase):
         }
         self.assertEqual(len(others | {service_id}), 4)
 
-    def test_no_strangers_text_is_in_an_id(self) -> None:
-        """Whatever a device calls itself, an ID has letters, digits and hyphens, and is not endless."""
+    def test_characters_of_an_id(self) -> None:
+        """A service ID consists of letters, digits and hyphens, and has a limited length, for any device ID and URN."""
         for device_id, urn in (("../..", "urn:a:b:../../leave"), ("a\x00/\n", "urn:" + "Ä/" * 99), ("", "")):
             self.assertRegex(RULES.service_id(device_id, urn), r"\Assdpreg-[a-z0-9-]{0,32}-[0-9a-f]{16}\Z")
 
-    def test_meta_is_fit_to_be_stored(self) -> None:
-        """Control characters are left out, and values end where Consul's limit of 512 bytes is, between characters."""
+    def test_meta_is_sanitized(self) -> None:
+        """The Meta has no control characters, and its values are truncated to the 512 bytes that Consul accepts."""
         server = "x\x00\r\ny\u202ez" + "é" * 300
         value = RULES.registration(replace(ADVERTISEMENT, server=server)).meta["ssdp-server"]
         self.assertEqual(value, "xyz" + "é" * 254)
 
     def test_checks(self) -> None:
-        """A check is made of the term's rule and the LOCATION's host, and its ID changes with what it does."""
+        """A check combines the rule of the term with the endpoint. Its ID changes with its attributes."""
         http = replace(RULES, checks={API: CheckConfig(http="/api/2.0/nodes", interval=15, deregister_after=300)})
         registration = http.registration(ADVERTISEMENT)
         (check,) = (check for check in registration.checks if check.kind == "http")
@@ -110,7 +110,7 @@ class RegistrationRulesTests(SynchronousTestCase):
         self.assertEqual({check.target for check in tcp.checks}, {"", "192.168.1.1:65535"})
 
     def test_checks_of_patterns(self) -> None:
-        """A rule for a pattern is for all that meets it."""
+        """The rule of a pattern applies to each service that the pattern matches."""
         rules = replace(RULES, checks={"urn:*": CheckConfig(tcp=True)})
         self.assertEqual(len(rules.registration(replace(ADVERTISEMENT, term=SearchTerm("urn:*", "Any"))).checks), 2)
         self.assertEqual(len(rules.registration(ADVERTISEMENT).checks), 1)

@@ -14,13 +14,13 @@ from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchR
 
 
 def lines(*texts: str, end: str = "\r\n") -> bytes:
-    """Join lines as a datagram has them, with the empty line that ends it."""
+    """Return a datagram of these lines, with an empty line at its end."""
     return end.join([*texts, "", ""]).encode()
 
 
 ALIVE = ("NOTIFY * HTTP/1.1", "HOST: 239.255.255.250:1900", "NTS: ssdp:alive", "NT: urn:a", "USN: uuid:1::urn:a")
 
-#: What devices of the field send, and what it says.
+#: Recorded datagrams of real devices, with the message that each is decoded to.
 DEVICES: dict[str, tuple[bytes, Message]] = {
     "a Hue bridge": (
         lines(
@@ -94,7 +94,7 @@ DEVICES: dict[str, tuple[bytes, Message]] = {
             14400,
         ),
     ),
-    "a FRITZ!Box that leaves": (
+    "a byebye of a FRITZ!Box": (
         lines(
             "NOTIFY * HTTP/1.1",
             "HOST: 239.255.255.250:1900",
@@ -120,11 +120,11 @@ DEVICES: dict[str, tuple[bytes, Message]] = {
         ),
         Update("urn:a", "uuid:1::urn:a"),
     ),
-    "a control point": (
+    "a multicast search of a control point": (
         lines("M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900", 'MAN: "ssdp:discover"', "MX: 120", "ST: ssdp:all"),
         SearchRequest("ssdp:all", 5),
     ),
-    "a control point that asks one device": (
+    "a unicast search of a control point": (
         lines("M-SEARCH * HTTP/1.1", "HOST: 10.0.0.9:1900", 'MAN: "ssdp:discover"', "ST: ssdp:all"),
         SearchRequest("ssdp:all", None),
     ),
@@ -134,46 +134,46 @@ DEVICES: dict[str, tuple[bytes, Message]] = {
 class DecodeTests(SynchronousTestCase):
     """Tests for :func:`decode`."""
 
-    def test_reads_what_devices_send(self) -> None:
-        """Recorded datagrams say what their devices meant."""
+    def test_recorded_datagrams(self) -> None:
+        """Recorded datagrams are decoded to the expected messages."""
         for device, (datagram, message) in DEVICES.items():
             self.assertEqual(decode(datagram), message, device)
 
-    def test_is_tolerant(self) -> None:
-        """Line ends, case, blanks, order, junk and a missing end change nothing."""
+    def test_tolerated_variants(self) -> None:
+        """Differences in line ends, case, spaces, order, unknown lines and the end of the message change nothing."""
         plain = Alive("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 1800)
         fields = ("CACHE-CONTROL: max-age=1800", "LOCATION: http://10.0.0.9/")
         variants = {
-            "as it should be": lines(*ALIVE, *fields),
+            "conforming": lines(*ALIVE, *fields),
             "LF alone": lines(*ALIVE, *fields, end="\n"),
             "no empty line": "\r\n".join([*ALIVE, *fields]).encode(),
             "empty lines first": b"\r\n\r\n" + lines(*ALIVE, *fields),
-            "other case": lines(*ALIVE, "cache-control: MAX-AGE=1800", "Location: http://10.0.0.9/"),
-            "blanks": lines(*ALIVE, "CACHE-CONTROL  :\tmax-age = 1800  ", "LOCATION:http://10.0.0.9/ "),
+            "other case of names": lines(*ALIVE, "cache-control: MAX-AGE=1800", "Location: http://10.0.0.9/"),
+            "spaces": lines(*ALIVE, "CACHE-CONTROL  :\tmax-age = 1800  ", "LOCATION:http://10.0.0.9/ "),
             "quotes": lines(*ALIVE, 'CACHE-CONTROL: no-cache="Ext", max-age="1800"', fields[1]),
-            "a line that is no field": lines(*ALIVE, "Dell 1815dn", *fields),
+            "a line without a colon": lines(*ALIVE, "Dell 1815dn", *fields),
             "a field without a name": lines(*ALIVE, ": nothing", *fields),
-            "said twice": lines(*ALIVE, *fields, "LOCATION: http://10.0.0.10/", "Cache-Control: max-age=5"),
+            "duplicate fields": lines(*ALIVE, *fields, "LOCATION: http://10.0.0.10/", "Cache-Control: max-age=5"),
             "folded": lines(*ALIVE, "CACHE-CONTROL:", " max-age=1800", "LOCATION:", "\thttp://10.0.0.9/"),
-            "folded from nothing": lines(ALIVE[0], " folded", *ALIVE[1:], *fields),
-            "a folded line of a field said twice": lines(*ALIVE, *fields, "LOCATION: x", " y"),
+            "folded line after the start line": lines(ALIVE[0], " folded", *ALIVE[1:], *fields),
+            "folded line of a duplicate field": lines(*ALIVE, *fields, "LOCATION: x", " y"),
             "a body": lines(*ALIVE, *fields) + b"LOCATION: http://10.0.0.10/\r\n\r\n",
             "HTTP/1.0": lines("NOTIFY * HTTP/1.0", *ALIVE[1:], *fields),
-            "a blank after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),
+            "a space after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),
             "NTS in capitals": lines(*ALIVE[:2], "NTS: SSDP:ALIVE", *ALIVE[3:], *fields),
             "NTS in quotes": lines(*ALIVE[:2], 'NTS: "ssdp:alive"', *ALIVE[3:], *fields),
-            "longer than is remembered": lines(*ALIVE, *fields, "X-PAD: " + "x" * 4000),
+            "longer than a cached datagram": lines(*ALIVE, *fields, "X-PAD: " + "x" * 4000),
         }
         for name, datagram in variants.items():
             self.assertEqual(decode(datagram), plain, name)
 
-    def test_reads_any_bytes_in_a_value(self) -> None:
-        """A vendor's name in no known encoding costs nothing else."""
+    def test_other_encoding(self) -> None:
+        """A value that is not UTF-8 is decoded as Latin-1, and the message is accepted."""
         message = decode(lines(*ALIVE)[:-2] + b"SERVER: M\xfcller\r\n\r\n")
         self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", server="Müller"))
 
-    def test_reads_max_age(self) -> None:
-        """Numbers are taken as they are, enormous ones as a century, and what is none as nothing."""
+    def test_max_age(self) -> None:
+        """Numbers are read as they are, those of more than ten digits as 10**10, and other values as None."""
         for value, seconds in {
             "max-age=0": 0,
             "max-age=00060": 60,
@@ -188,8 +188,8 @@ class DecodeTests(SynchronousTestCase):
             assert isinstance(message, Alive)
             self.assertEqual(message.max_age, seconds, value[:20])
 
-    def test_takes_the_first_url_of_al(self) -> None:
-        """AL is a URL, or a list of URIs in angle brackets."""
+    def test_al(self) -> None:
+        """LOCATION is the first http URL of AL, which is a URL or a list of URIs in angle brackets."""
         for value, url in {
             "https://10.0.0.5/redfish/v1/": "https://10.0.0.5/redfish/v1/",
             "<urn:x><http://10.0.0.5:80/a><http://b/>": "http://10.0.0.5:80/a",
@@ -199,8 +199,8 @@ class DecodeTests(SynchronousTestCase):
             assert isinstance(message, Alive)
             self.assertEqual(message.location, url)
 
-    def test_refuses_other_start_lines(self) -> None:
-        """Only NOTIFY, M-SEARCH and a reply that says yes are SSDP."""
+    def test_other_start_lines(self) -> None:
+        """Start lines other than NOTIFY, M-SEARCH and a reply with status 200 are rejected."""
         for start in (
             "",
             "NOTIFY /path HTTP/1.1",
@@ -213,13 +213,13 @@ class DecodeTests(SynchronousTestCase):
             with self.assertRaises(StartLineError):
                 decode(lines(start, *ALIVE[1:]))
 
-    def test_start_line_decides(self) -> None:
-        """A search with all the fields of an advertisement is a search."""
+    def test_start_line_decides_kind(self) -> None:
+        """A search that has all the fields of an announcement is decoded as a search."""
         fields = (*ALIVE[1:], "LOCATION: http://10.0.0.9/", 'MAN: "ssdp:discover"', "MX: 1", "ST: urn:b")
         self.assertEqual(decode(lines("M-SEARCH * HTTP/1.1", *fields)), SearchRequest("urn:b", 1))
 
-    def test_refuses_messages_that_say_nothing(self) -> None:
-        """What a message cannot do without is named when it is missing."""
+    def test_required_fields(self) -> None:
+        """A message without a required field, or with an unknown value of NTS or MAN, is rejected."""
         for name in ("NT", "NTS", "USN"):
             with self.assertRaises(HeaderError) as caught:
                 decode(lines(*(line for line in ALIVE if not line.startswith(f"{name}:"))))
@@ -231,22 +231,22 @@ class DecodeTests(SynchronousTestCase):
         with self.assertRaises(HeaderError):
             decode(lines("HTTP/1.1 200 OK", "ST: urn:a"))
 
-    def test_nothing_endless_is_kept(self) -> None:
-        """A name that has no end is refused, and a vendor's praise of itself is cut."""
+    def test_long_values(self) -> None:
+        """A message with a long NT or USN is rejected, and a long SERVER is truncated."""
         for name in ("NT", "USN"):
             with self.assertRaises(HeaderError):
                 decode(lines(*(f"{name}: {'x' * 513}" if line.startswith(f"{name}:") else line for line in ALIVE)))
         message = decode(lines(*ALIVE, f"SERVER: {'x' * 60000}"))
         self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", server="x" * 512))
 
-    def test_answers_with_nt_count(self) -> None:
-        """A device that answers with NT where ST belongs is understood."""
+    def test_reply_with_nt(self) -> None:
+        """A reply with NT in place of ST is accepted."""
         self.assertEqual(decode(lines("HTTP/1.1 200 OK", *ALIVE[1:])), SearchResponse("urn:a", "uuid:1::urn:a"))
 
     @settings(derandomize=True, deadline=None, max_examples=300)
     @given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda junk: lines(*ALIVE) + junk))
-    def test_nothing_else_is_raised(self, datagram: bytes) -> None:
-        """Whatever arrives, it is a message or a MessageError."""
+    def test_any_datagram(self, datagram: bytes) -> None:
+        """Any datagram is decoded or raises a MessageError."""
         with contextlib.suppress(MessageError):
             decode(datagram)
 
@@ -257,8 +257,8 @@ class DecodeTests(SynchronousTestCase):
             max_size=8,
         )
     )
-    def test_nothing_else_is_raised_by_fields(self, fields: list[tuple[str, str]]) -> None:
-        """Whatever fields have for values, it is a message or a MessageError."""
+    def test_any_values(self, fields: list[tuple[str, str]]) -> None:
+        """A message with any header fields is decoded or raises a MessageError."""
         text = "".join(f"{name}:{value}\r\n" for name, value in fields)
         with contextlib.suppress(MessageError):
             decode(f"NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{text}".encode(errors="replace"))
@@ -267,8 +267,8 @@ class DecodeTests(SynchronousTestCase):
 class EncodeTests(SynchronousTestCase):
     """Tests for :func:`encode`."""
 
-    def test_writes_a_search_as_devices_check_it(self) -> None:
-        """Quotes, line ends and the empty line are where strict devices want them."""
+    def test_search(self) -> None:
+        """A search has the quotes, line ends and empty line that strict devices require."""
         self.assertEqual(
             encode(SearchRequest("ssdp:all", 3)),
             lines(
@@ -281,12 +281,12 @@ class EncodeTests(SynchronousTestCase):
             ),
         )
 
-    def test_names_itself_in_three_tokens(self) -> None:
-        """USER-AGENT is system, UPnP version and product, each with a version."""
+    def test_user_agent(self) -> None:
+        """USER-AGENT has three tokens: operating system, UPnP and product, each with a version."""
         self.assertEqual([token.count("/") for token in USER_AGENT.split(" ")], [1, 1, 1])
 
     def test_round_trip(self) -> None:
-        """What is written reads as what was meant."""
+        """An encoded message is decoded to an equal one."""
         for message in (
             Alive("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 30, "a/1 UPnP/1.0 b/2"),
             SearchResponse("urn:a", "uuid:1::urn:a", "http://10.0.0.9/", 30, "a/1 UPnP/1.0 b/2"),
@@ -297,7 +297,7 @@ class EncodeTests(SynchronousTestCase):
         ):
             self.assertEqual(decode(encode(message)), message)
 
-    def test_nothing_breaks_out_of_its_line(self) -> None:
-        """A line end in a value is refused."""
+    def test_line_end_in_a_value(self) -> None:
+        """A message with a line end in a value is rejected."""
         with self.assertRaises(HeaderError):
             encode(ByeBye("urn:a\r\nNTS: ssdp:alive", "uuid:1"))

@@ -11,7 +11,7 @@ from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Outcome, Plan
-from ssdpreg.ssdp.network import Adapter
+from ssdpreg.ssdp.interfaces import NetworkInterface
 from tests.support.memory_daemon import LLDP, Daemon, Exchange, UnavailableBackend
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -48,7 +48,7 @@ class StatusPageTests(SynchronousTestCase):
 
     def start(self, backend: IRegistryBackend | None = None, seconds: int = 10) -> Daemon:
         """Start a daemon, and let some seconds pass."""
-        daemon = Daemon(self.reactor, backend, adapters=[Adapter("eth0", 2, ("10.0.0.1",))])
+        daemon = Daemon(self.reactor, backend, adapters=[NetworkInterface("eth0", 2, ("10.0.0.1",))])
         daemon.start()
         self.addCleanup(self.reactor.advance, 0)
         self.addCleanup(daemon.stop)

@@ -1,0 +1,154 @@
+"""Tests for :mod:`ssdpreg.discovery.expiry`."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.discovery.expiry import Schedule
+
+
+class Item:
+    """Item of a schedule, with a name for assertions."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.scheduled_at = math.inf
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class ScheduleTests(SynchronousTestCase):
+    """Tests for :class:`Schedule`."""
+
+    def setUp(self) -> None:
+        self.schedule: Schedule[Item] = Schedule()
+        self.first, self.second, self.third = Item("first"), Item("second"), Item("third")
+
+    def take(self, now: float) -> list[Item]:
+        """Return the items that are due."""
+        return list(self.schedule.take_due(now))
+
+    def test_empty(self) -> None:
+        """An empty schedule has no next time and no due item."""
+        self.assertEqual((self.schedule.next_due, len(self.schedule), self.take(1e9)), (math.inf, 0, []))
+
+    def test_order(self) -> None:
+        """Due items are taken in the order of their times, and items with the same time in the order of scheduling."""
+        self.schedule.schedule(self.third, 20.0)
+        self.schedule.schedule(self.first, 10.0)
+        self.schedule.schedule(self.second, 10.0)
+        self.assertEqual(self.schedule.next_due, 10.0)
+        self.assertEqual(self.take(20.0), [self.first, self.second, self.third])
+
+    def test_only_due_items(self) -> None:
+        """An item is due at its time and not before, and is taken once."""
+        self.schedule.schedule(self.first, 10.0)
+        self.schedule.schedule(self.second, 10.5)
+        self.assertEqual(self.take(9.9), [])
+        self.assertEqual(self.take(10.0), [self.first])
+        self.assertEqual(self.take(10.0), [])
+        self.assertEqual(self.schedule.next_due, 10.5)
+
+    def test_earlier_time(self) -> None:
+        """An item that is rescheduled for an earlier time is taken at that time, and not again at the old one."""
+        self.schedule.schedule(self.first, 10.0)
+        self.schedule.schedule(self.first, 5.0)
+        self.assertEqual(self.schedule.next_due, 5.0)
+        self.assertEqual(self.take(5.0), [self.first])
+        self.assertEqual(self.take(10.0), [])
+
+    def test_later_time(self) -> None:
+        """An item that is rescheduled for a later time keeps its time, without a second entry."""
+        self.schedule.schedule(self.first, 5.0)
+        self.schedule.schedule(self.first, 10.0)
+        self.assertEqual((self.schedule.next_due, len(self.schedule)), (5.0, 1))
+        self.assertEqual(self.take(5.0), [self.first])
+        self.assertEqual(self.take(10.0), [])
+
+    def test_scheduled_again(self) -> None:
+        """An item that was taken can be scheduled again while the iteration goes on."""
+        self.schedule.schedule(self.first, 5.0)
+        taken = []
+        for item in self.schedule.take_due(7.0):
+            taken.append(item)
+            self.schedule.schedule(item, 6.0 if len(taken) == 1 else 8.0)
+        self.assertEqual((taken, self.schedule.next_due), ([self.first, self.first], 8.0))
+
+    def test_discard(self) -> None:
+        """A discarded item is not taken, and can be scheduled again."""
+        self.schedule.schedule(self.first, 5.0)
+        self.schedule.schedule(self.second, 6.0)
+        self.schedule.discard(self.first)
+        self.assertEqual(self.take(10.0), [self.second])
+        self.schedule.schedule(self.first, 11.0)
+        self.assertEqual(self.take(11.0), [self.first])
+
+    def test_discard_of_an_item_without_an_entry(self) -> None:
+        """An item that is not scheduled can be discarded without effect on the other items."""
+        self.schedule.schedule(self.first, 5.0)
+        self.schedule.discard(self.second)
+        self.assertEqual(self.take(5.0), [self.first])
+
+    def test_heap_is_bounded_after_removals(self) -> None:
+        """Removed items do not stay in the heap: 100,000 items that come and go leave few entries."""
+        self.schedule.schedule(self.first, 1e6)
+        longest = 0
+        for number in range(100_000):
+            item = Item()
+            self.schedule.schedule(item, float(number))
+            self.schedule.discard(item)
+            longest = max(longest, len(self.schedule))
+        self.assertLessEqual(longest, 2 * 2 + 1024)
+        self.assertEqual(self.take(1e6), [self.first])
+
+    def test_heap_is_bounded_after_a_mass_removal(self) -> None:
+        """After 100,000 items were added and then discarded, the heap is shorter than 2 * current + 1024."""
+        kept, removed = [Item() for _ in range(100)], [Item() for _ in range(100_000)]
+        for number, item in enumerate([*removed, *kept]):
+            self.schedule.schedule(item, float(number))
+        for item in removed:
+            self.schedule.discard(item)
+        self.assertLessEqual(len(self.schedule), 2 * len(kept) + 1024)
+        self.assertEqual(self.take(1e9), kept)
+
+    def test_heap_is_bounded_after_rescheduling(self) -> None:
+        """An item that is rescheduled for ever earlier times does not fill the heap with outdated entries."""
+        for number in range(100_000, 0, -1):
+            self.schedule.schedule(self.first, float(number))
+        self.assertLessEqual(len(self.schedule), 2 * 1 + 1024)
+        self.assertEqual(self.take(1.0), [self.first])
+
+    def test_heap_is_bounded_after_items_were_taken(self) -> None:
+        """Items that were taken do not count as current, so they do not raise the limit of the heap."""
+        for number in range(10_000):
+            self.schedule.schedule(Item(), float(number))
+        self.assertEqual(len(self.take(1e6)), 10_000)
+        for number in range(10_000, 0, -1):
+            self.schedule.schedule(self.first, float(number))
+        self.assertLessEqual(len(self.schedule), 2 * 1 + 1024)
+
+    @settings(derandomize=True, deadline=None, max_examples=200)
+    @given(st.lists(st.tuples(st.sampled_from(["schedule", "discard", "take"]), st.integers(0, 3), st.integers(0, 20))))
+    def test_agrees_with_a_mapping(self, steps: list[tuple[str, int, int]]) -> None:
+        """A schedule returns the items that a mapping of items to their earliest times returns."""
+        schedule: Schedule[Item] = Schedule()
+        items = [Item(str(number)) for number in range(4)]
+        expected: dict[Item, float] = {}
+        for step, number, time in steps:
+            item = items[number]
+            if step == "schedule":
+                schedule.schedule(item, time)
+                expected[item] = min(expected.get(item, math.inf), time)
+            elif step == "discard":
+                schedule.discard(item)
+                expected.pop(item, None)
+            else:
+                due = {each for each, when in expected.items() if when <= time}
+                self.assertEqual(set(schedule.take_due(time)), due)
+                expected = {each: when for each, when in expected.items() if each not in due}
+            self.assertLessEqual(schedule.next_due, min(expected.values(), default=math.inf))
