@@ -152,6 +152,9 @@ async def main(reactor: Any, count: int) -> None:
         requests.flush()
         return json.loads(answers.readline())
 
+    began = time.perf_counter()
+    assert not reconciler.pending
+    print(f"reconciler.pending, which / and /metrics read: {(time.perf_counter() - began) * 1e3:.0f} ms")
     print(f"{'path':44} {'first byte':>11} {'last byte':>11} {'longest turn':>13} {'size':>11}")
     for path, gzip in [*((path, False) for path in PATHS), *((path, True) for path in GZIP_PATHS)]:
         results = []

@@ -109,11 +109,13 @@ class StatusPage(ReadOnlyResource):
         first: list[str] = []
         rest: list[str] = []
 
+        registrations, matches = self._view.registry.registrations, words.matches
+
         def look() -> Iterator[None]:
             for keys in by_name.starting_with((), _SLICE):
-                for key in keys:
-                    service_id = key[-1]
-                    if not words or self._matches(words, service_id):
+                for _, _, service_id in keys:
+                    registration = registrations.get(service_id)
+                    if registration is not None and matches(registration, self._state_and_tag):
                         (first if service_id in refused else rest).append(service_id)
                 yield
 
@@ -122,18 +124,12 @@ class StatusPage(ReadOnlyResource):
         number, pages = number_pages(len(found), number)
         return self._make_page(found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE], number, pages, len(found))
 
-    def _matches(self, words: Filter, service_id: str) -> bool:
-        registration = self._view.registry.registrations.get(service_id)
-        if registration is None:
-            return False
-
-        def others() -> Iterator[str]:
-            yield self._view.reconciler.state(service_id).name
-            live = self._view.registry.service(service_id)
-            if live is not None:
-                yield live.advertisement.term.tag
-
-        return words.matches(registration, others)
+    def _state_and_tag(self, service_id: str) -> Iterator[str]:
+        """Return the state of a service, and the tag of its search term."""
+        yield self._view.reconciler.state(service_id).name
+        live = self._view.registry.service(service_id)
+        if live is not None:
+            yield live.advertisement.term.tag
 
     def _make_page(self, service_ids: Sequence[str], number: int, pages: int, found: int) -> Page:
         registry, now = self._view.registry, self._reactor.seconds()

@@ -150,7 +150,7 @@ class Exchange:
         self._method = method
         site = LimitedSite(reactor, root, Connections(256), AcceptedHosts(host_name="host-1"))
         self._channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
-        self._transport: Any = StringTransportWithDisconnection(IPv4Address("TCP", "127.0.0.1", 8580))
+        self._transport: Any = _Transport(IPv4Address("TCP", "127.0.0.1", 8580))
         self._transport.protocol = self._channel
         self._channel.makeConnection(self._transport)
         lines = [
@@ -165,6 +165,19 @@ class Exchange:
         if self._transport.connected:
             self._transport.connected = False
             self._channel.connectionLost(Failure(ConnectionDone()))
+
+    def pause(self) -> None:
+        """Take no more of the response."""
+        self._channel.pauseProducing()
+
+    def resume(self) -> None:
+        """Take the response again."""
+        self._channel.resumeProducing()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+        return not self._transport.connected
 
     @property
     def received(self) -> bytes:
@@ -193,6 +206,13 @@ class Exchange:
         response = HTTPResponse(_Socket(self.received), method=self._method)  # type: ignore[arg-type]
         response.begin()
         return response
+
+
+class _Transport(StringTransportWithDisconnection):
+    """A transport that can be aborted."""
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.loseConnection()
 
 
 class _Socket:
