@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -49,7 +50,8 @@ class BackendStates:
         # Services that are not known to be registered.
         self._open: dict[str, None] = dict.fromkeys(registrations)
         self.refused: dict[str, None] = {}
-        self._examined_all_at = self._examined_at = reactor.seconds()
+        self._examined_all_at = reactor.seconds()
+        self._examined_at = -math.inf
         # Requests that wait for the examination that is under way; None if there is none.
         self._waiting: list[Deferred[None]] | None = None
 

@@ -37,7 +37,8 @@ class View:
         """Text that says that the backend is unavailable, with the reason if it is known; empty if it is available."""
         if self.reconciler.available:
             return ""
-        reason = " ".join(str(getattr(self.reconciler, "unavailable_reason", None) or "").split())
+        error = getattr(self.reconciler, "error", None)
+        reason = "" if error is None else " ".join(str(error).split())
         if len(reason) > _LONGEST_REASON:
             reason = reason[:_LONGEST_REASON] + "…"
         return f"{self.backend} is unavailable{': ' if reason else ''}{reason}"
