@@ -19,7 +19,7 @@ _HEADER_TIME = 10.0
 _IDLE_TIME = 60.0
 #: Seconds in which a client has to take what was sent to it: at most one piece of a response.
 _READER_TIME = 30.0
-#: Seconds for a client to close its side after an error response. What it sends meanwhile is discarded.
+#: Seconds for a client to close its side after an error response. Further data from it is discarded.
 _LINGER_TIME = 2.0
 #: Bytes of further requests that a client may send during a request.
 _MOST_PIPELINED = 16384

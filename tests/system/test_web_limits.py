@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -10,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class LimitTests(SynchronousTestCase):
         for number in range(_CLIENTS):
             client = self.connect(f"127.0.1.{number % 40 + 1}")
             # The server may have closed the connection already.
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 client.sendall(data)
             clients.append(client)
         return clients
@@ -155,7 +155,7 @@ class LimitTests(SynchronousTestCase):
         while self.count_open(clients):
             self.assertLess(time.monotonic() - began, 30)
             for client in clients:
-                with suppress(OSError):
+                with contextlib.suppress(OSError):
                     client.send(b"G")
             time.sleep(1)
         self.assertGreater(time.monotonic() - began, 8)
@@ -182,7 +182,7 @@ class LimitTests(SynchronousTestCase):
         wait_until(lambda: b'ssdpreg_web_open_requests{kind="blocking"} 0.0' in self.get("/metrics"), 10)
 
     def test_one_client(self) -> None:
-        """One client has a quarter of the connections, whatever it does with them."""
+        """One client has at most a quarter of the connections."""
         clients = [self.connect("127.0.1.1") for _ in range(300)]
         wait_until(lambda: self.count_open(clients) <= 64, 10)
         self.assertTrue(self.is_healthy())

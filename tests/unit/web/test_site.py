@@ -196,7 +196,7 @@ class SizeTests(SiteTestCase):
         raise AssertionError(f"A body of {length} bytes would be stored")
 
     def test_body(self) -> None:
-        """A request with a body is refused at its header, whatever its method, and nothing of the body is kept."""
+        """A request with a body is refused at its header for every method, and nothing of the body is kept."""
         for method, header, status in (
             ("PUT", "Content-Length: 300000000", b"405 Method Not Allowed"),
             ("POST", "Content-Length: 1", b"405 Method Not Allowed"),

@@ -54,7 +54,7 @@ class SortedKeysTests(SynchronousTestCase):
         self.assertEqual(list(keys.starting_with(("d",), 2)), [])
 
     def test_changes_during_an_iteration(self) -> None:
-        """An iteration goes on after its last key, whatever is added and removed meanwhile."""
+        """An iteration goes on after its last key when keys are added and removed meanwhile."""
         keys: SortedKeys[Key] = SortedKeys([(letter,) for letter in "abcdef"])
         parts = keys.starting_with((), 2)
         self.assertEqual(next(parts), [("a",), ("b",)])
