@@ -409,7 +409,7 @@ class NetworkOnHostsTests(TestCase):
         count = int(program.wait_for(r"'eth0': 'receive buffer overflow'.* (\d+) lost")[1])
         self.assertLess(count, 20_000)
         self.assertGreater(count, 1000)
-        # What the buffer held is received.
+        # The datagrams in the buffer are received.
         program.wait_for(r"[1-9]\d* lost, \d{4,} received")
 
     async def test_link_down(self) -> None:
