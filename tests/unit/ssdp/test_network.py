@@ -149,6 +149,9 @@ class NetworkTests(NetworkTestCase):
         self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_TTL], 7)
         interface = socket.inet_aton(GROUP) + socket.inet_aton("10.0.0.2") + struct.pack("@i", 2)
         self.assertEqual(group.options[socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP], interface)
+        self.assertEqual(group.options[socket.SOL_SOCKET, socket.SO_REUSEPORT], 0)
+        # IP_MULTICAST_ALL.
+        self.assertEqual(group.options[socket.IPPROTO_IP, 49], 0)
         self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_IF], interface)
 
     def test_buffers_without_rights(self) -> None:
