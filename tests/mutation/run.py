@@ -17,7 +17,9 @@ import importlib
 import importlib.util
 import io
 import json
+import math
 import os
+import resource
 import select
 import signal
 import sys
@@ -37,6 +39,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 from coverage import Coverage
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("survivors.txt")
@@ -77,7 +80,10 @@ _PRELOADED = (
     "twisted.web.server",
     "zope.interface.verify",
 )
-#: Seconds after which a mutant counts as noticed: it made the tests hang.
+#: A mutant counts as noticed if it makes the tests use this many times the CPU time that they need without it, plus
+#: some seconds, or if they wait for something that does not happen.
+_CPU_FACTOR = 4.0
+_CPU_SLACK = 3
 _TIMEOUT = 60.0
 #: Part of the mutants that has to be noticed.
 _REQUIRED = 0.95
@@ -294,11 +300,13 @@ def run_tests(modules: Iterable[str]) -> bool:
     return True
 
 
-def in_fork(function: Callable[[], object], timeout: float) -> object | None:
+def in_fork(function: Callable[[], object], timeout: float, cpu_seconds: float = 600.0) -> object | None:
     """
     Return the result of a function that runs in a fork, or None if it failed or took too long.
 
     :param function: Returns a value that JSON can represent.
+    :param timeout: Seconds until it is ended.
+    :param cpu_seconds: CPU time after which it is ended.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -307,6 +315,7 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
         try:
             os.close(reader)
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(cpu_seconds),) * 2)
             os.chdir(tempfile.mkdtemp(prefix="mutation-"))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             os.write(writer, json.dumps(function()).encode())
@@ -328,17 +337,18 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     return json.loads(answer) if answer else None
 
 
-def survives(mutant: Mutant, modules: Sequence[str]) -> bool:
-    """Return whether the unit tests do not notice a mutant."""
+def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
+    """Return whether tests do not notice a mutant."""
 
     def run() -> bool:
-        sys.meta_path.insert(0, _MutantFinder(mutant))  # type: ignore[arg-type]
-        return run_tests(modules)
+        sys.meta_path.insert(0, _MutantFinder(mutant))
+        return run_tests(each.module for each in tests)
 
-    return in_fork(run, _TIMEOUT) is True
+    seconds = sum(each.seconds for each in tests)
+    return in_fork(run, _TIMEOUT + 10 * seconds, _CPU_SLACK + _CPU_FACTOR * seconds) is True
 
 
-# Which tests execute which lines.
+# Executed lines.
 
 
 @dataclass(frozen=True)
@@ -346,7 +356,7 @@ class Tests:
     """
     A module of tests.
 
-    :ivar seconds: Duration.
+    :ivar seconds: CPU time.
     :ivar lines: Numbers of the executed lines by path.
     """
 
@@ -361,9 +371,9 @@ def measure(module: str) -> Tests:
     def run() -> tuple[bool, float, dict[str, list[int]]]:
         coverage = Coverage(data_file=None, source=[str(ROOT / "ssdpreg")], config_file=False)
         coverage.start()
-        began = time.monotonic()
+        began = time.process_time()
         passed = run_tests([module])
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
         coverage.stop()
         data = coverage.get_data()
         return (
@@ -385,14 +395,14 @@ def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
         yield from sorted(path.glob(f"{beginning}*.py")) if path.is_dir() else [path]
 
 
-def modules_for(mutant: Mutant, tests: Sequence[Tests]) -> list[str]:
+def tests_for(mutant: Mutant, tests: Sequence[Tests]) -> list[Tests]:
     """Return the test modules that execute the changed line, the fastest first."""
     # A statement of several lines is recorded at its first line.
     lines = range(mutant.line, max(mutant.line - 12, 0), -1)
     executing = [each for each in tests if mutant.line in each.lines.get(mutant.path, ())] or [
         each for each in tests if any(line in each.lines.get(mutant.path, ()) for line in lines)
     ]
-    return [each.module for each in sorted(executing, key=lambda each: each.seconds)]
+    return sorted(executing, key=lambda each: each.seconds)
 
 
 def known_survivors() -> set[str]:
@@ -414,6 +424,9 @@ def main(arguments: Sequence[str]) -> int:
     sys.path.insert(0, str(ROOT))
     for name in _PRELOADED:
         importlib.import_module(name)
+    # A failure is enough: no time is spent on a smaller example of it.
+    settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
+    settings.load_profile("mutation")
     found = [mutant for path in files(options.paths) for mutant in mutants(path)]
     if options.sample is not None and options.sample < len(found):
         found = sorted(Random(options.seed).sample(found, options.sample), key=lambda each: (each.path, each.line))
@@ -421,9 +434,9 @@ def main(arguments: Sequence[str]) -> int:
     known = known_survivors()
     total, survived, unexpected = Counter[str](), Counter[str](), 0
     for mutant in found:
-        modules = modules_for(mutant, tests)
+        executing = tests_for(mutant, tests)
         total[mutant.path] += 1
-        if not modules or survives(mutant, modules):
+        if not executing or survives(mutant, executing):
             survived[mutant.path] += 1
             listed = str(mutant) in known
             unexpected += not listed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import replace
+from functools import lru_cache
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,6 +23,9 @@ from tests.unit.discovery.table_case import OTHER_URN, URN, advertisement
 
 Key = tuple[str, str]
 
+#: Equal advertisements and receptions are the same objects, as they are for repeated datagrams.
+same_advertisement, same_reception = lru_cache(None)(advertisement), lru_cache(None)(Reception)
+
 LIMIT, LIMIT_OF_SENDER = 3, 2
 HOSTS = st.sampled_from(["10.0.0.5", "10.0.0.6", "10.0.0.7"])
 SENDERS = st.sampled_from(["10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.99"])
@@ -33,6 +39,7 @@ class TableMachine(RuleBasedStateMachine):
     """
     A table, and a model that knows what was received.
 
+    :ivar twin: Table that receives copies, so that it never recognizes a repeated object.
     :ivar known: Live services according to the events.
     :ivar ends: Latest possible end of each LOCATION: its latest reception or adoption, plus the lifetime.
     :ivar undisputed: Exact end of each service that only its own host has announced, at one LOCATION, without a byebye.
@@ -56,6 +63,7 @@ class TableMachine(RuleBasedStateMachine):
     def create(self, trust: Standing) -> None:
         self.trust = trust
         self.table = AdvertisementTable(LIMIT, LIMIT_OF_SENDER, trust)
+        self.twin = AdvertisementTable(LIMIT, LIMIT_OF_SENDER, trust)
 
     # Rules.
 
@@ -83,16 +91,21 @@ class TableMachine(RuleBasedStateMachine):
         """Receive an advertisement, from its own host or from another sender."""
         if self.terms.match(urn) is None:
             return
-        one = advertisement(host, max_age, device, urn)
-        reception = Reception(sender or host, interface, channel, on_link)
+        one = same_advertisement(host, max_age, device, urn)
+        reception = same_reception(sender or host, interface, channel, on_link)
         key = device, urn
         tracked = self.is_tracked(key)
         try:
             events = self.table.observe(one, reception, self.now)
-        except RejectedError:
+        except RejectedError as error:
+            # Copies are other objects with the same content.
+            with contextlib.suppress(RejectedError):
+                self.twin.observe(replace(one), replace(reception), self.now)
+                raise AssertionError("only one of the twins rejects it") from error
             assert tracked or self.table.tracked == LIMIT or self.created(reception.sender) == LIMIT_OF_SENDER
             self.undisputed.pop(key, None)
             return
+        assert events == self.twin.observe(replace(one), replace(reception), self.now)
         self.senders.setdefault(key, set()).update({reception.sender, host})
         self.ends[key, one.location] = max(self.ends.get((key, one.location), 0.0), self.now + one.lifetime)
         own = reception.sender == host and on_link
@@ -111,7 +124,9 @@ class TableMachine(RuleBasedStateMachine):
         for each in (URN, OTHER_URN) if urn is None else (urn,):
             self.byebyes.setdefault((device, each), []).append((self.now, sender))
             self.undisputed.pop((device, each), None)
-        self.apply(self.table.bye(device, urn, sender, self.now))
+        events = self.table.bye(device, urn, sender, self.now)
+        assert events == self.twin.bye(device, urn, sender, self.now)
+        self.apply(events)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 10.0, 40.0, 400.0]))
     def wait(self, seconds: float) -> None:
@@ -119,7 +134,7 @@ class TableMachine(RuleBasedStateMachine):
         end = self.now + seconds
         while self.table.next_due <= end:
             self.now = max(self.now, self.table.next_due)
-            self.apply(self.table.expire(self.now))
+            self.expire()
         self.now = end
 
     @rule(seconds=st.sampled_from([1.0, 20.0, 500.0]))
@@ -128,12 +143,13 @@ class TableMachine(RuleBasedStateMachine):
         self.now += seconds
         self.undisputed.clear()
         for _ in range(5):
-            self.apply(self.table.expire(self.now))
+            self.expire()
 
     @rule(seconds=st.sampled_from([5.0, 100.0]), interface=st.just("") | INTERFACES)
     def hold(self, seconds: float, interface: str) -> None:
         """Hold the expiry of services."""
-        self.table.hold(self.now + seconds, interface)
+        for table in (self.table, self.twin):
+            table.hold(self.now + seconds, interface)
         self.held_until = max(self.held_until, self.now + seconds)
         self.undisputed.clear()
 
@@ -141,8 +157,11 @@ class TableMachine(RuleBasedStateMachine):
     def reassign(self, urns: set[str]) -> None:
         """Change the search terms."""
         self.terms = SearchTerms(dict.fromkeys(urns, "RackHD"))
+        twins = self.twin.reassign(self.terms.match, self.now)
         for events in self.table.reassign(self.terms.match, self.now):
+            assert events == next(twins)
             self.apply(events)
+        assert next(twins, None) is None
         assert {urn for _, urn in self.known} <= urns
 
     @rule(device=DEVICES, urn=URNS, host=HOSTS, remaining=st.none() | st.sampled_from([-1.0, 20.0]))
@@ -156,9 +175,17 @@ class TableMachine(RuleBasedStateMachine):
             self.ends[key, one.location] = self.now + 60
             self.senders.setdefault(key, set()).add(host)
             self.undisputed.pop(key, None)
-        self.apply(self.table.adopt(one, self.now, remaining))
+        events = self.table.adopt(one, self.now, remaining)
+        assert events == self.twin.adopt(one, self.now, remaining)
+        self.apply(events)
 
     # The model.
+
+    def expire(self) -> None:
+        """Let the table take decisions that are due."""
+        events = self.table.expire(self.now)
+        assert events == self.twin.expire(self.now)
+        self.apply(events)
 
     def apply(self, events: list[Event]) -> None:
         """Process events of the table."""
@@ -221,6 +248,10 @@ class TableMachine(RuleBasedStateMachine):
             assert len(service.others) <= 4 and len(service._held) <= 5
 
     @invariant()
+    def twins_agree(self) -> None:
+        assert list(self.table) == list(self.twin)
+
+    @invariant()
     def nothing_lives_too_long(self) -> None:
         # A byebye takes up to 2 s, and a decision that is held up to 30 s more.
         for live in self.table:
@@ -239,7 +270,8 @@ class TableMachine(RuleBasedStateMachine):
         if not hasattr(self, "table"):
             return
         for interface in ("", "eth0", "eth1"):
-            self.table.hold(self.now, interface)
+            for table in (self.table, self.twin):
+                table.hold(self.now, interface)
         for _ in range(20):
             self.wait(400.0)
         assert (self.known, self.table.tracked, self.table.next_due) == ({}, 0, math.inf)
