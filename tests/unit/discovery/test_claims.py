@@ -357,6 +357,22 @@ class DecisionTests(SynchronousTestCase):
         self.current.standing = Standing.CONFIRMED
         self.assert_winner(self.current)
 
+    def test_home_that_began_the_contest(self) -> None:
+        """A home whose own announcement began the contest wins, unless another host replied."""
+        self.service.home = "10.0.0.6"
+        self.current.standing = Standing.CONFIRMED
+        self.assert_winner(self.first)
+        self.contest.answered = {CURRENT}
+        self.assert_winner(self.current)
+        self.contest.answered = set()
+        self.first.received_at = 1099.9
+        self.assert_winner(self.current)
+        self.first.received_at = 1100
+        self.first.sender = OTHER
+        self.assert_winner(self.current)
+        self.first.sender, self.first.standing = "10.0.0.6", Standing.INDIRECT
+        self.assert_winner(self.current)
+
     def test_repeated_location_of_the_holder(self) -> None:
         """Another LOCATION that the holder announced twice since it announced the current one wins."""
         moved = claim(now=1030, max_age=1000, port=81)
