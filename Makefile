@@ -28,7 +28,7 @@ demo: .venv/installed
 run: .venv/installed
 	$(BIN)/twistd --nodaemon --pidfile= ssdpreg --config registry.json
 
-unit: TESTS = tests.unit
+unit: TESTS = tests.unit tests.fuzz
 unit: test
 
 test: .venv/installed-dev

@@ -333,8 +333,9 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        In this order: the home, if it replied or announced itself; a claim whose host replied; another LOCATION that
-        the holder repeats; the highest standing; the current claim.
+        In this order: the home, if it replied or announced itself; a claim whose host replied; the home, if its
+        announcement began the contest; another LOCATION that the holder repeats; the highest standing; the current
+        claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
@@ -343,7 +344,15 @@ class TrackedService:
         claims = [claim for claim in self.claims(now) if not claim.superseded and claim.standing >= trust]
         answered = [claim for claim in claims if claim.advertisement.location in contest.answered]
         announced = [claim for claim in claims if claim.advertisement.location in contest.announced]
-        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered):
+        # A device that never replies to searches, and sends each announcement once, is not received during the rounds.
+        returned = [
+            claim
+            for claim in claims
+            if claim.sender == claim.host == self.home
+            and claim.standing > Standing.INDIRECT
+            and claim.received_at >= contest.began_at
+        ]
+        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
         # The holder announced another LOCATION of its host twice since it announced the current one.
