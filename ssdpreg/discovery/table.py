@@ -16,7 +16,7 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing, standing_of
@@ -352,7 +352,7 @@ class AdvertisementTable:
         self._schedule.schedule(service, when)
         return events
 
-    def _end_claim(self, service: TrackedService, reason: str, now: float) -> list[Event]:
+    def _end_claim(self, service: TrackedService, reason: Reason, now: float) -> list[Event]:
         """
         End the current claim.
 
@@ -426,7 +426,7 @@ class AdvertisementTable:
             return [Changed(claim.advertisement, claim.standing)]
         return []
 
-    def _remove(self, service: TrackedService, reason: str) -> list[Event]:
+    def _remove(self, service: TrackedService, reason: Reason) -> list[Event]:
         advertisement = service.claim.advertisement
         device_id = advertisement.device_id.casefold()
         services = self._devices[device_id]

@@ -51,7 +51,7 @@ class ReceptionMonitor:
     ) -> None:
         self._reactor, self._network, self._table = reactor, network, table
         self._search, self._grace = search, grace
-        self._checking = RepeatingCall(reactor, _INTERVAL, self.check, self.log)
+        self._checking = RepeatingCall(reactor, _INTERVAL, self.check, self.log, "Check of the reception")
         self._checked_at = math.inf
         self._searched_at = -math.inf
         self._down: set[str] = set()

@@ -38,8 +38,8 @@ from ssdpreg.timers import DelayedCalls, EarliestCall, RepeatingCall
 
 #: Seconds between the two search rounds at start and on a new interface.
 _SECOND_ROUND = 1.0
-#: Seconds that a reply may need on its way, besides the MX of the search.
-_TRAVEL = 0.5
+#: Seconds from the sending of a reply to its reception, at most.
+_NETWORK_DELAY = 0.5
 #: Seconds between two checks for interfaces that appeared or disappeared.
 _REFRESH_INTERVAL = 10.0
 #: Services that are examined in one turn of the reactor when search terms or rules change.
@@ -110,11 +110,13 @@ class Registry(Service):
         self.needed_searches = NeededSearches(reactor, self._scheduler, self._network)
         self._delayed = DelayedCalls(reactor)
         self._search_interval = search_interval
-        self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
-        self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
+        self._searching = RepeatingCall(reactor, search_interval, self._search, self.log, "Search")
+        self._refreshing = RepeatingCall(
+            reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log, "Refresh of the interfaces"
+        )
         self._expiry = EarliestCall(reactor, self._expire)
         # Seconds from the first search until the last reply can have been received.
-        self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _TRAVEL
+        self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _NETWORK_DELAY
         self._settles_at = math.inf
         self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
         self._log_limit = LogLimit()
