@@ -30,7 +30,7 @@ class Schedule(Generic[T]):
     Priority queue of items by the time at which each has to be examined.
 
     An item that is scheduled for an earlier time than its entry gets a second entry; the older one is outdated and is
-    skipped. A later time costs nothing: the item is examined once in vain and scheduled again by its owner, which is
+    skipped. A later time needs no new entry: when the old entry is due, the owner schedules the item again. That is
     cheaper than an update of the heap at each renewal. The heap is rebuilt when outdated entries outnumber the current
     ones, so removed items are not kept.
     """
