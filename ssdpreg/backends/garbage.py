@@ -20,14 +20,18 @@ class LongLivedObjects:
     """
 
     def __init__(self) -> None:
+        self._count = 0
         self._frozen_at = _SMALLEST
 
     def grow(self, count: int) -> None:
         """
         Freeze the objects if there are many more of them than the last time.
 
-        :param count: Number of items in the collection.
+        :param count: Number of items in the collection. A smaller number than the last time means a new collection.
         """
+        if count < self._count:
+            self._frozen_at = _SMALLEST
+        self._count = count
         if count >= self._frozen_at * _GROWTH:
             self._frozen_at = count
             gc.freeze()

@@ -27,6 +27,8 @@ from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
 from ssdpreg.ssdp.network import Network
+from ssdpreg.web.connections import Connections
+from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
 from ssdpreg.web.view import View
@@ -141,7 +143,9 @@ def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
     """Make the web server, unless it is switched off."""
     if config.web.endpoint is None:
         return []
-    return [WebService(reactor, config.web.endpoint, make_root(reactor, view))]
+    connections = Connections()
+    root = make_root(reactor, view, connections)
+    return [WebService(reactor, config.web.endpoint, root, connections, AcceptedHosts(config.web.hosts))]
 
 
 def makeService(options: Options) -> IService:

@@ -68,15 +68,12 @@ class AdvertisementTable:
     def __iter__(self) -> Iterator[LiveService]:
         for service in self._services():
             if service.live:
-                claim = service.claim
-                yield LiveService(
-                    claim.advertisement,
-                    claim.sender,
-                    service.appeared_at,
-                    claim.received_at,
-                    claim.expires_at,
-                    claim.standing,
-                )
+                yield _snapshot(service)
+
+    def get(self, device_id: str, urn: str) -> LiveService | None:
+        """Return the live service of a device and URN, or None."""
+        service = self._devices.get(device_id.casefold(), {}).get(urn)
+        return None if service is None or not service.live else _snapshot(service)
 
     @property
     def tracked(self) -> int:
@@ -87,11 +84,6 @@ class AdvertisementTable:
     def evictions(self) -> int:
         """Number of services that gave way to others when the table was full."""
         return self._capacity.evictions
-
-    def standing(self, device_id: str, urn: str) -> Standing:
-        """Return the standing of a service's current claim, the lowest for an unknown service."""
-        service = self._devices.get(device_id.casefold(), {}).get(urn)
-        return Standing.INDIRECT if service is None else service.claim.standing
 
     @property
     def next_due(self) -> float:
@@ -448,3 +440,10 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _snapshot(service: TrackedService) -> LiveService:
+    claim = service.claim
+    return LiveService(
+        claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at, claim.standing
+    )

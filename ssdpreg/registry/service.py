@@ -173,13 +173,18 @@ class Registry(Service):
         """Return the live services with their registrations."""
         return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
 
-    def priority(self, service_id: str) -> int:
-        """Return the priority with which a service is registered: those of a higher standing come first."""
+    def service(self, service_id: str) -> LiveService | None:
+        """Return the live service with an ID, or None. The time does not grow with the number of services."""
         registration = self._live.by_id.get(service_id)
         term = None if registration is None else self._terms.match(registration.nt)
         if registration is None or term is None:
-            return Standing.INDIRECT
-        return min(self._table.standing(registration.device_id, term.identity(registration.nt)), Standing.DIRECT)
+            return None
+        return self._table.get(registration.device_id, term.identity(registration.nt))
+
+    def priority(self, service_id: str) -> int:
+        """Return the priority with which a service is registered: those of a higher standing come first."""
+        service = self.service(service_id)
+        return Standing.INDIRECT if service is None else min(service.standing, Standing.DIRECT)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:

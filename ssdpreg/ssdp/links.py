@@ -148,12 +148,7 @@ class LinkWatch:
                 self._links = self._open_links()
             earlier, present = self._links.read()
         except OSError as error:
-            if error.errno == errno.ENOBUFS:
-                self._lost.update(dict.fromkeys(self._states, "state unknown"))
-            self.close()
-            if not self._failed:
-                self.log.warn("Cannot read the states of network interfaces: {error}", error=error)
-            self._failed = True
+            self._process_error(error)
             return
         self._failed = False
         for state in (*earlier, *present):
@@ -184,13 +179,22 @@ class LinkWatch:
         self._links = None
         self._states = {}
 
+    def _process_error(self, error: OSError) -> None:
+        """Log an error once. If notifications were lost, datagrams may have been lost on any interface."""
+        if error.errno == errno.ENOBUFS:
+            self._lost.update(dict.fromkeys(self._states, "state unknown"))
+        elif not self._failed:
+            self._failed = True
+            self.log.warn("Cannot read the states of network interfaces: {error}", error=error)
+        self.close()
+
     def _process(self, state: LinkState) -> None:
         before = self._states.get(state.index)
         if before is not None and state.carrier_changes is None:
             state = replace(state, carrier_changes=before.carrier_changes)
         self._states[state.index] = state
         if state.problem:
-            self._lost[state.index] = state.problem
+            self._lost.setdefault(state.index, state.problem)
         elif before is not None and before.carrier_changes != state.carrier_changes:
             self._lost.setdefault(state.index, "carrier lost")
 

@@ -18,7 +18,7 @@ from zope.interface import directlyProvides, implementer
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IWriteProbe
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -260,6 +260,15 @@ class ChangeTests(ReconcilerTestCase):
         self.assertEqual(
             {name: self.backend.calls.count(name) for name in set(self.backend.calls)}, {"keep_alive": 6, "read": 2}
         )
+
+    def test_known_registrations(self) -> None:
+        """A backend that can return known registrations has those of the previous comparison."""
+        directlyProvides(self.backend, IKnownRegistrations)
+        self.start()
+        self.assertEqual(self.backend.known, {})  # type: ignore[attr-defined]
+        self.appear(ONE)
+        self.advance(30)
+        self.assertIs(self.backend.known[ONE.service_id], ONE)  # type: ignore[attr-defined]
 
     def test_repairs(self) -> None:
         """Registrations that were changed in the backend are restored by the next comparison."""

@@ -142,6 +142,15 @@ class AnnouncerTests(SynchronousTestCase):
             self.reactor.advance(5)
             self.assert_sent()
 
+    def test_unicast_search(self) -> None:
+        """A unicast search, which has no MX, is replied to within 0.5 s, whatever its MX is."""
+        self.announce(SEARCH_ONLY)
+        for mx in (None, 0, 5):
+            self.port("10.0.0.2").protocol.datagramReceived(encode(SearchRequest(URN, mx)), PEER)
+            self.assert_sent()
+            self.reactor.advance(0.5)
+            self.assert_sent(SearchResponse(URN, f"uuid:s::{URN}", HERE, 30), to=PEER)
+
     def test_other_messages(self) -> None:
         """Other messages and invalid datagrams get no reply."""
         self.announce(SEARCH_ONLY)
