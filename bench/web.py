@@ -75,6 +75,7 @@ class NoNetwork:
 
     receiving: frozenset[str] = frozenset()
     broadcasts: frozenset[str] = frozenset()
+    overflows = 0
 
     def close(self) -> Deferred[None]:
         return succeed(None)

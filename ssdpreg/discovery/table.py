@@ -46,6 +46,8 @@ class AdvertisementTable:
     :param limit: Number of services in all, so that the network cannot fill the memory.
     :param limit_per_sender: Number of services that one sender may create.
     :param trust: Lowest standing of a claim that makes a service live.
+    :ivar admit: Called as ``admit(sender, now)`` before a service is created. If it returns False, the service is
+        rejected.
     :ivar moves: Number of moves of services.
     :ivar contests: Number of contests about services.
     """
@@ -59,6 +61,7 @@ class AdvertisementTable:
         # Until this time nothing expires, by the interface of a claim's latest reception; "" for all interfaces.
         self._holds: dict[str, float] = {}
         self._next_mass_check = -math.inf
+        self.admit: Callable[[str, float], bool] = lambda sender, now: True
         self.moves = 0
         self.contests = 0
 
@@ -203,6 +206,8 @@ class AdvertisementTable:
     # Advertisements.
 
     def _create(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        if not self.admit(reception.sender, now):
+            raise RejectedError("too many new services at a time")
         claim = Claim(advertisement, reception, now)
         evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers)
         events = [] if evicted is None else self._remove(evicted, "evicted")

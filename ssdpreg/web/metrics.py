@@ -99,6 +99,21 @@ class DaemonCollector(Collector):
         yield GaugeMetricFamily(
             "ssdpreg_backend_pending", "Changes that have not been applied to the backend.", view.reconciler.pending
         )
+        yield GaugeMetricFamily(
+            "ssdpreg_backend_rejected",
+            "Changes that the backend rejected, until their next attempt.",
+            view.reconciler.rejected,
+        )
+        yield GaugeMetricFamily(
+            "ssdpreg_backend_held_removals",
+            "Removals that wait for a second comparison, because they are most of the services.",
+            view.reconciler.held_removals,
+        )
+        yield CounterMetricFamily(
+            "ssdpreg_backend_keep_alive_failures",
+            "Keep-alives that the backend did not accept.",
+            view.reconciler.keep_alive_failures,
+        )
         if view.requests is not None:
             yield from _requests(view.requests)
         yield from _connections(self._numbers.connections)
@@ -124,7 +139,28 @@ class DaemonCollector(Collector):
         for name in {name for name, _ in registry.interfaces}:
             interfaces.add_metric((name,), 1)
         yield interfaces
+        yield from self._limits()
         yield GaugeMetricFamily("ssdpreg_settled", "Whether the first search is over.", registry.settled)
+
+    def _limits(self) -> Iterator[Metric]:
+        numbers = self._view.registry.statistics()
+        yield GaugeMetricFamily(
+            "ssdpreg_services_tracked", "Services in the table, also those with too low a standing.", numbers.tracked
+        )
+        for name, text, value in (
+            ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
+            ("service_moves", "Moves of services to another LOCATION.", numbers.moves),
+            ("service_contests", "Contests between claims about a service.", numbers.contests),
+            ("searches_rejected", "Searches that were not sent because of their budget.", numbers.rejected_searches),
+            ("reception_interruptions", "Times in which datagrams may have been lost.", numbers.interruptions),
+            ("receive_buffer_overflows", "Datagrams lost because a receive buffer was full.", numbers.overflows),
+            (
+                "log_lines_suppressed",
+                "Log lines that were not written because of their budget.",
+                numbers.suppressed_lines,
+            ),
+        ):
+            yield CounterMetricFamily(f"ssdpreg_{name}", text, value)
 
     def _services(self) -> Iterator[Metric]:
         states = self._numbers.states.counts

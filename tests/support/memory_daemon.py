@@ -47,6 +47,7 @@ class SilentNetwork:
     """The sockets of a host on a network without devices."""
 
     interfaces: Sequence[tuple[str, str]] = ()
+    overflows = 0
 
     def __init__(self, deliver: object, drop: object) -> None:
         self._opened = False
