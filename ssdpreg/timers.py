@@ -96,7 +96,7 @@ class RepeatingCall:
     :param interval: Seconds between two calls.
     :param function: Called without arguments. May return a Deferred or a coroutine: the next call waits for it.
     :param log: Logger of the function's owner.
-    :param description: What the function does, as the subject of a log line: "Refresh of the interfaces".
+    :param description: Noun phrase for the log, such as "Refresh of the interfaces".
     """
 
     def __init__(

@@ -54,7 +54,7 @@ class LiveRegistrations:
         """
         Call every listener, and log its exception.
 
-        :param event: What happened to the service, for the log.
+        :param event: Verb for the log: ``appeared``, ``changed`` or ``left``.
         :param call: Calls the method of a listener for this event.
         """
         for listener in self._listeners:
