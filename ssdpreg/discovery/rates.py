@@ -10,7 +10,7 @@ class TokenBucket:
     Budget with an average rate and a burst.
 
     :param rate: Tokens that are added in a second.
-    :param burst: Tokens that can be saved.
+    :param burst: Largest number of tokens.
     """
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")

@@ -14,7 +14,7 @@ from ssdpreg.registration.pending import PendingChanges, Urgency
 from ssdpreg.registration.plan import plan
 from ssdpreg.registration.rejections import RejectedChanges
 
-#: Reason of a removal for which no service left.
+#: Reason of the removal of a registration whose service was not live in this run.
 _UNCONFIGURED: Reason = "unconfigured"
 
 
@@ -48,7 +48,7 @@ class AppliedChange:
 
 class Differences:
     """
-    Differences between the live services and the known content of a backend, in the order in which to end them.
+    Differences between the live services and the known content of a backend, in the order in which they are applied.
 
     A difference is the ID of a service: what has to be done follows from the state of the service when its turn comes.
     The memory in use is bounded by the number of live services and of registrations in the backend. In particular,
