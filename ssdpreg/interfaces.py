@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from ssdpreg.discovery.events import Reason
     from ssdpreg.registration import Outcome, Plan, Registration
     from ssdpreg.ssdp.messages import Alive, ByeBye, SearchResponse, Update
 
@@ -45,7 +46,7 @@ class IRegistrationListener(Interface):
     def changed(registration: Registration, before: Registration) -> None:
         """Process a live service whose registration differs from the one before. The service ID is the same."""
 
-    def left(registration: Registration, reason: str) -> None:
+    def left(registration: Registration, reason: Reason) -> None:
         """
         Process a service that is no longer live.
 

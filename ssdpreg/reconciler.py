@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ssdpreg.backends.garbage import LongLivedObjects
+from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendError, BackendForgotError, BackendInUseError, BackendUnavailableError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistrationListener, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
@@ -71,7 +72,7 @@ class KeepAlive:
         self._backend, self._succeeded, self._lost, self._failed = backend, succeeded, lost, failed
         self._log = log
         self._waiting: set[Deferred[None]] = set()
-        self._starting = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._start_one, log)
+        self._starting = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._start_one, log, "Keep-alive")
         self.failures = 0
 
     def start(self) -> None:
@@ -116,7 +117,7 @@ class KeepAlive:
 
     def _log_unexpected(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("Keep-alive failed, next one in {seconds} s", failure, seconds=_KEEP_ALIVE_INTERVAL)
+            self._log.failure("Keep-alive failed, next attempt in {seconds} s", failure, seconds=_KEEP_ALIVE_INTERVAL)
 
 
 @implementer(IRegistrationListener)
@@ -230,7 +231,7 @@ class Reconciler(Service):
         self._differences.appeared(registration.service_id, self._reactor.seconds())
         self._wake_for_change()
 
-    def left(self, registration: Registration, reason: str) -> None:
+    def left(self, registration: Registration, reason: Reason) -> None:
         self._differences.left(registration.service_id, reason, self._reactor.seconds())
         self._wake_for_change()
 

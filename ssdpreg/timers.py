@@ -96,12 +96,15 @@ class RepeatingCall:
     :param interval: Seconds between two calls.
     :param function: Called without arguments. May return a Deferred or a coroutine: the next call waits for it.
     :param log: Logger of the function's owner.
+    :param description: Noun phrase for the log, such as "Refresh of the interfaces".
     """
 
-    def __init__(self, reactor: Any, interval: float, function: Callable[[], object], log: Logger) -> None:
+    def __init__(
+        self, reactor: Any, interval: float, function: Callable[[], object], log: Logger, description: str
+    ) -> None:
         self._interval = interval
         self._function = function
-        self._log = log
+        self._log, self._description = log, description
         self._loop = LoopingCall(self._run)
         self._loop.clock = reactor
 
@@ -128,8 +131,12 @@ class RepeatingCall:
         return called.addErrback(self._log_failure)
 
     def _log_failure(self, failure: Failure) -> None:
-        name = getattr(self._function, "__name__", repr(self._function)).lstrip("_")
-        self._log.failure("{name} failed, next call in {seconds} s", failure, name=name, seconds=self._interval)
+        self._log.failure(
+            "{description} failed, next attempt in {seconds} s",
+            failure,
+            description=self._description,
+            seconds=self._interval,
+        )
 
 
 class Backoff:

@@ -61,7 +61,9 @@ class Announcer(Service):
         self._max_age = max_age
         self._rng = rng or random.Random()
         self._delayed = DelayedCalls(reactor)
-        self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
+        self._refreshing = RepeatingCall(
+            reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log, "Refresh of the interfaces"
+        )
 
     def startService(self) -> None:
         super().startService()

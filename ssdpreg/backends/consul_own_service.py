@@ -29,8 +29,9 @@ class OwnService:
     """
     The service that represents this daemon in a Consul agent.
 
-    While its TTL check is passing, it is also the right to write the services of the scope. A daemon that has not
-    passed the check for the duration of its TTL has to look whether another daemon has taken over.
+    It is also a lock: while its TTL check is passing, only the daemon with the identity in its Meta writes the services
+    of the scope. A daemon that has not passed the check for the duration of its TTL must check whether another daemon
+    has taken over.
 
     :param http: Client of the agent.
     :param scope: Scope of the daemon.

@@ -16,7 +16,8 @@ from typing import Any
 
 #: Characters of a member. The longest service of Consul 1.8 has 64 Meta values of 512 bytes.
 MOST_CHARACTERS = 64 * 1024
-#: Characters that have to be received before the next attempt to parse: attempts with a part of a member are in vain.
+#: Characters that have to be received before the next attempt to parse. An attempt fails while a part of a member is
+#: missing.
 _STEP = 16 * 1024
 
 _AFTER_VALUE = frozenset(",} \t\n\r")

@@ -14,7 +14,7 @@ from ssdpreg.cli.output import make_console, print_json, print_lines, print_mess
 from ssdpreg.cli.progress import ProgressBar
 from ssdpreg.cli.proposal import propose_configuration
 from ssdpreg.cli.report import explain_no_device, format_count, format_interfaces, make_document, print_devices
-from ssdpreg.cli.search_results import Device, SearchResults
+from ssdpreg.cli.search_results import FoundDevice, SearchResults
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.errors import ConfigError, MessageError
@@ -23,7 +23,7 @@ from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Reception
 
-#: Seconds between the two transmissions of each search. UDP loses datagrams: UPnP Device Architecture 2.0, 1.3.2.
+#: Seconds between the two transmissions of each search. UDP loses datagrams: UPnP FoundDevice Architecture 2.0, 1.3.2.
 _REPEAT_DELAY = 0.5
 
 
@@ -79,7 +79,9 @@ async def _send_searches(reactor: Any, network: Network, results: SearchResults,
         await deferLater(reactor, arguments.seconds - _REPEAT_DELAY)
 
 
-def _report(arguments: argparse.Namespace, interfaces: Sequence[tuple[str, str]], devices: Sequence[Device]) -> int:
+def _report(
+    arguments: argparse.Namespace, interfaces: Sequence[tuple[str, str]], devices: Sequence[FoundDevice]
+) -> int:
     """Print the devices, write the configuration, and return the exit status."""
     if arguments.json:
         print_json(make_document(interfaces, devices))
@@ -95,7 +97,7 @@ def _report(arguments: argparse.Namespace, interfaces: Sequence[tuple[str, str]]
     return 0
 
 
-def _write_configuration(arguments: argparse.Namespace, devices: Sequence[Device]) -> int:
+def _write_configuration(arguments: argparse.Namespace, devices: Sequence[FoundDevice]) -> int:
     try:
         text = propose_configuration(devices, arguments.interface)
     except ConfigError:

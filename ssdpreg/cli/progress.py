@@ -41,7 +41,7 @@ class ProgressBar:
         self._reactor = reactor
         self._start = reactor.seconds()
         self._describe = describe
-        self._updates = RepeatingCall(reactor, _UPDATE_INTERVAL, self._update, self.log)
+        self._updates = RepeatingCall(reactor, _UPDATE_INTERVAL, self._update, self.log, "Display of the progress")
 
     def __enter__(self) -> None:
         if self._console.is_interactive:

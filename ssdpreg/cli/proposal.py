@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ssdpreg import config
-from ssdpreg.cli.search_results import Device
+from ssdpreg.cli.search_results import FoundDevice
 from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms, search_target
 from ssdpreg.errors import ConfigError
 
 _MATCH_ALL = SearchTerm("*", "")
 
 
-def propose_configuration(devices: Sequence[Device], interfaces: Sequence[str]) -> str:
+def propose_configuration(devices: Sequence[FoundDevice], interfaces: Sequence[str]) -> str:
     """
     Return the text of a ``registry.json`` with the URNs of all advertisements that the daemon would accept.
 

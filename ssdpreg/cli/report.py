@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ssdpreg.cli.output import escape_invisible, make_console, print_table
-from ssdpreg.cli.search_results import Device, ReceivedAdvertisement
+from ssdpreg.cli.search_results import FoundDevice, ReceivedAdvertisement
 
 #: Names and addresses.
 Interfaces = Sequence[tuple[str, str]]
 
 
-def print_devices(devices: Sequence[Device]) -> None:
+def print_devices(devices: Sequence[FoundDevice]) -> None:
     """Print each device as a block of lines."""
     console = make_console()
     for number, device in enumerate(devices):
@@ -55,7 +55,7 @@ def _make_table(advertisements: Sequence[ReceivedAdvertisement], console: Consol
     return table
 
 
-def make_document(interfaces: Interfaces, devices: Sequence[Device]) -> dict[str, Any]:
+def make_document(interfaces: Interfaces, devices: Sequence[FoundDevice]) -> dict[str, Any]:
     """Return the JSON document of a search."""
     return {
         "interfaces": [{"name": name, "address": address} for name, address in interfaces],

@@ -37,7 +37,7 @@ class ReceivedAdvertisement:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class FoundDevice:
     """
     A device and its advertisements.
 
@@ -85,13 +85,13 @@ class SearchResults:
             case Alive(nt=nt) | SearchResponse(st=nt) | ByeBye(nt=nt) if isinstance(meaning, Departure):
                 self._remove(meaning, nt, address)
 
-    def devices(self) -> list[Device]:
+    def devices(self) -> list[FoundDevice]:
         """Return the devices in the numeric order of their addresses."""
         by_device: dict[str, list[ReceivedAdvertisement]] = {}
         for (device, *_), received in self._advertisements.items():
             by_device.setdefault(device, []).append(received)
         devices = (
-            Device(
+            FoundDevice(
                 device_id(advertisements[0].usn),
                 tuple(sorted(advertisements, key=lambda each: (each.location, each.problem, each.nt))),
             )

@@ -34,7 +34,7 @@ Services = Mapping[tuple[str, str], Service]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ServiceChange:
     """
     Change of a registered service.
 
@@ -48,16 +48,16 @@ class Change:
     service: Service
 
 
-def compare(before: Services, after: Services) -> Iterator[Change]:
+def compare(before: Services, after: Services) -> Iterator[ServiceChange]:
     """Yield the changes between two states."""
     for key, service in before.items():
         if key not in after:
-            yield Change("removed", service, service)
+            yield ServiceChange("removed", service, service)
     for key, service in after.items():
         if key not in before:
-            yield Change("added", None, service)
+            yield ServiceChange("added", None, service)
         elif service != before[key]:
-            yield Change("changed", before[key], service)
+            yield ServiceChange("changed", before[key], service)
 
 
 async def watch_services(arguments: argparse.Namespace, reactor: Any) -> int:
@@ -93,7 +93,7 @@ class Watcher:
         self._services: Services = {}
         self._index = 0
 
-    async def changes(self) -> list[Change]:
+    async def changes(self) -> list[ServiceChange]:
         """
         Wait for the next state, and return its differences from the last one. The list may be empty.
 
@@ -141,7 +141,7 @@ class Watcher:
         return services
 
 
-def _print_line(console: Console, change: Change) -> None:
+def _print_line(console: Console, change: ServiceChange) -> None:
     before, service = change.before or change.service, change.service
     values = [
         service.name,
@@ -159,7 +159,7 @@ def _format_change(before: str, after: str) -> str:
     return after if before == after else f"{before} -> {after}"
 
 
-def _print_json(console: Console, change: Change) -> None:
+def _print_json(console: Console, change: ServiceChange) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     document = {"time": now, "change": change.kind, "service": change.service.document()}
     print_lines(console, [json.dumps(document)])

@@ -127,7 +127,7 @@ def _kind(annotation: Any) -> Kind:
         if arguments[1:] == (type(None),):
             return OptionalKind(_kind(arguments[0]))
         return _choice_kind(*map(_object_kind, arguments))
-    raise TypeError(f"{annotation!r} is not a form of annotation that this module knows")
+    raise TypeError(f"{annotation!r} is not a supported annotation")
 
 
 def _annotated_kind(inner: Any, mark: object) -> Kind:

@@ -27,7 +27,9 @@ class NotifyService(Service):
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._watchdog = int(environ.get("WATCHDOG_USEC", "0")) / 1_000_000
         # sd_watchdog_enabled(3) recommends half of the time.
-        self._keeping_alive = RepeatingCall(reactor, self._watchdog / 2, self._send_keep_alive, self.log)
+        self._keeping_alive = RepeatingCall(
+            reactor, self._watchdog / 2, self._send_keep_alive, self.log, "Notification of the watchdog"
+        )
 
     def startService(self) -> None:
         super().startService()

@@ -156,7 +156,7 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
 
     config: Config = options["configuration"]
-    Logger().info("Configured by {path}", path=options["config"])
+    Logger().info("Read configuration {path}", path=options["config"])
     scope = config.scope(socket.gethostname())
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
     try:

@@ -10,10 +10,10 @@ from ssdpreg.discovery.search_terms import SearchTerm
 #: Seconds of validity of an advertisement without a readable max-age: the minimum that UPnP Device Architecture 2.0
 #: (UDA), section 1.2.2, recommends.
 DEFAULT_MAX_AGE = 1800
-#: Seconds of validity that are accepted at most.
+#: Longest accepted validity in seconds.
 LONGEST_MAX_AGE = 86400
 
-#: Many devices repeat an advertisement only after max-age has passed. A tenth more keeps them registered.
+#: Many devices repeat an advertisement only when max-age has passed. A tenth more keeps their services registered.
 _GRACE = 0.1
 #: Shortest and longest grace in seconds.
 _GRACE_BOUNDS = (1.0, 60.0)
@@ -21,7 +21,7 @@ _GRACE_BOUNDS = (1.0, 60.0)
 
 def lifetime(max_age: int) -> float:
     """
-    Return the seconds after which a service expires that is not received again: max-age plus a grace period.
+    Return the lifetime of a service that is not received again, in seconds: max-age plus a grace period.
 
     :param max_age: Seconds.
     """

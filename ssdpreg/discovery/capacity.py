@@ -20,8 +20,8 @@ class Capacity:
     """
     Number of services by rank and by sender.
 
-    When the table is full, a service of a higher rank evicts the most recent one of the lowest rank. The longest known
-    services stay.
+    When the table is full, a service of a higher rank evicts the most recent service of the lowest rank. Services that
+    have been known for longer stay.
 
     :param limit: Number of services in all.
     :param limit_per_sender: Number of services that one sender may create.
@@ -42,7 +42,7 @@ class Capacity:
         """
         Decide about a new service.
 
-        :return: Service that has to be evicted for it, or None.
+        :return: Service that has to be evicted to make room, or None.
         :raise RejectedError: If a limit is reached.
         """
         if self._created[sender] >= self._limit_per_sender:
@@ -56,7 +56,7 @@ class Capacity:
         raise RejectedError(TOO_MANY)
 
     def add(self, service: TrackedService) -> None:
-        """Count a new service."""
+        """Add a new service to the numbers."""
         self._ranks[_rank(service.claim.standing, service.claim.answers)][service] = None
         self._created[service.creator] += 1
         self._count += 1
@@ -69,7 +69,7 @@ class Capacity:
             self._ranks[rank][service] = None
 
     def remove(self, service: TrackedService) -> None:
-        """Count a service no longer."""
+        """Remove a service from the numbers."""
         self._discard(service)
         self._created[service.creator] -= 1
         if not self._created[service.creator]:

@@ -1,4 +1,15 @@
-"""Claims of senders about the LOCATION of one service, and the contest between them. Pure."""
+"""
+Claims of senders about the LOCATION of one service, and the contest between them. Pure.
+
+- *Claim*: the statement "service S is at LOCATION L". One sender owns it. A service has one *current* claim, and may
+  have a few others. The owner of the current claim is the *holder* of the service.
+- *Standing*: the degree to which the way of reception supports a claim: see :mod:`ssdpreg.discovery.standing`.
+- *Home*: the host that has been the host of the current LOCATION for the longest time in all.
+- *Superseded*: a claim from which its own owner has moved the service away.
+- *Contest*: the time in which the claims about one service are compared. It ends with a decision for one of them.
+- *Round*: a part of a contest: one search for the service, and the seconds in which replies count. A contest has two,
+  because UDP may lose the datagrams of one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +22,7 @@ from ssdpreg.ssdp.reception import Reception
 
 #: Part of max-age after which a silent device is searched for.
 _SEARCH_AFTER = 0.8
-#: Number of claims besides the current one. A device with more addresses is not known.
+#: Largest number of claims besides the current one. No device with more addresses is known.
 MAX_OTHER_CLAIMS = 4
 #: Seconds within which a device sends the copies of one announcement.
 _COPIES = 10.0
@@ -37,16 +48,16 @@ class Claim:
     Claim that a service is at a LOCATION.
 
     :ivar advertisement: Advertisement with the facts of the device. They are replaced when the device restarts.
-    :ivar sender: Address that owns the claim: it alone prolongs, moves or ends it, besides the LOCATION's host.
+    :ivar sender: Address of the owner. Only the owner and the LOCATION's host can prolong, move or end the claim.
     :ivar standing: Highest standing of its receptions.
     :ivar interface: Interface of the latest reception.
     :ivar received_at: Time of the latest reception from the owner.
-    :ivar previous_at: Time of the latest reception before that, copies of the same announcement excepted.
-    :ivar search_at: Time at which the device is searched for if nothing is received before.
+    :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
+    :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
     :ivar expires_at: Time of expiry.
     :ivar answers: Whether the LOCATION's host ever replied to a search.
-    :ivar superseded: Whether its owner moved the service away from it. It stays for as long as it is valid: a reception
-        of it then shows that the device has two addresses.
+    :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
+        it is received again, the device has two addresses.
     """
 
     __slots__ = (
@@ -96,7 +107,7 @@ class Claim:
         """
         standing = standing_of(advertisement, reception)
         if reception.sender != self.sender:
-            # The owner of an indirect claim may have a new address. It then misses its own next announcement.
+            # The owner of an indirect claim may have a new address. Then no announcement comes from the old one.
             passes_on = self.standing is Standing.INDIRECT and self.silence(now) > advertisement.max_age / 2
             if standing is Standing.INDIRECT and not passes_on:
                 return False
@@ -106,7 +117,7 @@ class Claim:
         return True
 
     def repeat(self, now: float) -> None:
-        """Prolong the claim by a repetition of its latest renewal."""
+        """Prolong the claim because the announcement that renewed it was received again unchanged."""
         if now - self.received_at > _COPIES:
             self.previous_at = self.received_at
         self.search_at += now - self.received_at
@@ -119,7 +130,7 @@ class Claim:
 
     @property
     def expected_silence(self) -> float:
-        """Seconds within which a device repeats its announcement, a lazy one included."""
+        """Seconds within which a device repeats its announcement, even if it announces as rarely as permitted."""
         return min(self.advertisement.max_age, _MAX_INDIRECT_LIFETIME)
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
@@ -138,9 +149,9 @@ class Claim:
 
 class Contest:
     """
-    Contest between the claims about a service, decided by search rounds.
+    Contest between the claims about a service, and the evidence that its search rounds collect.
 
-    :ivar rounds: Rounds of searches that are left after the current one.
+    :ivar rounds: Number of rounds after the current one.
     :ivar ends_at: End of the current round.
     :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
     :ivar announced: LOCATIONs whose hosts announced them since the contest began.
@@ -159,7 +170,7 @@ class Contest:
         """
         Record that the host of a LOCATION is alive.
 
-        :param reply: Whether it replied to a search, or announced itself.
+        :param reply: True if it replied to a search, False if it announced the service.
         """
         (self.answered if reply else self.announced).add(location)
 
@@ -176,20 +187,21 @@ class TrackedService:
     """
     A service with its current claim, its other claims, and pending decisions.
 
-    :ivar claim: Current claim: its LOCATION is the service's.
+    :ivar claim: Current claim: the service is registered at its LOCATION.
     :ivar others: Other claims, oldest first.
     :ivar live: Whether the service has been published as live.
     :ivar removed: Whether it is no longer in the table.
     :ivar published: Standing with which the current claim was published.
     :ivar creator: Sender of the first claim, whose quota the service counts against.
     :ivar appeared_at: Time of the first reception or of the adoption.
-    :ivar home: Host that has held the service longest.
+    :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
-    :ivar contest: Contest under way, or None.
+    :ivar contest: Current contest, or None.
     :ivar contested_at: Beginning of the latest contest.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
-    :ivar latest: Latest advertisement and reception of the current claim, while no decision is pending.
+    :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
+        announcement only prolongs the claim.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
@@ -233,7 +245,7 @@ class TrackedService:
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
-        # Seconds for which each host has held the service, without the current holding.
+        # Seconds for which each host was the host of the current LOCATION, until the latest move.
         self._held: dict[str, float] = {}
         self._held_since = now
         self._moved_at = -math.inf
@@ -264,7 +276,8 @@ class TrackedService:
 
     def add_other(self, claim: Claim) -> bool:
         """
-        Add another claim. If there are too many, the lowest and most recent one gives way to a higher one.
+        Add another claim. If there are too many, it replaces the most recent one of the lowest standing, if its own
+        standing is higher.
 
         :return: Whether it was added.
         """
@@ -282,7 +295,7 @@ class TrackedService:
             self.others = tuple(claim for claim in self.others if claim.expires_at > now)
 
     def set_current(self, claim: Claim, now: float) -> None:
-        """Make another claim the current one, with no decision pending. The current one becomes another claim."""
+        """Make another claim the current one, and cancel pending decisions. The present one joins the other claims."""
         before = self.claim
         self._held[before.host] = self._held.get(before.host, 0.0) + now - self._held_since
         self._held_since = now
@@ -310,7 +323,7 @@ class TrackedService:
         return self._moved_at + self._move_pause
 
     def may_contest(self, now: float) -> bool:
-        """Return whether a contest may begin: no other one is under way, and the latest one is some time ago."""
+        """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
         return self.contest is None and now - self.contested_at >= _CONTEST_PAUSE
 
     def begin_contest(self, now: float) -> None:
@@ -319,7 +332,7 @@ class TrackedService:
         self.contested_at = now
 
     def go_live(self, now: float) -> None:
-        """Begin to count the time for which hosts hold the service."""
+        """Record that the service is live, and begin to measure the time of each host, for the home."""
         self.live = True
         self.home = self.claim.host
         self._held.clear()
@@ -333,9 +346,9 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        In this order: the home, if it replied or announced itself; a claim whose host replied; the home, if its
-        announcement began the contest; another LOCATION that the holder repeats; the highest standing; the current
-        claim.
+        The first of these that exists wins: the claim of the home, if the home replied or announced the service; a
+        claim whose host replied; the claim of the home, if its announcement began the contest; another LOCATION of the
+        same host that the holder announced twice; a claim of a higher standing than the current one; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
@@ -355,7 +368,7 @@ class TrackedService:
         for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
-        # The holder announced another LOCATION of its host twice since it announced the current one.
+        # Since the holder announced the current LOCATION, it has announced another one of the same host twice.
         repeated = [
             claim
             for claim in claims
@@ -370,8 +383,8 @@ class TrackedService:
             return best
         if self.claim.silence(now) < self.claim.expected_silence:
             return self.claim
-        # A device that never replies to searches would never win against a silent forgery of the same standing. It wins
-        # when it announces itself and the current claim missed its own announcement.
+        # A device that never replies to searches cannot win by a reply. It wins if it announces itself, and the current
+        # claim was not announced in time.
         announcing = [
             claim
             for claim in claims

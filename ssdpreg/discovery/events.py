@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.standing import Standing
+
+#: Reason why a service is no longer live: its device sent a byebye; max-age and the grace period passed; the table was
+#: full and another service needed the place; no search term of the operator matches it any more.
+Reason = Literal["byebye", "expired", "evicted", "unconfigured"]
+#: Reason why a registration is removed from the backend. ``stopped``: this daemon stops and removes all of them.
+RemovalReason = Reason | Literal["stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +44,22 @@ class Left:
     """
     A service is no longer live.
 
-    :ivar reason: ``byebye``, ``expired``, ``evicted`` or ``unconfigured``.
+    :ivar reason: See :data:`Reason`.
     """
 
     advertisement: Advertisement
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class SearchNeeded:
     """
-    A search for a service is needed, whose replies decide how the table goes on.
+    A search for a service is needed. The replies decide whether the current claim stays.
 
     :ivar within: Seconds until a reply is too late.
     :ivar hosts: Hosts to search by unicast, besides the group.
-    :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, which have a
-        budget.
+    :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
+        rate is limited.
     """
 
     advertisement: Advertisement

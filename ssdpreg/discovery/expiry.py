@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-#: Entries of the heap that may be outdated before it is rebuilt, besides as many as there are current ones.
+#: Number of outdated entries, in excess of the current ones, at which the heap is rebuilt.
 _SLACK = 1024
 
 
@@ -30,7 +30,7 @@ class Schedule(Generic[T]):
     Priority queue of items by the time at which each has to be examined.
 
     An item that is scheduled for an earlier time than its entry gets a second entry; the older one is outdated and is
-    skipped. A later time costs nothing: the item is examined once in vain and scheduled again by its owner, which is
+    skipped. A later time needs no new entry: when the old entry is due, the owner schedules the item again. That is
     cheaper than an update of the heap at each renewal. The heap is rebuilt when outdated entries outnumber the current
     ones, so removed items are not kept.
     """
@@ -46,11 +46,11 @@ class Schedule(Generic[T]):
 
     @property
     def next_due(self) -> float:
-        """Time at which :meth:`take_due` returns something at the earliest, infinite for an empty schedule."""
+        """Earliest time at which an item is due, infinite for an empty schedule."""
         return self._heap[0][0] if self._heap else math.inf
 
     def schedule(self, item: T, when: float) -> None:
-        """Examine an item at a time, or earlier if it is scheduled earlier already."""
+        """Schedule an item for a time, unless it is scheduled for an earlier time."""
         if when >= item.scheduled_at:
             return
         if item.scheduled_at == math.inf:
@@ -67,7 +67,7 @@ class Schedule(Generic[T]):
             self._drop_outdated()
 
     def take_due(self, now: float) -> Iterator[T]:
-        """Yield each item whose time has come, and remove it from the schedule."""
+        """Yield the items that are due, and remove each from the schedule."""
         while self._heap and self._heap[0][0] <= now:
             when, _, item = heapq.heappop(self._heap)
             if item.scheduled_at == when:

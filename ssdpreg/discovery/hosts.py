@@ -121,7 +121,7 @@ def check_name(name: str) -> None:
     Check a host name.
 
     :param name: In lower case, without the dot of the root.
-    :raise RejectedError: If it has another meaning on each host, or names no device.
+    :raise RejectedError: If each host resolves the name differently, or if it is not the name of a device.
     """
     first, last = name.partition(".")[0], name.rpartition(".")[2]
     if first in _LOOPBACK_LABELS or last in _LOOPBACK_LABELS:
@@ -143,7 +143,7 @@ def check_address(address: IPAddress, sender: IPAddress | None, broadcasts: froz
         if _is_no_host(each) or each in _METADATA or str(each) in broadcasts:
             raise RejectedError(NO_HOST_ADDRESS)
         if each is not address:
-            # An embedded address is no sender's.
+            # The sender cannot have the embedded address: its own address is the outer one.
             _check_own_address(each, None)
 
 

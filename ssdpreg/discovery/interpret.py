@@ -65,8 +65,8 @@ def interpret(message: Message, sender: str, terms: TypeMatcher, locations: Loca
     :param terms: Search terms of the operator.
     :param locations: Rules for acceptable LOCATIONs.
     :return: The service that is live at a LOCATION; the end of one service or of a device; the reason of a rejection;
-        None for a message that says nothing about live services: a search, or ``ssdp:update``, which prolongs nothing
-        and repeats the LOCATION announced before (UPnP Device Architecture 2.0, section 1.2.4).
+        None for a message that does not change live services: a search, or ``ssdp:update``, which only
+        repeats the LOCATION announced before (UPnP Device Architecture 2.0, section 1.2.4).
     """
     match message:
         case Alive(nt=nt) | SearchResponse(st=nt):

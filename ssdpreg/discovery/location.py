@@ -1,4 +1,4 @@
-"""Policy for LOCATION: a URL from the network to an endpoint that may be registered. Pure: no name is resolved."""
+"""Rules for LOCATION: which URLs from the network are parsed into an endpoint. Pure: no name is resolved."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from ssdpreg.discovery.rates import TokenBucket
 
 #: Seconds between two lines about one sender.
 _PAUSE = 60.0
-#: Senders that are remembered.
+#: Largest number of senders in the table.
 _MAX_SENDERS = 1024
 #: Lines about all senders: no more than 60 in any minute.
 _RATE = 0.5

@@ -15,7 +15,7 @@ def may_probe(endpoint: Endpoint, standing_is_direct: bool, named_networks: Coll
 
     Otherwise any host on the network could choose the target, and so send requests from the Consul agent to services
     that only the agent can reach. A host name is never a target: its owner can change the address between two checks,
-    and a name of the agent's host means other addresses there than elsewhere.
+    and the agent's host may resolve the name to another address than this host.
 
     :param standing_is_direct: Whether the standing of the claim is ``direct`` or ``confirmed``: the host announced the
         endpoint itself, or answered a search.

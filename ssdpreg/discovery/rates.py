@@ -10,7 +10,7 @@ class TokenBucket:
     Budget with an average rate and a burst.
 
     :param rate: Tokens that are added in a second.
-    :param burst: Tokens that can be saved.
+    :param burst: Largest number of tokens.
     """
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
@@ -37,11 +37,11 @@ class TokenBucket:
 
 class SenderBuckets:
     """
-    A budget for each sender. The senders that were used least recently are forgotten, which gives them a new budget.
+    A budget for each sender. The budgets that were used least recently are removed; their senders get a new one.
 
     :param rate: See :class:`TokenBucket`.
     :param burst: See :class:`TokenBucket`.
-    :param max_senders: Senders that are remembered.
+    :param max_senders: Largest number of senders with a budget.
     """
 
     def __init__(self, rate: float, burst: float, max_senders: int = 4096) -> None:

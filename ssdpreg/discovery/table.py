@@ -16,7 +16,7 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing, standing_of
@@ -26,14 +26,14 @@ from ssdpreg.ssdp.reception import Reception
 #: A device that starts sends byebye, then alive: UPnP Device Architecture 2.0, section 1.2.2. The service must survive
 #: that, so a byebye takes effect after this many seconds.
 _BYE_DELAY = 2.0
-#: Seconds that an adopted service has at least to be received for the first time.
+#: Shortest time, in seconds, in which an adopted service may be received for the first time.
 _PROBATION = 60.0
-#: Number of services that may expire at once without a search, and part of all services.
+#: Number of services, and part of all services, that may expire at once without a search.
 _FEW = 5
 _MOST = 0.5
 #: Seconds between two such searches.
 _MASS_CHECK_PAUSE = 60.0
-#: Seconds after which a service is examined again whose expiry is held, at the latest.
+#: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
 
 
@@ -80,17 +80,17 @@ class AdvertisementTable:
 
     @property
     def tracked(self) -> int:
-        """Number of services, those included whose claim has too low a standing to be live."""
+        """Number of all services, including those whose claim has too low a standing to be live."""
         return len(self._capacity)
 
     @property
     def evictions(self) -> int:
-        """Number of services that gave way to others when the table was full."""
+        """Number of services that were evicted when the table was full."""
         return self._capacity.evictions
 
     @property
     def next_due(self) -> float:
-        """Time at which :meth:`expire` has something to do at the earliest."""
+        """Earliest time at which :meth:`expire` has something to do."""
         return self._schedule.next_due
 
     def observe(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
@@ -187,7 +187,7 @@ class AdvertisementTable:
 
     def hold(self, until: float, interface: str = "") -> None:
         """
-        Let nothing expire before a time: the daemon could not receive, or could not process what it received.
+        Prevent services from expiring before a time. Called if the daemon could not receive or process datagrams.
 
         :param until: Time of the table's clock, infinite for an interface that is down.
         :param interface: Interface whose services are concerned; empty for all.
@@ -255,7 +255,7 @@ class AdvertisementTable:
         if claim is None:
             claim = Claim(advertisement, reception, now)
             if service.next_move is not None and service.next_move.sender == claim.sender:
-                # A move that waits for the budget gives way to the next one.
+                # The new claim replaces the move that waits for the budget.
                 service.next_move.superseded = True
             if not service.add_other(claim):
                 raise RejectedError("too many LOCATIONs of one service")
@@ -271,7 +271,7 @@ class AdvertisementTable:
             if standing_of(advertisement, reception):
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
                 if claim.host == service.home != current.host:
-                    # The home replied or announced itself again: that returns the service that it had lost.
+                    # The home lost the service, and is alive: the service returns to it.
                     return self._move(service, claim, now)
             return []
         if service.leaves_at < math.inf or not service.may_contest(now):
@@ -285,12 +285,12 @@ class AdvertisementTable:
         return claim.standing > Standing.INDIRECT or current.standing is Standing.INDIRECT
 
     def _is_doubtful(self, service: TrackedService, claim: Claim, now: float) -> bool:
-        """Return whether a known other claim is a reason to contest the current one."""
+        """Return whether another claim, which is not new, is a reason to begin a contest."""
         current = service.claim
         if claim.host == service.home and claim.host != current.host:
             return True
         if claim.sender == current.sender:
-            # A device with two LOCATIONs announces both. A forged move of the holder is not repeated by the device.
+            # A device with two LOCATIONs announces both. It does not repeat a LOCATION that was forged in its name.
             return current.received_at < claim.previous_at
         return (
             claim.standing > current.standing
@@ -352,7 +352,7 @@ class AdvertisementTable:
         self._schedule.schedule(service, when)
         return events
 
-    def _end_claim(self, service: TrackedService, reason: str, now: float) -> list[Event]:
+    def _end_claim(self, service: TrackedService, reason: Reason, now: float) -> list[Event]:
         """
         End the current claim.
 
@@ -409,9 +409,9 @@ class AdvertisementTable:
 
     def _publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
         """
-        Return the event by which readers learn the current claim.
+        Return the event that reports the current claim, if there is something to report.
 
-        :param changed: Whether something that they know has changed.
+        :param changed: Whether the service has another LOCATION or other facts.
         """
         claim = service.claim
         if claim.standing < self._trust:
@@ -426,7 +426,7 @@ class AdvertisementTable:
             return [Changed(claim.advertisement, claim.standing)]
         return []
 
-    def _remove(self, service: TrackedService, reason: str) -> list[Event]:
+    def _remove(self, service: TrackedService, reason: Reason) -> list[Event]:
         advertisement = service.claim.advertisement
         device_id = advertisement.device_id.casefold()
         services = self._devices[device_id]

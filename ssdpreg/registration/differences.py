@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ssdpreg.discovery.events import Reason, RemovalReason
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.registration.guard import MassRemovalGuard
 from ssdpreg.registration.model import Outcome, Plan, Registration
@@ -13,8 +14,8 @@ from ssdpreg.registration.pending import PendingChanges, Urgency
 from ssdpreg.registration.plan import plan
 from ssdpreg.registration.rejections import RejectedChanges
 
-#: Reason of a removal for which no service left.
-_UNCONFIGURED = "unconfigured"
+#: Reason of the removal of a registration whose service was not live in this run.
+_UNCONFIGURED: Reason = "unconfigured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,17 @@ class AppliedChange:
 
     :ivar verb: ``Registered``, ``Updated`` or ``Deregistered``.
     :ivar registration: The registration.
-    :ivar reason: Reason of a removal, otherwise empty.
+    :ivar reason: Reason of a removal, otherwise None.
     """
 
     verb: Literal["Registered", "Updated", "Deregistered"]
     registration: Registration
-    reason: str = ""
+    reason: RemovalReason | None = None
 
 
 class Differences:
     """
-    Differences between the live services and the known content of a backend, in the order in which to end them.
+    Differences between the live services and the known content of a backend, in the order in which they are applied.
 
     A difference is the ID of a service: what has to be done follows from the state of the service when its turn comes.
     The memory in use is bounded by the number of live services and of registrations in the backend. In particular,
@@ -71,7 +72,7 @@ class Differences:
         # Removals that the guard has yet to allow.
         self._suspects: dict[str, None] = {}
         # Reasons of departures, for services that the backend holds or may be about to hold.
-        self._reasons: dict[str, str] = {}
+        self._reasons: dict[str, Reason] = {}
         self._in_progress: frozenset[str] = frozenset()
 
     @property
@@ -111,7 +112,7 @@ class Differences:
         self._reasons.pop(service_id, None)
         self.compare(service_id, now)
 
-    def left(self, service_id: str, reason: str, now: float) -> None:
+    def left(self, service_id: str, reason: Reason, now: float) -> None:
         """Process a service that is no longer live."""
         self.rejected.remove(service_id)
         if service_id in (self.actual or {}) or service_id in self._in_progress:

@@ -52,7 +52,7 @@ class MassRemovalGuard:
         else:
             if full:
                 self._suspects = {}
-            # A single change does not release what a comparison has to confirm.
+            # Only a full comparison can confirm a removal that was held back.
             allowed = frozenset(each for each in removals if each not in self._suspects)
             if allowed:
                 self._allowed.append((now, len(allowed)))

@@ -17,12 +17,13 @@ class Urgency(IntEnum):
 
 class PendingChanges:
     """
-    Set of service IDs with an order. It contains no operations: what has to be done with a service is decided when it
-    is taken, from its state at that time.
+    Ordered set of service IDs. It contains no operations: the operation follows from the state of the service at the
+    time when it is taken.
 
     The order is: departures, changes of registered services, new services of the highest priority, other new services.
-    Among equals, the hosts take turns: first those that had no turn yet, the latest one at first. Each host begins
-    with its own latest change. So the single service of a new host does not wait for thousands of services of others.
+    Among services of the same place in this order, the hosts take turns: first the hosts that had no turn yet,
+    beginning with the latest one. Each host begins with its own latest change. Thus the single service of a new host
+    does not wait for thousands of services of other hosts.
     """
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class RejectedChanges:
         Record a rejection.
 
         :param wanted: The rejected registration, or None for a removal.
-        :return: Whether it is the first rejection with this error, and so worth a line in the log.
+        :return: Whether it is the first rejection with this error, which is logged.
         """
         first = not self._texts[str(error)]
         before = self._by_id.get(service_id)

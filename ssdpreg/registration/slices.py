@@ -24,7 +24,7 @@ class SliceSize:
 
     def adapt(self, applied: int, seconds: float) -> None:
         """
-        Adapt the number after a slice. It grows at most to the double.
+        Adapt the number after a slice. It at most doubles.
 
         :param applied: Number of changes in the slice.
         :param seconds: Duration of the slice.

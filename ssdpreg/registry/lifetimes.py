@@ -30,7 +30,7 @@ class LifetimeRecorder(Service):
     def __init__(self, reactor: Any, registry: Registry, store: ILifetimeStore) -> None:
         self._reactor, self._registry, self._store = reactor, registry, store
         self._recorded_at = -math.inf
-        self._recording = RepeatingCall(reactor, _RECORD_INTERVAL, self._record, self.log)
+        self._recording = RepeatingCall(reactor, _RECORD_INTERVAL, self._record, self.log, "Recording of the lifetimes")
 
     def startService(self) -> None:
         super().startService()

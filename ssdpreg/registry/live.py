@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from twisted.logger import Logger
 
+from ssdpreg.discovery.events import Reason
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 
@@ -36,21 +37,30 @@ class LiveRegistrations:
             return
         self._by_id[registration.service_id] = registration
         if before is None:
-            self._publish("appeared", registration)
+            self._publish("appeared", lambda listener: listener.appeared(registration))
         else:
-            self._publish("changed", registration, before)
+            self._publish("changed", lambda listener: listener.changed(registration, before))
 
-    def remove(self, service_id: str, reason: str) -> None:
+    def remove(self, service_id: str, reason: Reason) -> None:
         """
         Remove a registration.
 
         :param reason: See :meth:`ssdpreg.interfaces.IRegistrationListener.left`.
         """
-        self._publish("left", self._by_id.pop(service_id), reason)
+        registration = self._by_id.pop(service_id)
+        self._publish("left", lambda listener: listener.left(registration, reason))
 
-    def _publish(self, event: str, *arguments: object) -> None:
+    def _publish(self, event: str, call: Callable[[IRegistrationListener], None]) -> None:
+        """
+        Call every listener, and log its exception.
+
+        :param event: Verb for the log: ``appeared``, ``changed`` or ``left``.
+        :param call: Calls the method of a listener for this event.
+        """
         for listener in self._listeners:
             try:
-                getattr(listener, event)(*arguments)
+                call(listener)
             except Exception:  # noqa: PERF203
-                self.log.failure("{listener} failed on {event}", listener=listener, event=event)
+                self.log.failure(
+                    "{listener} failed to process a service that {event}", listener=type(listener).__name__, event=event
+                )

@@ -1,4 +1,4 @@
-"""Monitor of the daemon's ability to receive: nothing may expire for time in which it could not."""
+"""Monitor of the reception: no service expires because the daemon could not receive for some time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.timers import RepeatingCall
 
-#: Seconds between two checks, and delay of a check after which the process was suspended.
+#: Seconds between two checks, and the delay of a check that shows that the process was suspended.
 _INTERVAL = 1.0
 _LATE = 2.0
 #: Seconds between the beginnings of two holds of an interface that receives and loses datagrams.
@@ -53,7 +53,7 @@ class ReceptionMonitor:
     ) -> None:
         self._reactor, self._network, self._table = reactor, network, table
         self._search, self._grace = search, grace
-        self._checking = RepeatingCall(reactor, _INTERVAL, self.check, self.log)
+        self._checking = RepeatingCall(reactor, _INTERVAL, self.check, self.log, "Check of the reception")
         self._checked_at = math.inf
         self._searched_at = -math.inf
         self._down: set[str] = set()
@@ -62,12 +62,12 @@ class ReceptionMonitor:
         self.holds = 0
 
     def start(self) -> None:
-        """Check the reception from now on."""
+        """Begin the checks."""
         self._checked_at = self._reactor.seconds()
         self._checking.start(now=False)
 
     def stop(self) -> None:
-        """Check no longer."""
+        """End the checks."""
         self._checking.stop()
         self._checked_at = math.inf
 
@@ -89,7 +89,7 @@ class ReceptionMonitor:
                     self._table.hold(math.inf, interface)
                     self.holds += 1
             elif now - self._held_at.get(interface, -math.inf) >= _PAUSE:
-                # A flood of datagrams can cause losses for long, and must not keep departed services for so long.
+                # A flood of datagrams can cause losses for a long time. Departed services must expire meanwhile.
                 self._held_at[interface] = now
                 self._hold(interface, now)
         for interface in self._down - losses.keys() - receiving:

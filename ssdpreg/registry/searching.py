@@ -14,7 +14,7 @@ from ssdpreg.timers import EarliestCall
 #: Searches that unsolicited datagrams cause: at most one a second on average.
 _RATE = 1.0
 _BURST = 5.0
-#: Search targets and hosts for each that wait for the budget.
+#: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
 
@@ -27,7 +27,7 @@ class UnicastSearches(Protocol):
 
 class NeededSearches:
     """
-    Searches that the table needs to decide.
+    Searches that the table needs for its decisions.
 
     Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
     Those that wait for it are merged by search target: one search decides about all services of its type.

@@ -40,14 +40,14 @@ from ssdpreg.timers import DelayedCalls, EarliestCall, RepeatingCall
 
 #: Seconds between the two search rounds at start and on a new interface.
 _SECOND_ROUND = 1.0
-#: Seconds that a reply may need on its way, besides the MX of the search.
-_TRAVEL = 0.5
+#: Seconds from the sending of a reply to its reception, at most.
+_NETWORK_DELAY = 0.5
 #: Seconds between two checks for interfaces that appeared or disappeared.
 _REFRESH_INTERVAL = 10.0
 #: Seconds from the first part of an adoption to its log line.
 _ADOPTION_TIME = 1.0
-#: Changes that the backend may have yet to apply before the new services of each sender have a budget: so many at once,
-#: and so many in a second.
+#: Number of changes that the backend has yet to apply at which the new services of each sender are limited: to a burst,
+#: and to a number in a second.
 _BACKLOG = 1000
 _NEW_BURST = 20.0
 _NEW_RATE = 2.0
@@ -152,11 +152,13 @@ class Registry(Service):
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
         self._search_interval = search_interval
-        self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
-        self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
+        self._searching = RepeatingCall(reactor, search_interval, self._search, self.log, "Search")
+        self._refreshing = RepeatingCall(
+            reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log, "Refresh of the interfaces"
+        )
         self._expiry = EarliestCall(reactor, self._expire)
         # Seconds from the first search until the last reply can have been received.
-        self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _TRAVEL
+        self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _NETWORK_DELAY
         self._settles_at = math.inf
         self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
         self._log_limit = LogLimit()
@@ -177,7 +179,7 @@ class Registry(Service):
         self.set_search_terms({**self._terms.tags, urn: tag})
 
     def remove_search_term(self, urn: str) -> None:
-        """Register services of a type no longer. Its services leave, unless another term matches them."""
+        """Stop the registration of services of a type. Its services leave, unless another term matches them."""
         self.set_search_terms({other: tag for other, tag in self._terms.tags.items() if other != urn})
 
     def get_search_terms(self) -> dict[str, str]:
@@ -344,7 +346,7 @@ class Registry(Service):
             self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
 
     def _admit(self, sender: str, now: float) -> bool:
-        """Return whether a sender may create a service: no faster than the backend accepts them."""
+        """Return whether a sender may create a service now. While the backend is late, each sender has a budget."""
         return self._backlog() < _BACKLOG or self._new_services.take(sender, now)
 
     def _reject(self, rejection: Rejection, sender: str) -> None:

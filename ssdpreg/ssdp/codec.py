@@ -1,8 +1,8 @@
 """
 SSDP datagrams to messages and back: no socket, no clock, no logging.
 
-Section numbers are those of the UPnP Device Architecture 2.0 (UDA). Each rule stands below its section, and each
-leniency below its cause.
+Section numbers are those of the UPnP Device Architecture 2.0 (UDA). Comments give the section of each rule and the
+reason of each exception.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 Deliver = Callable[[Message, Reception, PeerAddress], None]
 Drop = Callable[[MessageError, Reception, PeerAddress], None]
 
-#: Seconds that a reply may need on its way, in addition to the MX of the search.
+#: Longest time in seconds from the sending of a reply to its reception. A device may wait for MX before it sends.
 TRAVEL = 0.5
 #: Seconds that a host may need to reply to a unicast search. UPnP Device Architecture 2.0 (UDA), 1.3.3, allows 1 s;
 #: BMCs need more under load.

@@ -64,17 +64,17 @@ class ProgramTestCase(TestCase):
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
 
-    async def wait_for(self, what: str, look: Callable[[], _T], seconds: float = 20.0) -> _T:
+    async def wait_for(self, what: str, condition: Callable[[], _T], seconds: float = 20.0) -> _T:
         """
         Call a function in a thread, until its result is true.
 
         :param what: Name of the result, for the error.
-        :param look: May raise OSError while the program starts.
+        :param condition: May raise OSError while the program starts.
         """
 
         def try_once() -> _T | None:
             try:
-                return look()
+                return condition()
             except OSError:
                 return None
 

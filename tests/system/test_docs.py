@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -121,7 +122,9 @@ class PagesTests(SynchronousTestCase):
 
     def assert_command(self, words: list[str], message: str) -> None:
         """Assert that a command exists, without running it."""
+        environment = set()
         while re.match(r"[A-Z_]+=", words[0]):
+            environment.add(words[0].partition("=")[0])
             words = words[1:]
         program, *arguments = words
         match program.removeprefix("/opt/ssdpreg/bin/"):
@@ -139,7 +142,11 @@ class PagesTests(SynchronousTestCase):
             case "python" | "python3":
                 self.assertIn(arguments[:2], (["-m", "venv"], ["-m", "twisted.trial"]), message)
                 if arguments[1] == "twisted.trial":
-                    self.assertTrue(namedAny(arguments[2]), message)
+                    named = namedAny(arguments[2])
+                    self.assertTrue(named, message)
+                    if "SSDPREG_CONSUL" in environment:
+                        modules = {getattr(value, "__module__", "") for value in vars(named).values()}
+                        self.assertIn("tests.support.consul", modules, f"{message}: the tests use no real Consul")
             case tool:
                 self.assertIn(tool, _TOOLS, message)
         for word in words:
@@ -164,19 +171,87 @@ class ReadmeTests(SynchronousTestCase):
             self.assertLess((ROOT / picture).stat().st_size, _PICTURE_SIZE, picture)
 
 
+#: Methods of a logger for lines that are written by default.
+_LOG_METHODS = frozenset({"info", "warn", "error", "failure", "critical"})
+#: Module that makes formats and their fields, as tuples, and the module that logs them.
+_MAKES_FORMATS, _LOGS_THEM = "registration/change_lines.py", "reconciler.py"
+
+
+def line_pattern(expression: ast.expr) -> str:
+    """
+    Return a regular expression for the description of a log line, in which placeholders are words in capitals.
+
+    :param expression: Format of the line: a constant, or a verb that is not constant and a constant.
+    :return: The expression, empty if the format cannot be determined.
+    """
+    match expression:
+        case ast.Constant(value=str(text)):
+            constants = [re.escape(" ".join(part.split("\n"))) for part in re.split(r"\{\w+\}", text)]
+            return "[A-Z]+".join(constants)
+        case ast.BinOp(left=ast.Attribute(attr="verb"), right=right):
+            return "[A-Z][a-z]+" + line_pattern(right)
+    return ""
+
+
+def log_formats(module: ast.Module) -> list[ast.expr]:
+    """Return the formats of all lines that a module logs by default."""
+    return [
+        node.args[0]
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in _LOG_METHODS
+        and re.search(r"(\b|_)log$|^Logger\(\)$", ast.unparse(node.func.value))
+    ]
+
+
 class LogTests(SynchronousTestCase):
     """Tests for the table of log lines in ``docs/operations.md``."""
 
-    def test_lines(self) -> None:
-        """The constant parts of each line occur in the source code."""
-        source = "".join(path.read_text() for path in (ROOT / "ssdpreg").rglob("*.py"))
+    def setUp(self) -> None:
+        modules = {
+            str(path.relative_to(ROOT / "ssdpreg")): ast.parse(path.read_text())
+            for path in (ROOT / "ssdpreg").rglob("*.py")
+        }
+        self.formats = {name: log_formats(module) for name, module in modules.items()}
+        self.formats[_MAKES_FORMATS] = [
+            node.elts[0]
+            for node in ast.walk(modules[_MAKES_FORMATS])
+            if isinstance(node, ast.Tuple) and "{" in ast.unparse(node.elts[0])
+        ]
         section = (ROOT / "docs" / "operations.md").read_text().partition("\n## Log\n")[2].partition("\n## ")[0]
-        lines = [line for row in re.findall(r"^\| (`.*?) \|", section, re.M) for line in re.findall(r"`([^`]+)`", row)]
-        self.assertGreater(len(lines), 10)
-        for line in lines:
-            # Placeholders have capitals, "…" stands for the rest of a line.
-            for part in re.split(r"\b(?:[A-Z]{2,}|N|M|ID|eth0|10\.0\.0\.2)\b|…", line):
-                self.assertTrue(part.strip(" :") in source, line)
+        self.lines = [
+            line for row in re.findall(r"^\| (`.*?) \|", section, re.M) for line in re.findall(r"`([^`]+)`", row)
+        ]
+
+    def test_formats(self) -> None:
+        """Every format is known: it is constant, except for those that another module makes."""
+        unknown = [name for name, formats in self.formats.items() for each in formats if not line_pattern(each)]
+        self.assertEqual(unknown, [_LOGS_THEM])
+        self.assertGreater(sum(map(len, self.formats.values())), 30)
+
+    def test_complete(self) -> None:
+        """The table has every line of level info and above."""
+        patterns = {line_pattern(each) for formats in self.formats.values() for each in formats} - {""}
+        missing = {pattern for pattern in patterns if not any(re.fullmatch(pattern, line) for line in self.lines)}
+        self.assertEqual(missing, set())
+
+    def test_lines_exist(self) -> None:
+        """The daemon logs every line of the table."""
+        patterns = {line_pattern(each) for formats in self.formats.values() for each in formats} - {""}
+        wrong = [line for line in self.lines if not any(re.fullmatch(pattern, line) for pattern in patterns)]
+        self.assertEqual(wrong, [])
+
+    def test_patterns(self) -> None:
+        """A description with other words, or without a placeholder, does not match."""
+        pattern = line_pattern(ast.parse('"Adopted {count} services"', mode="eval").body)
+        self.assertEqual(
+            [
+                bool(re.fullmatch(pattern, line))
+                for line in ("Adopted N services", "Adopted services", "Kept N services")
+            ],
+            [True, False, False],
+        )
 
 
 class LayersTests(SynchronousTestCase):

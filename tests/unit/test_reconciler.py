@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
@@ -157,7 +158,7 @@ class ReconcilerTestCase(SynchronousTestCase):
         else:
             self.reconciler.changed(registration, before)
 
-    def leave(self, registration: Registration, reason: str) -> None:
+    def leave(self, registration: Registration, reason: Reason) -> None:
         """End a live service."""
         self.desired.pop(registration.service_id, None)
         self.reconciler.left(registration, reason)

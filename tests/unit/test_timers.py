@@ -128,7 +128,7 @@ class RepeatingCallTests(TimersTestCase):
 
     def test_interval(self) -> None:
         """The function is called at once and at each interval, until it is stopped."""
-        repeating = RepeatingCall(self.clock, 10, self.record, self.log)
+        repeating = RepeatingCall(self.clock, 10, self.record, self.log, "Refresh of the interfaces")
         repeating.start()
         self.assertTrue(repeating.running)
         self.clock.pump([5] * 4)
@@ -139,36 +139,36 @@ class RepeatingCallTests(TimersTestCase):
 
     def test_start_later(self) -> None:
         """The first call can be made after the first interval."""
-        RepeatingCall(self.clock, 10, self.record, self.log).start(now=False)
+        RepeatingCall(self.clock, 10, self.record, self.log, "Refresh of the interfaces").start(now=False)
         self.assertEqual(self.times, [])
         self.clock.advance(10)
         self.assertEqual(self.times, [10])
 
     def test_stop_when_stopped(self) -> None:
         """Stopping a call that is not running is harmless."""
-        RepeatingCall(self.clock, 10, self.record, self.log).stop()
+        RepeatingCall(self.clock, 10, self.record, self.log, "Refresh of the interfaces").stop()
 
     def test_start_again(self) -> None:
         """A stopped call can be started again."""
-        repeating = RepeatingCall(self.clock, 10, self.record, self.log)
+        repeating = RepeatingCall(self.clock, 10, self.record, self.log, "Refresh of the interfaces")
         for _ in range(2):
             repeating.start()
             repeating.stop()
         self.assertEqual(self.times, [0, 0])
 
     def test_exception(self) -> None:
-        """An exception is logged with the name of the function, and the next call is made as usual."""
+        """An exception is logged with the description of the function, and the next call is made as usual."""
 
         def _refresh() -> None:
             self.record()
             raise RuntimeError("defect")
 
         with capturedLogs() as events:
-            RepeatingCall(self.clock, 10, _refresh, self.log).start()
+            RepeatingCall(self.clock, 10, _refresh, self.log, "Refresh of the interfaces").start()
             self.clock.advance(10)
         self.assertEqual(self.times, [0, 10])
-        logged = [(event["log_level"], event["name"]) for event in events]
-        self.assertEqual(logged, [(LogLevel.critical, "refresh")] * 2)
+        logged = [(event["log_level"], event["description"]) for event in events]
+        self.assertEqual(logged, [(LogLevel.critical, "Refresh of the interfaces")] * 2)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 
     def test_deferred(self) -> None:
@@ -180,7 +180,7 @@ class RepeatingCallTests(TimersTestCase):
             results.append(Deferred())
             return results[-1]
 
-        RepeatingCall(self.clock, 10, call, self.log).start()
+        RepeatingCall(self.clock, 10, call, self.log, "Refresh of the interfaces").start()
         self.clock.advance(25)
         self.assertEqual(self.times, [0])
         results[0].callback(None)
@@ -198,7 +198,7 @@ class RepeatingCallTests(TimersTestCase):
             self.record()
             raise RuntimeError("defect")
 
-        RepeatingCall(self.clock, 10, call, self.log).start()
+        RepeatingCall(self.clock, 10, call, self.log, "Refresh of the interfaces").start()
         self.clock.advance(10)
         self.assertEqual(self.times, [0, 10])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)

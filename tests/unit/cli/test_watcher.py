@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.cli import watcher
 from ssdpreg.cli.reader import Service
-from ssdpreg.cli.watcher import Change, Watcher, compare
+from ssdpreg.cli.watcher import ServiceChange, Watcher, compare
 from ssdpreg.errors import BackendError, BackendRefusedError, BackendUnavailableError
 
 
@@ -39,7 +39,11 @@ class CompareTests(SynchronousTestCase):
         )
         self.assertEqual(
             list(changes),
-            [Change("removed", removed, removed), Change("changed", before, after), Change("added", None, added)],
+            [
+                ServiceChange("removed", removed, removed),
+                ServiceChange("changed", before, after),
+                ServiceChange("added", None, added),
+            ],
         )
 
 
@@ -89,11 +93,11 @@ class WatcherTests(SynchronousTestCase):
         self.stderr = io.StringIO()
         self.patch(sys, "stderr", self.stderr)
 
-    def changes(self) -> Deferred[list[Change]]:
+    def changes(self) -> Deferred[list[ServiceChange]]:
         """Call :meth:`Watcher.changes`."""
         return Deferred.fromCoroutine(self.watcher.changes())
 
-    def kinds(self, waiting: Deferred[list[Change]]) -> list[str]:
+    def kinds(self, waiting: Deferred[list[ServiceChange]]) -> list[str]:
         """Return the kinds of the changes."""
         return [change.kind for change in self.successResultOf(waiting)]
 

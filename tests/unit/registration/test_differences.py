@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
@@ -36,7 +37,7 @@ class DifferencesTests(SynchronousTestCase):
         self.desired[registration.service_id] = registration
         self.differences.appeared(registration.service_id, 0.0)
 
-    def leave(self, registration: Registration, reason: str = "byebye") -> None:
+    def leave(self, registration: Registration, reason: Reason = "byebye") -> None:
         """End a live service."""
         del self.desired[registration.service_id]
         self.differences.left(registration.service_id, reason, 0.0)
