@@ -1,0 +1,223 @@
+"""A daemon, a Consul with a proxy before it, and simulated devices, on a network of their own."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from tests.faults.devices import URN, Device, Devices
+from tests.faults.host_loop import HostLoop
+from tests.faults.proxy import CONSUL_PORT, PROXY_PORT, Proxy
+from tests.faults.row import EQUAL_TIMEOUT, Row
+from tests.support.hosts import Lan, Program
+from tests.support.rack import Rack, twistd
+from tests.support.waiting import wait_until
+
+#: Lines about changes of registrations.
+_CHANGE = re.compile(r" (Registered|Updated|Deregistered) ")
+#: Seconds between two looks at Consul and at the daemon.
+_LOOK_INTERVAL = 0.5
+#: Bytes of address space of the daemon: a fault must not take the whole machine.
+_ADDRESS_SPACE = 4 << 30
+_LIMIT = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({_ADDRESS_SPACE}, {_ADDRESS_SPACE}))"
+
+
+class World:
+    """
+    Network with a rack server and a host of simulated devices.
+
+    :ivar devices: The simulated devices, on a host of their own.
+    :ivar proxy: The proxy between the daemon and Consul.
+    :ivar rack: The host of Consul and the daemon.
+    """
+
+    def __init__(self) -> None:
+        self.lan = Lan()
+        self.rack = Rack(self.lan.host("10.77.0.2"), self.lan.folder)
+        self.device_host = self.lan.host("10.77.0.3")
+        self._loops = [HostLoop(self.rack.host), HostLoop(self.device_host)]
+        self.proxy = Proxy(self._loops[0])
+        self.devices = Devices(self.device_host, self._loops[1])
+        self.token = ""
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for loop in self._loops:
+            loop.close()
+        self.lan.close()
+
+    @property
+    def folder(self) -> Path:
+        """Folder for files of this world."""
+        return self.lan.folder
+
+    def configuration(self, backend: Mapping[str, Any] | None = None, **ssdp: Any) -> dict[str, Any]:
+        """Return a configuration of the daemon, whose requests pass the proxy."""
+        return {
+            "ssdp": {"tags": {"Rack": [URN]}, **ssdp},
+            "backend": {"type": "consul", "address": f"127.0.0.1:{PROXY_PORT}", **(backend or {})},
+        }
+
+    def start(self, count: int = 0, backend: Mapping[str, Any] | None = None, **device: Any) -> list[Device]:
+        """
+        Start Consul, the daemon, and devices at addresses of their own, and wait until all are registered.
+
+        :param count: Number of devices.
+        :param backend: Further keys of the section ``backend``.
+        :param device: Further arguments of the devices.
+        """
+        if self.rack.consul is None:
+            self.rack.start_consul()
+        devices = [Device(self.devices.new_address(), **device) for _ in range(count)]
+        self.devices.start(*devices)
+        self.rack.start_daemon(self.configuration(backend), _LIMIT)
+        self.wait_until_equal(60)
+        # Until Consul has written the first results of the checks, and the daemon has compared once.
+        time.sleep(2)
+        return devices
+
+    def start_second_daemon(self, configuration: Mapping[str, Any]) -> Program:
+        """Start another daemon on the same host."""
+        path = self.folder / "second.json"
+        path.write_text(json.dumps(configuration))
+        daemon = self.rack.host.run(twistd("ssdpreg", "--config", str(path)), cwd=str(self.folder))
+        daemon.wait_for("Listening on eth0")
+        return daemon
+
+    @property
+    def daemon(self) -> Program:
+        """The process of the daemon."""
+        assert self.rack.daemon is not None
+        return self.rack.daemon
+
+    @property
+    def consul(self) -> Program:
+        """The process of Consul."""
+        assert self.rack.consul is not None
+        return self.rack.consul
+
+    def found(self) -> dict[str, str]:
+        """Return address and port of each device in Consul by its ID: what the agent holds."""
+        query = quote('Meta["external-source"] == "ssdpreg"')
+        token = f"&token={self.token}" if self.token else ""
+        services = self.rack.host.http(f"/v1/agent/services?filter={query}{token}", port=CONSUL_PORT, seconds=3).json()
+        return {
+            each["Meta"]["ssdp-device"]: f"{each['Address']}:{each['Port']}"
+            for each in services.values()
+            if "ssdp-device" in each["Meta"]
+        }
+
+    def own_check(self) -> str | None:
+        """Return the status of the daemon's own check, or ``None`` if Consul has no such check."""
+        query = quote('ServiceName == "ssdpreg"')
+        checks = self.rack.host.http(f"/v1/agent/checks?filter={query}", port=CONSUL_PORT, seconds=3).json()
+        for check in checks.values():
+            return str(check["Status"])
+        return None
+
+    def equal(self) -> bool:
+        """Return whether Consul is equal to the live devices."""
+        with suppress(OSError, ValueError):
+            return self.found() == self.devices.truth
+        return False
+
+    def wait_until_equal(self, seconds: float = EQUAL_TIMEOUT) -> None:
+        """Wait until Consul is equal to the live devices."""
+        try:
+            wait_until(self.equal, seconds, 0.2)
+        except AssertionError:
+            found, truth = set(self.found().items()), set(self.devices.truth.items())
+            text = f"Consul lacks {len(truth - found)} of {len(truth)}, and has {len(found - truth)} more"
+            raise AssertionError(text) from None
+
+
+class Measurement:
+    """
+    Measurement of one fault, from its beginning until Consul is equal again.
+
+    :param world: The devices, the daemon and Consul.
+    :param row: Row to complete.
+    :param untouched: Devices that must be in Consul all the time. With None, that is not measured.
+    """
+
+    def __init__(self, world: World, row: Row, untouched: list[Device] | None) -> None:
+        self._world, self._row = world, row
+        self._untouched = untouched
+        row.untouched = len(untouched or ())
+        row.lowest = None if untouched is None else len(untouched)
+        row.critical = 0.0
+        self._began = time.monotonic()
+        self._output_at_start = len(world.daemon.output)
+        self._ended = threading.Event()
+        self._looking = threading.Thread(target=self._look_repeatedly, daemon=True)
+        self._looking.start()
+
+    def wait_until_equal(self, hold: float = 5.0) -> None:
+        """End the fault, wait until Consul is equal to the live devices, and complete the row."""
+        start = time.monotonic()
+        self._count_lines()
+        try:
+            self._world.wait_until_equal()
+            self._row.equal_after = round(time.monotonic() - start, 1)
+            time.sleep(hold)
+            if not self._world.equal():
+                self._row.faults.append(f"not equal any more {hold:.0f} s later")
+        except AssertionError as error:
+            self._row.faults.append(str(error))
+        self.end()
+
+    def end(self) -> None:
+        """End the measurement, and complete the row."""
+        self._ended.set()
+        self._looking.join(15)
+        self._count_lines()
+        self._row.tracebacks += self._output.count("Traceback (most recent call last)")
+        if not self._world.daemon.running:
+            self._row.exits += 1
+        self._measure_memory()
+
+    @property
+    def _output(self) -> str:
+        """What the daemon logged since the beginning."""
+        return self._world.daemon.output[self._output_at_start :]
+
+    def _count_lines(self) -> None:
+        minutes = (time.monotonic() - self._began) / 60
+        lines = self._output.splitlines()
+        self._row.changes = sum(bool(_CHANGE.search(line)) for line in lines)
+        # The higher one of the rate in the fault and the rate until the end of the measurement.
+        self._row.lines = max(self._row.lines, (len(lines) - self._row.changes) / minutes)
+
+    def _look_repeatedly(self) -> None:
+        while not self._ended.wait(_LOOK_INTERVAL):
+            self._measure_memory()
+            # Consul may be stopped.
+            with suppress(OSError, ValueError):
+                self._look()
+
+    def _look(self) -> None:
+        row = self._row
+        if self._untouched is not None:
+            found = self._world.found()
+            present = sum(device.device_id in found for device in self._untouched)
+            row.lowest = min(present, row.lowest if row.lowest is not None else present)
+        if not self._world.token and self._world.own_check() != "passing":
+            row.critical = round((row.critical or 0.0) + _LOOK_INTERVAL, 1)
+
+    def _measure_memory(self) -> None:
+        with suppress(OSError):
+            status = Path(f"/proc/{self._world.daemon.process.pid}/status").read_text()
+            if peak := re.search(r"VmHWM:\s+(\d+)", status):
+                self._row.memory = max(self._row.memory, int(peak[1]) / 1000)
