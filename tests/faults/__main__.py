@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         for name, row in ROWS.items():
-            sys.stdout.write(f"{name}: {row.text}\n")
+            sys.stdout.write(f"{name}: {row.row.text}\n")
         return 0
     if unknown := [name for name in options.only or () if name not in ROWS]:
         parser.error(f"no such row: {', '.join(unknown)}")
@@ -89,7 +89,7 @@ def _run_in_process(name: str, seconds: float, folder: Path) -> Row:
     with log.open("wb") as output:
         status = subprocess.run(command, cwd=ROOT, env=os.environ, stdout=output, stderr=subprocess.STDOUT).returncode
     if status != 0 or not result.exists():
-        return Row(name, ROWS[name].text, faults=[f"the row ended with status {status}: see {log}"])
+        return Row(name, ROWS[name].row.text, faults=[f"the row ended with status {status}: see {log}"])
     return Row(**json.loads(result.read_text()))
 
 

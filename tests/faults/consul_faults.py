@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from tests.faults import answers
 from tests.faults.answers import answer, change_listing, only_for
@@ -135,27 +136,33 @@ CONSUL_FAULTS: dict[str, ConsulFault] = {
 }
 
 
-def run_consul_fault(name: str, fault: ConsulFault, seconds: float) -> Row:
+def run_consul_fault(fault: ConsulFault, row: Row, seconds: float) -> None:
     """
     Measure one fault.
 
-    :param name: Name of the row.
+    :param row: Row to complete.
     :param seconds: Duration of the fault.
     """
-    row = Row(name, fault.text, fault.equal_within, keeps_alive=fault.keeps_alive)
     with World() as world:
         devices = world.start(LIVE)
-        leaving, moving, untouched = devices[:10], devices[10:20], devices[20:]
+        leaving, moving = devices[:LEAVING], devices[LEAVING : LEAVING + MOVING]
+        untouched = devices[LEAVING + MOVING :]
         addresses = [world.devices.new_address() for _ in range(COMING + MOVING // 2)]
         coming = [Device(addresses.pop(), device_id=f"fault-{number}") for number in range(COMING - 1)]
         coming.append(Device(addresses.pop(), device_id=_ONE))
         measurement = Measurement(world, row, untouched)
         world.proxy.behaviour = fault.behaviour
         start = time.monotonic()
-        steps = [*(_start(world, each) for each in coming), *(_stop(world, each) for each in leaving)]
-        # Half of the moves are a new port of the same address, and half a new address, as by DHCP.
-        for each in moving:
-            steps.append(_move(world, each, addresses.pop() if len(addresses) and each in moving[:5] else None))
+        # Half of the moves are to a new address, as by DHCP, and half to a new port of the same address.
+        new_addresses = [*addresses, *[None] * (MOVING - len(addresses))]
+        steps: list[Callable[[], object]] = [
+            *(partial(world.devices.start, device) for device in coming),
+            *(partial(world.devices.stop, device) for device in leaving),
+            *(
+                partial(world.devices.move, device, address, None if address else 9090)
+                for device, address in zip(moving, new_addresses, strict=True)
+            ),
+        ]
         for number, step in enumerate(steps):
             time.sleep(max(0.0, start + number * seconds / 2 / len(steps) - time.monotonic()))
             step()
@@ -164,16 +171,3 @@ def run_consul_fault(name: str, fault: ConsulFault, seconds: float) -> Row:
         row.requests = world.proxy.requests_since(time.monotonic() - window) / window * 60
         world.proxy.behaviour = pass_through
         measurement.wait_until_equal()
-    return row
-
-
-def _start(world: World, device: Device) -> Callable[[], object]:
-    return lambda: world.devices.start(device)
-
-
-def _stop(world: World, device: Device) -> Callable[[], object]:
-    return lambda: world.devices.stop(device)
-
-
-def _move(world: World, device: Device, address: str | None) -> Callable[[], object]:
-    return lambda: world.devices.move(device, address, None if address else 9090)

@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from tests.faults.host_loop import HostLoop
@@ -94,7 +95,12 @@ class Devices:
 
     def start(self, *devices: Device) -> None:
         """Connect devices to the network."""
-        self._loop.call(lambda: [self._start(device) for device in devices])
+
+        def start() -> None:
+            for device in devices:
+                self._start(device)
+
+        self._loop.call(start)
 
     def stop(self, *devices: Device, says_byebye: bool = True) -> None:
         """Disconnect devices from the network."""
@@ -124,7 +130,12 @@ class Devices:
 
     def send(self, address: str, *datagrams: bytes) -> None:
         """Send datagrams to the group from an address of this host."""
-        self._loop.call(lambda: [self._send(address, datagram) for datagram in datagrams])
+
+        def send() -> None:
+            for datagram in datagrams:
+                self._send(address, datagram)
+
+        self._loop.call(send)
 
     def _start(self, device: Device) -> None:
         before = self._live.get(device.device_id)
@@ -152,11 +163,9 @@ class Devices:
         self._loop.loop.call_later(_COPY_DELAY, self._send, address, datagram)
 
     def _send(self, address: str, datagram: bytes, to: tuple[str, int] = SSDP) -> None:
-        try:
+        # The network may be down: that is one of the faults.
+        with suppress(OSError):
             self._senders[address].sendto(datagram, to)
-        except OSError:
-            # The network may be down: that is one of the faults.
-            pass
 
     def _open(self, address: str) -> None:
         """Open the socket of an address: the source of its announcements, and the destination of unicast searches."""

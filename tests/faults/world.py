@@ -47,6 +47,7 @@ class World:
         self.proxy = Proxy(self._loops[0])
         self.devices = Devices(self.device_host, self._loops[1])
         self.token = ""
+        self._daemons: list[Program] = []
 
     def __enter__(self) -> World:
         return self
@@ -70,23 +71,43 @@ class World:
             "backend": {"type": "consul", "address": f"127.0.0.1:{PROXY_PORT}", **(backend or {})},
         }
 
-    def start(self, count: int = 0, backend: Mapping[str, Any] | None = None, **device: Any) -> list[Device]:
+    def start(
+        self, count: int = 0, backend: Mapping[str, Any] | None = None, per_address: int = 1, **device: Any
+    ) -> list[Device]:
         """
-        Start Consul, the daemon, and devices at addresses of their own, and wait until all are registered.
+        Start Consul, the daemon and devices, and wait until all are registered.
 
         :param count: Number of devices.
         :param backend: Further keys of the section ``backend``.
+        :param per_address: Devices with the same address and different ports.
         :param device: Further arguments of the devices.
         """
         if self.rack.consul is None:
             self.rack.start_consul()
-        devices = [Device(self.devices.new_address(), **device) for _ in range(count)]
+        devices = self.new_devices(count, per_address, **device)
         self.devices.start(*devices)
-        self.rack.start_daemon(self.configuration(backend), _LIMIT)
+        self.start_daemon(backend)
         self.wait_until_equal(60)
         # Until Consul has written the first results of the checks, and the daemon has compared once.
         time.sleep(2)
         return devices
+
+    def new_devices(self, count: int, per_address: int = 1, **device: Any) -> list[Device]:
+        """Make devices at new addresses. They are not connected to the network yet."""
+        addresses = [self.devices.new_address() for _ in range(-(-count // per_address))]
+        return [
+            Device(addresses[number // per_address], port=8080 + number % per_address, **device)
+            for number in range(count)
+        ]
+
+    def start_daemon(self, backend: Mapping[str, Any] | None = None) -> None:
+        """Start the daemon, for the first time or again."""
+        self._daemons.append(self.rack.start_daemon(self.configuration(backend), _LIMIT))
+
+    @property
+    def output(self) -> str:
+        """What the daemon logged, in all its runs."""
+        return "".join(daemon.output for daemon in self._daemons)
 
     def start_second_daemon(self, configuration: Mapping[str, Any]) -> Program:
         """Start another daemon on the same host."""
@@ -108,11 +129,14 @@ class World:
         assert self.rack.consul is not None
         return self.rack.consul
 
-    def found(self) -> dict[str, str]:
-        """Return address and port of each device in Consul by its ID: what the agent holds."""
-        query = quote('Meta["external-source"] == "ssdpreg"')
-        token = f"&token={self.token}" if self.token else ""
-        services = self.rack.host.http(f"/v1/agent/services?filter={query}{token}", port=CONSUL_PORT, seconds=3).json()
+    def found(self, *devices: Device) -> dict[str, str]:
+        """
+        Return address and port of devices in Consul by ID: what the agent holds.
+
+        :param devices: Devices to look for; by default all.
+        """
+        wanted = " or ".join(f'Meta["ssdp-device"] == "{device.device_id}"' for device in devices)
+        services = self._list("services", wanted or 'Meta["external-source"] == "ssdpreg"')
         return {
             each["Meta"]["ssdp-device"]: f"{each['Address']}:{each['Port']}"
             for each in services.values()
@@ -121,11 +145,15 @@ class World:
 
     def own_check(self) -> str | None:
         """Return the status of the daemon's own check, or ``None`` if Consul has no such check."""
-        query = quote('ServiceName == "ssdpreg"')
-        checks = self.rack.host.http(f"/v1/agent/checks?filter={query}", port=CONSUL_PORT, seconds=3).json()
-        for check in checks.values():
+        for check in self._list("checks", 'ServiceName == "ssdpreg"').values():
             return str(check["Status"])
         return None
+
+    def _list(self, kind: str, expression: str) -> dict[str, Any]:
+        token = f"&token={self.token}" if self.token else ""
+        path = f"/v1/agent/{kind}?filter={quote(expression)}{token}"
+        listing: dict[str, Any] = self.rack.host.http(path, port=CONSUL_PORT, seconds=5).json()
+        return listing
 
     def equal(self) -> bool:
         """Return whether Consul is equal to the live devices."""
@@ -150,16 +178,20 @@ class Measurement:
     :param world: The devices, the daemon and Consul.
     :param row: Row to complete.
     :param untouched: Devices that must be in Consul all the time. With None, that is not measured.
+    :param watched: Devices whose services are read; by default all. Reading all services slows a large Consul down.
     """
 
-    def __init__(self, world: World, row: Row, untouched: list[Device] | None) -> None:
+    def __init__(
+        self, world: World, row: Row, untouched: list[Device] | None, watched: list[Device] | None = None
+    ) -> None:
         self._world, self._row = world, row
         self._untouched = untouched
+        self._watched = watched or []
         row.untouched = len(untouched or ())
         row.lowest = None if untouched is None else len(untouched)
         row.critical = 0.0
         self._began = time.monotonic()
-        self._output_at_start = len(world.daemon.output)
+        self._output_at_start = len(world.output)
         self._ended = threading.Event()
         self._looking = threading.Thread(target=self._look_repeatedly, daemon=True)
         self._looking.start()
@@ -191,7 +223,7 @@ class Measurement:
     @property
     def _output(self) -> str:
         """What the daemon logged since the beginning."""
-        return self._world.daemon.output[self._output_at_start :]
+        return self._world.output[self._output_at_start :]
 
     def _count_lines(self) -> None:
         minutes = (time.monotonic() - self._began) / 60
@@ -210,10 +242,10 @@ class Measurement:
     def _look(self) -> None:
         row = self._row
         if self._untouched is not None:
-            found = self._world.found()
-            present = sum(device.device_id in found for device in self._untouched)
+            found = self._world.found(*self._watched)
+            present = sum(found.get(device.device_id) == device.endpoint for device in self._untouched)
             row.lowest = min(present, row.lowest if row.lowest is not None else present)
-        if not self._world.token and self._world.own_check() != "passing":
+        if self._world.own_check() != "passing":
             row.critical = round((row.critical or 0.0) + _LOOK_INTERVAL, 1)
 
     def _measure_memory(self) -> None:
