@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -52,11 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (name,) = options.only
         options.result.write_text(json.dumps(asdict(run_row(name, seconds))))
         return 0
-    rows = run_all(options.only or list(ROWS), seconds, options.jobs, options.folder)
+    rows = run_all(options.only or list(ROWS), seconds, options.jobs, options.folder, _print)
+    _print(to_markdown(rows))
     return int(any(row.broken() for row in rows))
 
 
-def run_all(names: Sequence[str], seconds: float, jobs: int, folder: Path) -> list[Row]:
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def run_all(names: Sequence[str], seconds: float, jobs: int, folder: Path, report: Callable[[str], None]) -> list[Row]:
     """
     Run rows, and write the results to ``faults.json`` and ``faults.md``.
 
@@ -64,6 +70,7 @@ def run_all(names: Sequence[str], seconds: float, jobs: int, folder: Path) -> li
     :param seconds: Duration of the faults.
     :param jobs: Number of rows that run at the same time. Rows that need the whole machine run afterwards, one by one.
     :param folder: Folder for the results and for the output of each row.
+    :param report: Called with a line for each row when it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     heavy = [name for name in names if ROWS[name].heavy]
@@ -72,13 +79,10 @@ def run_all(names: Sequence[str], seconds: float, jobs: int, folder: Path) -> li
         with ThreadPoolExecutor(max(workers, 1)) as executor:
             for row in executor.map(lambda name: _run_in_process(name, seconds, folder), group):
                 rows[row.name] = row
-                sys.stdout.write(f"{time.strftime('%H:%M:%S')} {row.name}: {'; '.join(row.broken()) or 'holds'}\n")
-                sys.stdout.flush()
+                report(f"{time.strftime('%H:%M:%S')} {row.name}: {'; '.join(row.broken()) or 'holds'}")
     ordered = [rows[name] for name in names]
     (folder / "faults.json").write_text(json.dumps([asdict(row) for row in ordered], indent=1) + "\n")
-    table = to_markdown(ordered)
-    (folder / "faults.md").write_text(table)
-    sys.stdout.write(table)
+    (folder / "faults.md").write_text(to_markdown(ordered))
     return ordered
 
 

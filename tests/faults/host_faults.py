@@ -52,6 +52,8 @@ def consul_wiped(row: Row, seconds: float) -> None:
 
 def daemon_killed(row: Row, seconds: float) -> None:
     """Kill the daemon five times, and start it again at once."""
+    # Each start logs the configuration and the interfaces.
+    row.max_lines = None
     with World() as world:
         devices = world.start(40)
         time.sleep(5)
