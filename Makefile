@@ -3,6 +3,8 @@
 # make demo            run the daemon and an announcer on this machine, and show what is registered
 # make unit            run the fast tests
 # make test            run all tests; ARGS=… goes to trial, as in ARGS=--until-failure
+# make faults          measure the fault matrix of docs/reliability.md, as root; ARGS=--short takes about a third of the time
+# make soak            run the daemon for MINUTES=30 with changing devices and a failing Consul, as root
 # make lint            check format, lint and types
 # make pictures        make the pictures of the documentation from the running demo
 # make clean           remove all generated files
@@ -14,9 +16,10 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 RUNNER =
 ARGS =
 TESTS = tests
+MINUTES = 30
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run unit test lint pictures clean
+.PHONY: demo run unit test faults soak lint pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -31,6 +34,12 @@ test: .venv/installed-dev
 	@echo "Running $(TESTS). The end of the output lists the skipped tests with the reasons, and their number."
 	$(BIN)/python $(RUNNER) -m twisted.trial $(ARGS) $(TESTS)
 
+faults: .venv/installed-dev
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: .venv/installed-dev
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -40,7 +49,7 @@ pictures: .venv/installed-dev
 	$(BIN)/python demo/pictures.py
 
 clean:
-	rm -rf .venv .ci-venvs .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf faults .venv .ci-venvs .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)
