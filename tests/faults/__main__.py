@@ -1,5 +1,5 @@
 """
-Run the rows of the fault matrix, each in a process and on a network of its own, and print the table.
+Run the rows of the fault matrix and print the table. Each row has a process and a network of its own.
 
 The exit status is 1 if a bound does not hold.
 """

@@ -106,7 +106,7 @@ class World:
 
     @property
     def output(self) -> str:
-        """What the daemon logged, in all its runs."""
+        """Log of the daemon, in all its runs."""
         return "".join(daemon.output for daemon in self._daemons)
 
     def start_second_daemon(self, configuration: Mapping[str, Any]) -> Program:
@@ -222,7 +222,7 @@ class Measurement:
 
     @property
     def _output(self) -> str:
-        """What the daemon logged since the beginning."""
+        """Log of the daemon since the beginning."""
         return self._world.output[self._output_at_start :]
 
     def _count_lines(self) -> None:
