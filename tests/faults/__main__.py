@@ -72,6 +72,8 @@ def run_all(names: Sequence[str], seconds: float, jobs: int, folder: Path, repor
     :param folder: Folder for the results and for the output of each row.
     :param report: Called with a line for each row when it ends.
     """
+    # The processes of the rows run in another folder.
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     heavy = [name for name in names if ROWS[name].heavy]
     rows: dict[str, Row] = {}
@@ -93,7 +95,8 @@ def _run_in_process(name: str, seconds: float, folder: Path) -> Row:
     with log.open("wb") as output:
         status = subprocess.run(command, cwd=ROOT, env=os.environ, stdout=output, stderr=subprocess.STDOUT).returncode
     if status != 0 or not result.exists():
-        return Row(name, ROWS[name].row.text, faults=[f"the row ended with status {status}: see {log}"])
+        reason = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        return Row(name, ROWS[name].row.text, faults=[f"not measured, see {log}: {reason}"])
     return Row(**json.loads(result.read_text()))
 
 

@@ -16,6 +16,10 @@ from tests.faults.world import Measurement, World
 
 #: Bound for faults in which one service is refused by itself: it is tried again after 30 s, 60 s and so on.
 _ONE_REFUSED = 60.0
+#: Duration of a fault of listings: the daemon compares every 30 s.
+_COMPARED = 40.0
+#: Seconds at the end of a fault in which requests are counted.
+_WINDOW = 20.0
 #: Devices that are live at the beginning, and those of them that leave and that move.
 LIVE, LEAVING, MOVING = 40, 10, 10
 #: Devices that come during the fault.
@@ -34,12 +38,14 @@ class ConsulFault:
     :ivar behaviour: Behaviour of the proxy during the fault.
     :ivar keeps_alive: Whether the fault lets keep-alives pass.
     :ivar equal_within: Seconds after the end in which Consul must be equal to the live devices.
+    :ivar least: Least duration in seconds, for a fault of requests that the daemon does not send all the time.
     """
 
     text: str
     behaviour: Behaviour
     keeps_alive: bool = False
     equal_within: float = EQUAL_WITHIN
+    least: float = 0.0
 
 
 def _retry_after(value: str) -> Behaviour:
@@ -95,6 +101,12 @@ CONSUL_FAULTS: dict[str, ConsulFault] = {
         keeps_alive=True,
         equal_within=_ONE_REFUSED,
     ),
+    "404-one": ConsulFault(
+        "404 to the registration of one service",
+        only_for(_FOR_ONE, answer(404, b"404 page not found")),
+        keeps_alive=True,
+        equal_within=_ONE_REFUSED,
+    ),
     "403-one": ConsulFault(
         "403 to the registration of one service",
         only_for(_FOR_ONE, answer(403, b"Permission denied")),
@@ -104,33 +116,50 @@ CONSUL_FAULTS: dict[str, ConsulFault] = {
     "hang-one": ConsulFault(
         "no response to the registration of one service", only_for(_FOR_ONE, answers.hang), keeps_alive=True
     ),
-    "listing-hangs": ConsulFault("no response to listings only", only_for(_LISTINGS, answers.hang), keeps_alive=True),
-    "listing-500": ConsulFault("500 to listings only", only_for(_LISTINGS, answer(500)), keeps_alive=True),
+    "listing-hangs": ConsulFault(
+        "no response to listings only, for at least 130 s",
+        only_for(_LISTINGS, answers.hang),
+        keeps_alive=True,
+        least=130,
+    ),
+    "listing-500": ConsulFault(
+        "500 to listings only", only_for(_LISTINGS, answer(500)), keeps_alive=True, least=_COMPARED
+    ),
     "listing-empty": ConsulFault(
-        "listings are empty, as after the loss of a read right", only_for(_LISTINGS, _nonsense(b"{}")), keeps_alive=True
+        "listings are empty, as after the loss of a read right",
+        only_for(_LISTINGS, _nonsense(b"{}")),
+        keeps_alive=True,
+        least=_COMPARED,
     ),
     "listing-only-own": ConsulFault(
         "the listing has only the daemon's own service",
         change_listing(lambda services: {key: each for key, each in services.items() if key == "ssdpreg"}),
         keeps_alive=True,
+        least=_COMPARED,
     ),
     "html": ConsulFault("a web page with status 200", answer(200, b"<html>Log in</html>", Content_Type="text/html")),
     "array": ConsulFault("`[]` with status 200", _nonsense(b"[]")),
     "null": ConsulFault("`null` with status 200", _nonsense(b"null")),
-    "shape-null": ConsulFault("services that are `null`", _wrong_shapes(None), keeps_alive=True),
-    "shape-text": ConsulFault("services that are text", _wrong_shapes("x"), keeps_alive=True),
-    "shape-empty": ConsulFault("services without keys", _wrong_shapes({}), keeps_alive=True),
+    "shape-null": ConsulFault("services that are `null`", _wrong_shapes(None), keeps_alive=True, least=_COMPARED),
+    "shape-text": ConsulFault("services that are text", _wrong_shapes("x"), keeps_alive=True, least=_COMPARED),
+    "shape-empty": ConsulFault("services without keys", _wrong_shapes({}), keeps_alive=True, least=_COMPARED),
     "shape-meta": ConsulFault(
         "services whose values have wrong types",
         _wrong_shapes({"ID": 1, "Service": [], "Meta": {"external-source": 7}, "Port": "x", "Tags": {}}),
         keeps_alive=True,
+        least=_COMPARED,
     ),
     "deep": ConsulFault("100,000 brackets with status 200", _nonsense(_DEEP)),
     "deep-listing": ConsulFault(
-        "100,000 brackets in place of listings", only_for(_LISTINGS, _nonsense(_DEEP)), keeps_alive=True
+        "100,000 brackets in place of listings",
+        only_for(_LISTINGS, _nonsense(_DEEP)),
+        keeps_alive=True,
+        least=_COMPARED,
     ),
     "blanks": ConsulFault("100 MB of blanks", answers.large(b" " * (1 << 20), 100)),
-    "large-json": ConsulFault("100 MB of JSON to listings", only_for(_LISTINGS, answers.large_json), keeps_alive=True),
+    "large-json": ConsulFault(
+        "100 MB of JSON to listings", only_for(_LISTINGS, answers.large_json), keeps_alive=True, least=_COMPARED
+    ),
     "endless-body": ConsulFault("a body without end", answers.endless_body),
     "endless-header": ConsulFault("header fields without end", answers.endless_header),
 }
@@ -143,6 +172,7 @@ def run_consul_fault(fault: ConsulFault, row: Row, seconds: float) -> None:
     :param row: Row to complete.
     :param seconds: Duration of the fault.
     """
+    seconds = max(seconds, fault.least)
     with World() as world:
         devices = world.start(LIVE)
         leaving, moving = devices[:LEAVING], devices[LEAVING : LEAVING + MOVING]
@@ -167,7 +197,8 @@ def run_consul_fault(fault: ConsulFault, row: Row, seconds: float) -> None:
             time.sleep(max(0.0, start + number * seconds / 2 / len(steps) - time.monotonic()))
             step()
         time.sleep(max(0.0, start + seconds - time.monotonic()))
-        window = min(20.0, seconds / 2)
-        row.requests = world.proxy.requests_since(time.monotonic() - window) / window * 60
+        # Not in the short form: at its end the last changes are still under way.
+        if seconds >= 2 * _WINDOW:
+            row.requests = world.proxy.requests_since(time.monotonic() - _WINDOW) / _WINDOW * 60
         world.proxy.behaviour = pass_through
         measurement.wait_until_equal()

@@ -82,7 +82,8 @@ def daemon_stopped(row: Row, seconds: float) -> None:
         time.sleep(_longer(seconds))
         world.daemon.signal(signal.SIGCONT)
         measurement.wait_until_equal(hold=_SHORT_MAX_AGE * 1.5)
-        row.critical = None
+        # The daemon itself was stopped.
+        row.critical = row.slowest = None
 
 
 def interface_unplugged(row: Row, seconds: float) -> None:

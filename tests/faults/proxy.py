@@ -134,8 +134,8 @@ class Proxy:
         return sum(at >= start for at in self.requests)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A client that closes the connection is normal: behaviours provoke it.
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        # A client that closes the connection is normal: behaviours provoke it. The end of the loop cancels this task.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while (request := await read_message(reader)) is not None:
                 self.requests.append(time.monotonic())
                 answering = asyncio.ensure_future(self.behaviour(Exchange(request, writer)))

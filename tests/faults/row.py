@@ -13,6 +13,8 @@ EQUAL_TIMEOUT = 90.0
 MAX_MEMORY = 200
 #: Lines of the log in one minute of a fault, without one line for each change of a registration.
 MAX_LINES = 60
+#: Seconds in which the daemon responds to a request for ``/healthz``. A busy machine may need some of them.
+MAX_RESPONSE = 5.0
 #: Requests of the daemon to Consul in a minute, at the end of a fault.
 MAX_REQUESTS = 120
 
@@ -30,6 +32,7 @@ class Row:
     :ivar equal_after: Seconds from the end of the fault until Consul was equal to the live devices. None if it was not.
     :ivar requests: Requests to Consul a minute at the end of the fault, or None if they were not counted.
     :ivar memory: Peak of the resident memory in MB.
+    :ivar slowest: Longest duration of a request to ``/healthz`` of the daemon in seconds. None if it was not measured.
     :ivar lines: Lines of the log in a minute, without those of changes.
     :ivar max_lines: Bound of ``lines``, or None where there is none.
     :ivar changes: Lines of the log about changes of registrations.
@@ -49,6 +52,7 @@ class Row:
     equal_after: float | None = None
     requests: float | None = None
     memory: float = 0.0
+    slowest: float | None = None
     lines: float = 0.0
     max_lines: float | None = MAX_LINES
     changes: int = 0
@@ -68,6 +72,7 @@ class Row:
             (self.equal_after is not None, "Consul did not become equal"),
             ((self.equal_after or 0) <= self.equal_within, f"equal after {self.equal_after} s"),
             (self.memory < MAX_MEMORY, f"{self.memory:.0f} MB"),
+            ((self.slowest or 0) < MAX_RESPONSE, f"/healthz took {self.slowest or 0:.1f} s"),
             (self.max_lines is None or self.lines < self.max_lines, f"{self.lines:.0f} lines a minute"),
             ((self.requests or 0) < MAX_REQUESTS, f"{self.requests or 0:.0f} requests a minute"),
             (not (self.keeps_alive and self.critical), f"own check critical for {self.critical} s"),
@@ -83,6 +88,7 @@ _HEADINGS = (
     "own check critical, s",
     "requests/min",
     "peak MB",
+    "slowest `/healthz`, s",
     "log lines/min",
     "tracebacks",
     "exits",
@@ -106,6 +112,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         "-" if row.critical is None else f"{row.critical:.0f}",
         "-" if row.requests is None else f"{row.requests:.0f}",
         f"{row.memory:.0f}",
+        "-" if row.slowest is None else f"{row.slowest:.1f}",
         f"{row.lines:.0f}",
         str(row.tracebacks),
         str(row.exits),

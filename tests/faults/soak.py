@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.devices import Device
-from tests.faults.world import World
+from tests.faults.world import WEB_PORT, World
 from tests.support import hosts
 from tests.support.consul import skip_without_consul
 
@@ -156,7 +156,7 @@ class Soak:
 
     def _table(self) -> set[tuple[str, str]]:
         """Return the services in the daemon's own catalogue: device ID, address and port."""
-        entries = self._world.rack.host.http("/v1/catalog/service/Rack-service:redfish-rest:1", port=8580).json()
+        entries = self._world.rack.host.http("/v1/catalog/service/Rack-service:redfish-rest:1", port=WEB_PORT).json()
         return {
             (entry["ServiceMeta"]["ssdp-device"], f"{entry['ServiceAddress']}:{entry['ServicePort']}")
             for entry in entries

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,8 @@ from tests.support.waiting import wait_until
 
 #: Lines about changes of registrations.
 _CHANGE = re.compile(r" (Registered|Updated|Deregistered) ")
+#: Port of the daemon's web server.
+WEB_PORT = 8580
 #: Seconds between two looks at Consul and at the daemon.
 _LOOK_INTERVAL = 0.5
 #: Bytes of address space of the daemon: a fault must not take the whole machine.
@@ -193,8 +196,11 @@ class Measurement:
         self._began = time.monotonic()
         self._output_at_start = len(world.output)
         self._ended = threading.Event()
-        self._looking = threading.Thread(target=self._look_repeatedly, daemon=True)
-        self._looking.start()
+        self._threads = [
+            threading.Thread(target=repeat, daemon=True) for repeat in (self._look_repeatedly, self._probe_repeatedly)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def wait_until_equal(self, hold: float = 5.0) -> None:
         """End the fault, wait until Consul is equal to the live devices, and complete the row."""
@@ -213,7 +219,8 @@ class Measurement:
     def end(self) -> None:
         """End the measurement, and complete the row."""
         self._ended.set()
-        self._looking.join(15)
+        for thread in self._threads:
+            thread.join(15)
         self._count_lines()
         self._row.tracebacks += self._output.count("Traceback (most recent call last)")
         if not self._world.daemon.running:
@@ -238,6 +245,15 @@ class Measurement:
             # Consul may be stopped.
             with suppress(OSError, ValueError):
                 self._look()
+
+    def _probe_repeatedly(self) -> None:
+        while not self._ended.wait(_LOOK_INTERVAL):
+            start = time.monotonic()
+            # A daemon that was killed refuses the connection.
+            with suppress(ConnectionError, HTTPException):
+                with suppress(TimeoutError):
+                    self._world.rack.host.http("/healthz", port=WEB_PORT, seconds=30)
+                self._row.slowest = max(self._row.slowest or 0.0, time.monotonic() - start)
 
     def _look(self) -> None:
         row = self._row

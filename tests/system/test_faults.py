@@ -14,12 +14,11 @@ from tests.support.consul import skip_without_consul
 
 #: One row for each kind of fault. All of them are in `make faults`.
 _ROWS = (
+    "deep-listing",
     "reset",
     "retry-after-huge",
     "404",
     "500-unknown-check",
-    "listing-hangs",
-    "shape-meta",
     "endless-header",
     "token-extended",
     "daemon-killed",
@@ -55,6 +54,7 @@ class RowTests(SynchronousTestCase):
             ("equal_after", 45.1, "equal after 45.1 s"),
             ("requests", 120.0, "120 requests a minute"),
             ("memory", 200.0, "200 MB"),
+            ("slowest", 5.0, "/healthz took 5.0 s"),
             ("lines", 60.0, "60 lines a minute"),
             ("tracebacks", 1, "1 tracebacks"),
             ("exits", 1, "the daemon exited 1 times"),
