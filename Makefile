@@ -6,6 +6,8 @@
 # make faults          measure the fault matrix of docs/reliability.md, as root; ARGS=--short takes about a third of the time
 # make soak            run the daemon for MINUTES=30 with changing devices and a failing Consul, as root
 # make lint            check format, lint and types
+# make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
+# make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
 # make pictures        make the pictures of the documentation from the running demo
 # make clean           remove all generated files
 
@@ -19,7 +21,9 @@ TESTS = tests
 MINUTES = 30
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run unit test faults soak lint pictures clean
+SECONDS = 60
+
+.PHONY: demo run unit test faults soak lint fuzz mutation pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -45,11 +49,20 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# New inputs stay in .fuzz, so that the next run goes on from there.
+fuzz: .venv/installed-fuzz
+	@mkdir -p .fuzz
+	$(BIN)/python -m tests.fuzz.fuzz .fuzz tests/fuzz/corpus -max_total_time=$(SECONDS) -max_len=800 -print_final_stats=1 \
+	    -artifact_prefix=.fuzz/ $(ARGS)
+
+mutation: .venv/installed-mutation
+	$(BIN)/python -m tests.mutation.run $(ARGS)
+
 pictures: .venv/installed-dev
 	$(BIN)/python demo/pictures.py
 
 clean:
-	rm -rf faults .venv .ci-venvs .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .ci-venvs .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)
@@ -61,4 +74,8 @@ clean:
 .venv/installed-dev: .venv/installed
 	@echo "Installing the tools for tests in .venv."
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/installed-fuzz .venv/installed-mutation: .venv/installed-%: .venv/installed-dev
+	@$(PIP) --editable '.[$*]'
 	@touch $@

@@ -64,6 +64,18 @@ class HeaderError(MessageError):
         self.name = name
 
 
+class UnsolicitedError(MessageError):
+    """A datagram was received on the socket of a search, and is no reply of a host that was searched."""
+
+    kind = "unsolicited"
+
+
+class OffLinkReplyError(MessageError):
+    """The sender of a reply is neither on the network of the interface nor in a network that the operator named."""
+
+    kind = "off-link reply"
+
+
 class RejectedError(SSDPRegError):
     """
     A well-formed announcement that matches a search term cannot be registered.
@@ -90,6 +102,10 @@ class BackendUnavailableError(BackendError):
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+class BackendInUseError(BackendUnavailableError):
+    """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
 
 
 class BackendRefusedError(BackendError):

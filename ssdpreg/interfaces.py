@@ -66,6 +66,7 @@ class IRegistryBackend(Interface):
 
         :raise BackendUnavailableError: If the backend does not respond.
         :raise BackendRefusedError: If the backend rejects the request, or is known to hide entries of this daemon.
+        :raise BackendInUseError: If another daemon that is alive writes the entries of this scope.
         """
 
     async def apply(plan: Plan) -> Outcome:
@@ -73,7 +74,7 @@ class IRegistryBackend(Interface):
         Apply a plan as far as possible. Idempotent.
 
         A rejected entry does not keep the others from being applied. Never raises :class:`BackendError`: the outcome
-        contains the errors.
+        contains the errors. After :class:`BackendInUseError` from another method, nothing is written.
         """
 
     async def keep_alive() -> None:
@@ -83,6 +84,7 @@ class IRegistryBackend(Interface):
         :raise BackendUnavailableError: If the backend does not respond.
         :raise BackendRefusedError: If the backend rejects the request.
         :raise BackendForgotError: If the backend lost its entries. They have to be read and registered again.
+        :raise BackendInUseError: If another daemon that is alive writes the entries of this scope.
         """
 
     async def retire() -> None:
@@ -124,6 +126,37 @@ class IRequestStatistics(Interface):
         " ``forgot``."
     )
     seconds: Mapping[str, float] = Attribute("Total duration of the requests in seconds, by operation.")
+
+
+class IWriteProbe(Interface):
+    """Optional interface of a backend that can test whether it accepts writes at all."""
+
+    async def probe() -> None:
+        """
+        Write the entry of this daemon itself again.
+
+        Called after the backend rejected all changes of a plan, to find out whether the fault lies with the changes or
+        with the backend.
+
+        :raise BackendError: If the backend rejects this write, too.
+        """
+
+
+class ICredentials(Interface):
+    """Optional interface of a backend whose credentials can change while it is used."""
+
+    credentials_version: int = Attribute(
+        "Number that grows when the credentials change. Changes that were rejected for a missing permission are worth"
+        " another attempt then."
+    )
+
+
+class IKnownRegistrations(Interface):
+    """Optional interface of a backend that can return given registrations in place of equal ones, to save memory."""
+
+    known: Mapping[str, Registration] = Attribute(
+        "Registrations by service ID, set by the caller. ``read`` returns them in place of equal ones."
+    )
 
 
 class IBackendMaker(Interface):

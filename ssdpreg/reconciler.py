@@ -5,80 +5,83 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ssdpreg.errors import BackendError, BackendForgotError, BackendUnavailableError
-from ssdpreg.interfaces import IRegistrationListener, IRegistryBackend
+from ssdpreg.backends.garbage import LongLivedObjects
+from ssdpreg.errors import BackendError, BackendForgotError, BackendInUseError, BackendUnavailableError
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistrationListener, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
-from ssdpreg.registration.guard import MassRemovalGuard
-from ssdpreg.registration.plan import plan
-from ssdpreg.registration.rejections import RejectedChanges
+from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
+from ssdpreg.registration.slices import SliceSize
 from ssdpreg.timers import Backoff, EarliestCall, RepeatingCall
+
+__all__ = ["KeepAlive", "Reconciler", "ServiceState"]
 
 #: Seconds between two full comparisons with the backend.
 _COMPARE_INTERVAL = 30.0
 #: Seconds between two keep-alives. The daemon's TTL check in Consul has 30 s, so two of them may be lost.
 _KEEP_ALIVE_INTERVAL = 10.0
+#: Number of keep-alives that may wait for a response at a time.
+_MOST_KEEP_ALIVES = 2
 #: Seconds in which changes are collected for one plan.
 _COLLECT_TIME = 0.1
 #: Seconds of the shortest and longest pause after an error.
 _SHORTEST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
+#: Seconds of the longest pause that a backend can request. It is shorter than the TTL of the daemon's check.
+_LONGEST_RETRY_AFTER = 15.0
+#: Seconds between two attempts while another daemon writes the registrations.
+_IN_USE_PAUSE = 5.0
 #: Seconds that the deregistration of everything may delay the end of the daemon.
-_STOP_TIMEOUT = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceState:
-    """
-    State of a live service in the backend.
-
-    :ivar name: ``registered``, ``waiting`` or ``refused``.
-    :ivar reason: The backend's reason for a refusal, otherwise empty.
-    """
-
-    name: Literal["registered", "waiting", "refused"]
-    reason: str = ""
+_STOP_TIMEOUT = 9.5
+#: Services that are compared or adopted before other events are processed: they take a few milliseconds.
+_PART = 500
 
 
 class KeepAlive:
     """
-    Keep-alives of this daemon in the backend.
+    Keep-alives of this daemon in the backend. They do not wait for other requests, and other errors do not stop them.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend that receives them.
-    :param needed: Returns whether they are sent now.
+    :param succeeded: Called if the backend accepts one.
     :param lost: Called if the backend lost its entries.
     :param failed: Called with the error if the backend does not accept one.
+    :ivar failures: Number of keep-alives that the backend did not accept.
     """
 
     def __init__(
         self,
         reactor: Any,
         backend: IRegistryBackend,
-        needed: Callable[[], bool],
+        succeeded: Callable[[], None],
         lost: Callable[[], None],
         failed: Callable[[BackendError], None],
         log: Logger,
     ) -> None:
-        self._backend, self._needed, self._lost, self._failed = backend, needed, lost, failed
-        self._sending = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._send_if_needed, log)
+        self._backend, self._succeeded, self._lost, self._failed = backend, succeeded, lost, failed
+        self._log = log
+        self._waiting: set[Deferred[None]] = set()
+        self._starting = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._start_one, log)
+        self.failures = 0
 
     def start(self) -> None:
         """Send keep-alives from now on."""
-        self._sending.start(now=False)
+        self._starting.start(now=False)
 
     def stop(self) -> None:
-        """Send no more keep-alives."""
-        self._sending.stop()
+        """Send no more keep-alives, and cancel those that wait for a response."""
+        self._starting.stop()
+        for waiting in list(self._waiting):
+            waiting.cancel()
 
     async def send(self) -> None:
         """
@@ -90,15 +93,29 @@ class KeepAlive:
         with suppress(BackendForgotError):
             await self._backend.keep_alive()
 
-    async def _send_if_needed(self) -> None:
-        if not self._needed():
+    def _start_one(self) -> None:
+        """Send a keep-alive without waiting for the response: a slow one must not delay the next keep-alive."""
+        if len(self._waiting) >= _MOST_KEEP_ALIVES:
             return
+        sending = Deferred.fromCoroutine(self._send())
+        self._waiting.add(sending)
+        sending.addErrback(self._log_unexpected)
+        sending.addCallback(lambda _: self._waiting.discard(sending))
+
+    async def _send(self) -> None:
         try:
             await self._backend.keep_alive()
         except BackendForgotError:
             self._lost()
         except BackendError as error:
+            self.failures += 1
             self._failed(error)
+        else:
+            self._succeeded()
+
+    def _log_unexpected(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("Keep-alive failed, next one in {seconds} s", failure, seconds=_KEEP_ALIVE_INTERVAL)
 
 
 @implementer(IRegistrationListener)
@@ -106,15 +123,22 @@ class Reconciler(Service):
     """
     Service that makes a backend equal to the live services.
 
-    There is no queue of operations. Each turn of the loop computes the difference between the live services and the
-    known content of the backend, and applies it. After an error, and every 30 s, the content is read again.
+    There is no queue of operations. Each turn of the loop takes the most urgent differences between the live services
+    and the known content of the backend, and applies them. They are few enough that the turn takes about a second, so
+    that no change waits for thousands of less urgent ones. After an error, and every 30 s, the content is read again.
+
+    A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all
+    registrations or all removals of a turn, the backend is asked to write the entry of the daemon itself. If that fails
+    too, the backend is unavailable.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend to write to.
     :param desired: Registrations of the live services by service ID: a view that changes with them. Its owner calls
         the methods of ``IRegistrationListener`` after each change.
-    :param adopt: Called once with the registrations of an earlier run, before the first comparison.
+    :param adopt: Called with the registrations of an earlier run, in parts, before the first comparison. After an
+        exception, the registrations stay in the backend, and the next comparison adopts them again.
     :param deregister_on_stop: Whether all registrations are removed when the service stops.
+    :param priority: Returns the priority of a new service by its ID: those of a higher priority are registered first.
     """
 
     log = Logger()
@@ -127,64 +151,83 @@ class Reconciler(Service):
         adopt: Callable[[Iterable[Registration]], None],
         *,
         deregister_on_stop: bool = False,
+        priority: Callable[[str], int] = lambda service_id: 0,
         random: Random | None = None,
     ) -> None:
-        self._reactor, self._backend, self._desired, self._adopt = reactor, backend, desired, adopt
+        self._reactor, self._backend, self._adopt = reactor, backend, adopt
         self._deregister_on_stop = deregister_on_stop
-        # Registrations that the backend is known to hold; None before the first comparison.
-        self._actual: dict[str, Registration] | None = None
-        # Reasons of the departures that the backend has yet to apply.
-        self._departed: dict[str, str] = {}
-        # IDs of the services that changed since the last turn, in this order.
-        self._changed: dict[str, None] = {}
-        self._rejected = RejectedChanges()
-        self._guard = MassRemovalGuard()
+        self._differences = Differences(desired, priority)
+        self._slice = SliceSize()
+        self._objects = LongLivedObjects()
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
-        self._retry_after = 0.0
+        self._error: BackendError | None = None
         self._failed_at = 0.0
+        self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
-            reactor, backend, lambda: self.available, self._restore, self._fail_keep_alive, self.log
+            reactor, backend, self._keep_alive_succeeded, self._restore, self._fail_keep_alive, self.log
         )
         self._turn: Deferred[None] | None = None
+        self._failed_unexpectedly = False
         self._next_turn = EarliestCall(reactor, self._take_turn)
+        self._compared = False
         self._compare_at = -math.inf
 
     # State for readers.
 
     @property
     def available(self) -> bool:
-        """Whether the backend answered the latest request."""
-        return self._actual is not None and not self._backoff.failures
+        """Whether the backend answered the latest request, and this daemon writes its registrations."""
+        return self._compared and self._error is None
+
+    @property
+    def error(self) -> BackendError | None:
+        """The error because of which the backend is not available; None if there was none."""
+        return self._error
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another daemon that is alive writes the registrations of this scope."""
+        return isinstance(self._error, BackendInUseError)
 
     @property
     def pending(self) -> int:
-        """Number of changes that the backend has yet to apply."""
-        return len(plan(self._desired, self._actual or {}))
+        """Number of changes that the backend has yet to apply, the rejected ones included."""
+        return self._differences.pending
+
+    @property
+    def held_removals(self) -> int:
+        """Number of removals that wait for a second comparison, because they are most of the registrations."""
+        return self._differences.held
+
+    @property
+    def rejected(self) -> int:
+        """Number of changes that the backend rejected and that wait for another attempt."""
+        return len(self._differences.rejected)
+
+    @property
+    def keep_alive_failures(self) -> int:
+        """Number of keep-alives that the backend did not accept."""
+        return self._keep_alive.failures
 
     def state(self, service_id: str) -> ServiceState:
         """Return the state of a live service in the backend."""
-        error = self._rejected.error(service_id)
-        if error is not None:
-            return ServiceState("refused", str(error))
-        registered = self._actual is not None and self._actual.get(service_id) == self._desired.get(service_id)
-        return ServiceState("registered" if registered else "waiting")
+        return self._differences.state(service_id)
 
     # Changes of the live services.
 
     def appeared(self, registration: Registration) -> None:
-        self._departed.pop(registration.service_id, None)
-        self._note_change(registration.service_id)
+        self._differences.appeared(registration.service_id, self._reactor.seconds())
+        self._wake_for_change()
 
     def changed(self, registration: Registration, before: Registration) -> None:
-        self._note_change(registration.service_id)
+        self._differences.appeared(registration.service_id, self._reactor.seconds())
+        self._wake_for_change()
 
     def left(self, registration: Registration, reason: str) -> None:
-        self._departed[registration.service_id] = reason
-        self._rejected.remove(registration.service_id)
-        self._note_change(registration.service_id)
+        self._differences.left(registration.service_id, reason, self._reactor.seconds())
+        self._wake_for_change()
 
-    def _note_change(self, service_id: str) -> None:
-        self._changed[service_id] = None
+    def _wake_for_change(self) -> None:
         if self.running and self.available:
             self._wake(_COLLECT_TIME)
 
@@ -217,7 +260,7 @@ class Reconciler(Service):
         found = await self._backend.read()
         outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
         for service_id in outcome.applied:
-            self._log_deregistered(found[service_id], "stopped")
+            self._log_change(AppliedChange("Deregistered", found[service_id], "stopped"))
         if outcome.unavailable is not None:
             raise outcome.unavailable
         await self._backend.retire()
@@ -239,90 +282,159 @@ class Reconciler(Service):
         if not failure.check(CancelledError):
             self.log.failure("Reconciliation failed, next attempt in {seconds} s", failure, seconds=_COMPARE_INTERVAL)
             self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
+            self._failed_unexpectedly = True
 
     def _end_turn(self, _: None) -> None:
         self._turn = None
+        unexpected, self._failed_unexpectedly = self._failed_unexpectedly, False
         if not self.running:
             return
-        if self._backoff.failures:
+        if self._error is not None:
             self._wake(self._pause())
-        elif self._changed and self.available:
-            self._wake(_COLLECT_TIME)
+        elif self._compared and self._differences.queued and not unexpected:
+            self._wake(0.0)
         else:
             self._wake(max(0.0, self._compare_at - self._reactor.seconds()))
 
     async def _reconcile(self) -> None:
         try:
-            if self._actual is None or self._backoff.failures or self._compare_at <= self._reactor.seconds():
+            self._check_credentials()
+            if not self.available or self._compare_at <= self._reactor.seconds():
                 await self._compare()
-            else:
-                await self._apply_changes(self._actual)
+            self._check_removals(full=False)
+            await self._apply_slice()
         except BackendError as error:
             self._fail(error)
+        else:
+            self._recover()
 
     async def _compare(self) -> None:
-        """Read the content of the backend and apply all differences."""
+        """Read the content of the backend, adopt it if that is still to be done, and find all differences."""
         if not self.available:
             await self._keep_alive.send()
+            # The rejections may have had the same cause as the error.
+            self._differences.rejected.clear()
+        if IKnownRegistrations.providedBy(self._backend):
+            self._backend.known = self._differences.actual or {}
         found = dict(await self._backend.read())
-        if self._actual is None:
-            self._adopt(found.values())
-        self._actual = found
-        self._changed.clear()
-        self._departed = {gone: reason for gone, reason in self._departed.items() if gone in found}
+        await self._process_events(len(found) - _PART)
         self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
-        await self._apply(plan(self._desired, found), found, full=True)
-        self._recover()
+        self._differences.load(found)
+        if not self._differences.adopted:
+            await self._adopt_all(list(found.values()))
+        await self._process_events(len(found) - _PART)
+        ids = self._differences.ids()
+        for start in range(0, len(ids), _PART):
+            await self._process_events(start)
+            now = self._reactor.seconds()
+            for service_id in ids[start : start + _PART]:
+                self._differences.compare(service_id, now)
+        self._compared = True
+        self._check_removals(full=True)
 
-    async def _apply_changes(self, actual: dict[str, Registration]) -> None:
-        """Apply the changes since the last turn."""
-        changed, self._changed = self._changed, {}
-        desired = {key: self._desired[key] for key in changed if key in self._desired}
-        known = {key: actual[key] for key in changed if key in actual}
-        await self._apply(plan(desired, known), actual, full=False)
+    async def _adopt_all(self, found: list[Registration]) -> None:
+        for start in range(0, len(found), _PART):
+            await self._process_events(start)
+            self._objects.grow(start)
+            try:
+                self._adopt(found[start : start + _PART])
+            except Exception:
+                # Services that are not adopted stay in the backend until the next attempt. New ones are registered.
+                self.log.failure("Adoption failed, next attempt in {seconds} s", seconds=_COMPARE_INTERVAL)
+                return
+        self._differences.adopted = True
 
-    async def _apply(self, changes: Plan, actual: dict[str, Registration], *, full: bool) -> None:
-        changes = self._rejected.due(changes, self._reactor.seconds())
-        changes = self._guard.check(changes, len(actual), self._departed.get, full=full)
-        if self._guard.held:
+    async def _process_events(self, start: int) -> None:
+        """
+        Let the reactor process other events before the next part of a long computation.
+
+        :param start: Number of items that are processed already. Nothing happens if there are none.
+        """
+        if start > 0:
+            await deferLater(self._reactor, 0.0)
+
+    def _check_removals(self, *, full: bool) -> None:
+        before = self._differences.held
+        self._differences.check_removals(self._reactor.seconds(), full=full)
+        if self._differences.held and not before:
             self.log.warn(
                 "Not deregistering {count} of {all} services before a second comparison",
-                count=self._guard.held,
-                all=len(actual),
+                count=self._differences.held,
+                all=len(self._differences.actual or ()),
             )
-        if changes:
-            outcome = await self._backend.apply(changes)
-            self._record(changes, outcome, actual)
-            if outcome.unavailable is not None:
-                raise outcome.unavailable
 
-    def _record(self, changes: Plan, outcome: Outcome, actual: dict[str, Registration]) -> None:
-        """Update the known content of the backend after a plan."""
-        for wanted in changes.register:
-            if wanted.service_id in outcome.applied:
-                verb = "Updated" if wanted.service_id in actual else "Registered"
-                self._log_registered(verb, wanted)
-                actual[wanted.service_id] = wanted
-                self._rejected.remove(wanted.service_id)
-        for found in changes.deregister:
-            if found.service_id in outcome.applied:
-                actual.pop(found.service_id, None)
-                self._rejected.remove(found.service_id)
-                self._log_deregistered(found, self._departed.pop(found.service_id, "unconfigured"))
-        wanted_by_id = {wanted.service_id: wanted for wanted in changes.register}
-        for service_id, error in outcome.refused.items():
-            if self._rejected.add(service_id, wanted_by_id.get(service_id), error, self._reactor.seconds()):
-                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
+    async def _apply_slice(self) -> None:
+        """Apply the most urgent changes."""
+        changes = self._differences.take(self._slice.count)
+        started_at = self._reactor.seconds()
+        try:
+            if changes:
+                outcome = await self._backend.apply(changes)
+                self._slice.adapt(len(changes), self._reactor.seconds() - started_at)
+                for change in self._differences.record(changes, outcome, self._reactor.seconds()):
+                    self._log_change(change)
+                await self._record_refusals(changes, outcome)
+                if outcome.unavailable is not None:
+                    raise outcome.unavailable
+        finally:
+            self._differences.end_progress(self._reactor.seconds())
+
+    async def _record_refusals(self, changes: Plan, outcome: Outcome) -> None:
+        """
+        Record the rejected changes.
+
+        :raise BackendError: If the backend rejects all writes.
+        """
+        if not outcome.refused:
+            return
+        if any(_all_refused(kind, outcome) for kind in (changes.register, changes.deregister)):
+            if outcome.unavailable is not None:
+                return
+            await self._probe()
+        for service_id, error in self._differences.reject(changes, outcome.refused, self._reactor.seconds()):
+            self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
+
+    async def _probe(self) -> None:
+        """Find out whether the backend accepts any write."""
+        probe = IWriteProbe(self._backend, None)
+        await (self._backend.keep_alive() if probe is None else probe.probe())
+
+    # Credentials of the backend.
+
+    def _read_credentials_version(self) -> int:
+        credentials = ICredentials(self._backend, None)
+        return 0 if credentials is None else credentials.credentials_version
+
+    def _check_credentials(self) -> None:
+        """Queue the changes that were rejected for a missing permission if the credentials changed."""
+        version = self._read_credentials_version()
+        if version != self._credentials_version:
+            self._credentials_version = version
+            self._differences.release_denied(self._reactor.seconds())
+            if self._error is not None and self.running:
+                self._wake(0.0)
+            else:
+                self._wake_for_change()
 
     # Errors of the backend.
 
+    def _keep_alive_succeeded(self) -> None:
+        self._check_credentials()
+        if self.in_use:
+            # The other daemon has ended.
+            self._compare_soon(0.0)
+
     def _restore(self) -> None:
-        self.log.warn("Backend lost its registrations, registering again")
-        self._compare_soon(0.0)
+        if self._error is None:
+            self.log.warn("Backend lost its registrations, registering again")
+            self._compare_soon(0.0)
 
     def _fail_keep_alive(self, error: BackendError) -> None:
-        self._fail(error)
-        self._compare_soon(self._pause())
+        self._check_credentials()
+        # While the backend is unavailable, the turns count the failures.
+        if self._error is None:
+            self._fail(error)
+            self._compare_soon(self._pause())
 
     def _compare_soon(self, delay: float) -> None:
         self._compare_at = -math.inf
@@ -330,39 +442,57 @@ class Reconciler(Service):
             self._wake(delay)
 
     def _fail(self, error: BackendError) -> None:
-        if not self._backoff.failures:
+        in_use = isinstance(error, BackendInUseError)
+        if self._error is None:
             self._failed_at = self._reactor.seconds()
+        if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
+        if in_use:
+            # The services that the other daemon registers are adopted when it has ended.
+            self._differences.adopted = self._compared = False
+        # The tracebacks would keep what the failed call had read, such as a long listing.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        self._error = error
         self._backoff.fail()
-        self._retry_after = (error.retry_after or 0.0) if isinstance(error, BackendUnavailableError) else 0.0
 
     def _recover(self) -> None:
-        if self._backoff.failures:
+        if self._error is not None:
             seconds = round(self._reactor.seconds() - self._failed_at, 1)
-            self.log.info("Backend recovered after {seconds} s", seconds=seconds)
+            self._error = None
             self._backoff.reset()
+            self.log.info("Backend recovered after {seconds} s", seconds=seconds)
 
     def _pause(self) -> float:
         """Return the seconds until the next attempt after an error."""
-        return max(self._backoff.pause(), self._retry_after)
+        if self.in_use:
+            return _IN_USE_PAUSE
+        requested = self._error.retry_after if isinstance(self._error, BackendUnavailableError) else None
+        return max(self._backoff.pause(), min(requested or 0.0, _LONGEST_RETRY_AFTER))
 
     # Log lines.
 
-    def _log_registered(self, verb: str, registration: Registration) -> None:
-        self.log.info(
-            verb + " {service_id} as {name} at {address}:{port}",
-            service_id=registration.service_id,
-            name=registration.name,
-            address=registration.address,
-            port=registration.port,
-        )
+    def _log_change(self, change: AppliedChange) -> None:
+        registration = change.registration
+        if change.verb == "Deregistered":
+            self.log.info(
+                "Deregistered {service_id} of {name} at {address}:{port}: {reason}",
+                service_id=registration.service_id,
+                name=registration.name,
+                address=registration.address,
+                port=registration.port,
+                reason=change.reason,
+            )
+        else:
+            self.log.info(
+                change.verb + " {service_id} as {name} at {address}:{port}",
+                service_id=registration.service_id,
+                name=registration.name,
+                address=registration.address,
+                port=registration.port,
+            )
 
-    def _log_deregistered(self, registration: Registration, reason: str) -> None:
-        self.log.info(
-            "Deregistered {service_id} of {name} at {address}:{port}: {reason}",
-            service_id=registration.service_id,
-            name=registration.name,
-            address=registration.address,
-            port=registration.port,
-            reason=reason,
-        )
+
+def _all_refused(registrations: Iterable[Registration], outcome: Outcome) -> bool:
+    """Return whether the backend rejected some of the registrations, and accepted none of them."""
+    ids = {registration.service_id for registration in registrations}
+    return not ids.isdisjoint(outcome.refused) and ids.isdisjoint(outcome.applied)

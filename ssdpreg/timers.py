@@ -52,13 +52,14 @@ class EarliestCall:
 
     :param reactor: Provides ``IReactorTime``.
     :param function: Called without arguments. It may request the next call.
+    :ivar when: Time of the call in seconds of the reactor's clock, infinite if there is none.
     """
 
     def __init__(self, reactor: Any, function: Callable[[], object]) -> None:
         self._reactor = reactor
         self._function = function
         self._call: IDelayedCall | None = None
-        self._when = math.inf
+        self.when = math.inf
 
     def request(self, when: float) -> None:
         """
@@ -66,21 +67,21 @@ class EarliestCall:
 
         :param when: Seconds of the reactor's clock. A time in the past means at once.
         """
-        if when >= self._when:
+        if when >= self.when:
             return
         if self._call is not None:
             self._call.cancel()
-        self._when = when
+        self.when = when
         self._call = self._reactor.callLater(max(0.0, when - self._reactor.seconds()), self._run)
 
     def cancel(self) -> None:
         """Cancel the call, if there is one."""
         if self._call is not None:
             self._call.cancel()
-        self._call, self._when = None, math.inf
+        self._call, self.when = None, math.inf
 
     def _run(self) -> None:
-        self._call, self._when = None, math.inf
+        self._call, self.when = None, math.inf
         self._function()
 
 

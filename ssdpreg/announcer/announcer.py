@@ -16,6 +16,7 @@ from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.timers import DelayedCalls, RepeatingCall
 
 #: Seconds between the two copies of the first announcement and of a byebye. Each is sent twice because UDP loses
@@ -26,6 +27,8 @@ _COPY_DELAY = 0.3
 _LONGEST_INITIAL_DELAY = 0.1
 #: Range of the random interval between announcements, as shares of max-age. UDA, 1.2.2: less than half of it.
 _INTERVAL_RANGE = (0.4, 0.5)
+#: Longest random delay of the reply to a unicast search, in seconds. UDA, 1.3.3: a device replies within 1 s.
+_LONGEST_UNICAST_DELAY = 0.5
 #: Seconds between two refreshes of the network's interfaces.
 _REFRESH_INTERVAL = 5
 
@@ -35,7 +38,7 @@ class Announcer(Service):
     Announce devices while running, reply to searches for them, and send a byebye for each when stopped.
 
     :param reactor: Provides ``IReactorTime``.
-    :param open_network: Makes the network, as ``open_network(deliver=…, drop=…)``.
+    :param open_network: Makes the network, as ``open_network(deliver=…, drop=…, announcing=True)``.
     :param devices: Devices to announce.
     :param max_age: Lifetime of an announcement in seconds.
     :param rng: Source of random delays.
@@ -52,7 +55,7 @@ class Announcer(Service):
         rng: random.Random | None = None,
     ) -> None:
         self._reactor = reactor
-        self._network = open_network(deliver=self._receive, drop=self._ignore)
+        self._network = open_network(deliver=self._receive, drop=self._ignore, announcing=True)
         self._devices = devices
         self._announced = [device for device in devices if not device.search_only]
         self._max_age = max_age
@@ -104,10 +107,13 @@ class Announcer(Service):
             for nt in device.types:
                 self._network.send(ByeBye(nt, device.usn(nt)))
 
-    def _receive(self, message: Message, peer: PeerAddress, interface: str) -> None:
+    def _receive(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
         """Reply to a search; ignore any other message."""
-        # UDA, 1.3.3: a multicast search without MX, or with MX 0, gets no reply.
-        if not isinstance(message, SearchRequest) or not message.mx:
+        if not isinstance(message, SearchRequest):
+            return
+        unicast = reception.channel is Channel.UNICAST
+        # UDA, 1.3.3: a multicast search without MX, or with MX 0, gets no reply. A unicast search has none.
+        if not message.mx and not unicast:
             return
         replies = [
             SearchResponse(st, device.usn(st), location, self._max_age)
@@ -117,8 +123,9 @@ class Announcer(Service):
         ]
         if replies:
             self.log.debug("{peer} searches {st}: {count} replies", peer=peer, st=message.st, count=len(replies))
+        longest = _LONGEST_UNICAST_DELAY if unicast else float(message.mx or 0)
         for reply in replies:
-            self._delayed.call(self._rng.uniform(0, message.mx), self._network.reply, reply, peer, interface)
+            self._delayed.call(self._rng.uniform(0, longest), self._network.reply, reply, peer, reception.interface)
 
-    def _ignore(self, error: MessageError, peer: PeerAddress, interface: str) -> None:
+    def _ignore(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
         """Ignore an invalid datagram."""

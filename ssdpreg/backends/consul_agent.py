@@ -8,8 +8,7 @@ critical, and the agent deregisters the services.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,12 +18,22 @@ from zope.interface import implementer
 from ssdpreg.backends.changes import run_changes
 from ssdpreg.backends.consul_checks import CheckTable
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_format import format_registration, is_owned, parse_registration
+from ssdpreg.backends.consul_format import (
+    check_check,
+    check_service,
+    format_registration,
+    is_owned,
+    parse_registration,
+    represents,
+)
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_own_service import OwnService
-from ssdpreg.backends.http_client import MAX_CONNECTIONS
+from ssdpreg.backends.garbage import LongLivedObjects
+from ssdpreg.backends.http_client import MAX_CONNECTIONS, ResponseTooLongError
+from ssdpreg.backends.instance import Instance
+from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
 from ssdpreg.registration.meta import META_SOURCE
 
@@ -35,7 +44,7 @@ _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
 
 
-@implementer(IRegistryBackend, IRequestStatistics)
+@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations)
 class ConsulAgent:
     """
     Backend that registers services with one Consul agent.
@@ -44,13 +53,17 @@ class ConsulAgent:
 
     :param http: Client of the agent.
     :param scope: Scope of the daemon. Services of other scopes are neither returned nor changed.
+    :param instance: Identity of the daemon. None stands for that of the process.
     """
 
-    def __init__(self, http: ConsulHTTP, scope: str) -> None:
+    def __init__(self, http: ConsulHTTP, scope: str, instance: Instance | None = None) -> None:
         self._http = http
         self._scope = scope
-        self._own = OwnService(http, scope)
+        self._own = OwnService(http, scope, instance)
         self._checks = CheckTable()
+        self._limit = ListingLimit()
+        self._objects = LongLivedObjects()
+        self.known: Mapping[str, Registration] = {}
 
     @property
     def requests(self) -> Mapping[tuple[str, str], int]:
@@ -60,23 +73,35 @@ class ConsulAgent:
     def seconds(self) -> Mapping[str, float]:
         return self._http.seconds
 
+    @property
+    def too_long(self) -> int:
+        """Number of responses that were not accepted because of their length."""
+        return self._http.too_long
+
+    @property
+    def credentials_version(self) -> int:
+        return self._http.token_version
+
     async def read(self) -> Mapping[str, Registration]:
         await self._own.choose_id()
-        services = await self._list("list-services", "/v1/agent/services", _SERVICES_FILTER)
-        checks = await self._list("list-checks", "/v1/agent/checks", _CHECKS_FILTER)
-        if self._own.service_id not in services:
-            await self._own.check_absence()
-        owned = {
-            service_id: service
-            for service_id, service in services.items()
-            if service_id.startswith(ID_PREFIX) and is_owned(service, self._scope)
-        }
-        self._checks.load(owned, checks)
-        return {service_id: self._parse(service) for service_id, service in owned.items()}
+        listing = await self._list()
+        if listing.own is None and await self._own.exists():
+            # The service may have been registered while the agent listed its services.
+            listing = await self._list()
+            if listing.own is None:
+                # Consul leaves out services that the token may not read, instead of rejecting the request.
+                raise BackendRefusedError(403, "the ACL token may not list services, so the listing is incomplete")
+        elif listing.own_id != self._own.service_id:
+            # The alias checks have other IDs now.
+            listing = await self._list()
+        if listing.own is not None:
+            await self._own.check_instance(listing.own)
+        self._checks = listing.checks
+        return listing.registrations
 
     async def apply(self, plan: Plan) -> Outcome:
         refused: dict[str, BackendRefusedError] = {}
-        if plan.register:
+        if plan:
             try:
                 await self._own.ensure_registered()
             except BackendUnavailableError as error:
@@ -85,11 +110,14 @@ class ConsulAgent:
                 # An alias check on a service that does not exist is critical.
                 refused = {registration.service_id: error for registration in plan.register}
         changes = [
-            *((self._register, each) for each in plan.register if each.service_id not in refused),
             *((self._deregister, each) for each in plan.deregister),
+            *((self._register, each) for each in plan.register if each.service_id not in refused),
         ]
         outcome = await run_changes(changes, MAX_CONNECTIONS)
         return replace(outcome, refused={**refused, **outcome.refused})
+
+    async def probe(self) -> None:
+        await self._own.register_again()
 
     async def keep_alive(self) -> None:
         await self._own.ensure_registered()
@@ -101,11 +129,23 @@ class ConsulAgent:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _list(self, operation: str, path: str, expression: str) -> dict[str, Any]:
-        listing = await self._http.get(operation, path, filter=expression)
-        if not isinstance(listing, dict):
-            raise BackendUnavailableError(f"{path}: the response is not a listing")
+    async def _list(self) -> _Listing:
+        listing = _Listing(self._own, self._scope, self.known, self._objects)
+        # With the checks at hand, each service becomes a registration as soon as it is received.
+        await self._get_members("list-checks", "/v1/agent/checks", listing.add_check, _CHECKS_FILTER)
+        await self._get_members("list-services", "/v1/agent/services", listing.add_service, _SERVICES_FILTER)
+        self._limit.set_entries(listing.entries)
         return listing
+
+    async def _get_members(self, operation: str, path: str, process: Callable[[str, Any], None], chosen: str) -> None:
+        try:
+            await self._http.get_members(operation, path, process, self._limit.bytes, filter=chosen)
+        except ResponseTooLongError:
+            self._limit.exceed()
+            raise
+        except BackendForgotError as error:
+            # A Consul agent does not send this response to a listing.
+            raise BackendUnavailableError(f"{self._http.url}{path}: the response is: {error}") from error
 
     async def _register(self, registration: Registration) -> None:
         service_id = registration.service_id
@@ -114,26 +154,80 @@ class ConsulAgent:
         try:
             await self._http.put("register", "/v1/agent/service/register", body)
         except BackendForgotError as error:
-            # A Consul agent knows this path. The server is something else.
+            # A Consul agent does not send this response to a registration.
             raise BackendRefusedError(404, str(error)) from error
+        self._limit.add_entry()
         for check_id in self._checks.add_service(service_id, checks):
-            await self._remove("deregister-check", "/v1/agent/check/deregister", check_id)
+            await self._remove("deregister-check", "/v1/agent/check/deregister", check_id, "check")
             self._checks.remove_check(service_id, check_id)
 
     async def _deregister(self, registration: Registration) -> None:
-        await self._remove("deregister", "/v1/agent/service/deregister", registration.service_id)
+        await self._remove("deregister", "/v1/agent/service/deregister", registration.service_id, "service")
         self._checks.remove_service(registration.service_id)
 
-    async def _remove(self, operation: str, path: str, removed_id: str) -> None:
-        """Remove a service or a check. One that does not exist counts as removed."""
-        with suppress(BackendForgotError):
-            await self._http.put(operation, f"{path}/{quote(removed_id, safe='')}")
+    async def _remove(self, operation: str, path: str, removed_id: str, kind: str) -> None:
+        """
+        Remove a service or a check. One that does not exist counts as removed.
 
-    def _parse(self, service: Mapping[str, Any]) -> Registration:
-        suffix = self._own.check_suffix
+        :param kind: ``service`` or ``check``. Consul's text for an unknown ID contains it.
+        """
+        try:
+            await self._http.put(operation, f"{path}/{quote(removed_id, safe='')}")
+        except BackendForgotError as error:
+            if kind not in str(error).lower():
+                raise BackendRefusedError(404, str(error)) from error
+
+
+class _Listing:
+    """
+    Services and checks of the daemon, as the agent lists them. Checks have to be added first.
+
+    :param known: Registrations that are used in place of equal ones.
+    :param objects: Counts the registrations.
+    :ivar own_id: Service ID that the daemon itself had at the beginning.
+    :ivar own: The service of the daemon itself, or None if it is not listed.
+    :ivar registrations: Registrations by service ID.
+    :ivar checks: Checks of the services.
+    :ivar entries: Number of listed services, of all scopes.
+    """
+
+    def __init__(
+        self, own: OwnService, scope: str, known: Mapping[str, Registration], objects: LongLivedObjects
+    ) -> None:
+        self._known, self._objects = known, objects
+        self.own_id, self._suffix, self._scope = own.service_id, own.check_suffix, scope
+        self.own: Mapping[str, Any] | None = None
+        self.registrations: dict[str, Registration] = {}
+        self.checks = CheckTable()
+        self.entries = 0
+        self._made = 0
+
+    def add_check(self, check_id: str, check: Any) -> None:
+        """Add a check of the listing."""
+        self.checks.load(check_check(check), check_id)
+
+    def add_service(self, service_id: str, service: Any) -> None:
+        """Add a service of the listing."""
+        entry = check_service(service)
+        self.entries += 1
+        if self.entries > MOST_ENTRIES:
+            raise ValueError(f"there are more than {MOST_ENTRIES} services")
+        if entry["ID"] != service_id or not is_owned(entry, self._scope):
+            return
+        if service_id == self.own_id:
+            self.own = entry
+        elif service_id.startswith(ID_PREFIX):
+            check_ids, known = self._check_ids(service_id), self._known.get(service_id)
+            if known is None or not represents(entry, check_ids, known):
+                known = parse_registration(entry, check_ids)
+                self._made += 1
+                self._objects.grow(self._made)
+            self.registrations[service_id] = known
+
+    def _check_ids(self, service_id: str) -> list[str]:
         # Checks without the suffix are aliases of a service that no longer represents the daemon.
-        check_ids = [each.removesuffix(suffix) for each in self._checks.of(service["ID"]) if each.endswith(suffix)]
-        return parse_registration(service, check_ids)
+        suffix = self._suffix
+        return [each.removesuffix(suffix) for each in self.checks.of(service_id) if each.endswith(suffix)]
 
 
 def make_backend(reactor: Any, config: ConsulConfig, scope: str) -> IRegistryBackend:

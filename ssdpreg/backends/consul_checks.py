@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 
 class CheckTable:
@@ -16,27 +15,22 @@ class CheckTable:
     """
 
     def __init__(self) -> None:
-        self._check_ids: dict[str, frozenset[str]] = {}
+        # Tuples are smaller than sets, and most services have one or two checks.
+        self._check_ids: dict[str, tuple[str, ...]] = {}
 
-    def load(self, service_ids: Iterable[str], listing: Mapping[str, Mapping[str, Any]]) -> None:
+    def load(self, service_id: str, check_id: str) -> None:
         """
-        Replace the table by the content of an agent.
+        Add a check from a listing of the agent, unless the daemon did not register it.
 
-        :param service_ids: The daemon's services.
-        :param listing: The agent's checks by ID. Checks of other services, and checks that the daemon did not
-            register, are left out.
+        :param service_id: Service of the check.
         """
-        check_ids: dict[str, set[str]] = {service_id: set() for service_id in service_ids}
-        for check_id, check in listing.items():
-            service_id = check["ServiceID"]
-            # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
-            if service_id in check_ids and check_id.startswith(f"{service_id}-"):
-                check_ids[service_id].add(check_id)
-        self._check_ids = {service_id: frozenset(ids) for service_id, ids in check_ids.items()}
+        # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
+        if check_id.startswith(f"{service_id}-"):
+            self._check_ids[service_id] = (*self._check_ids.get(service_id, ()), check_id)
 
     def of(self, service_id: str) -> frozenset[str]:
         """Return the IDs of the checks of a service."""
-        return self._check_ids.get(service_id, frozenset())
+        return frozenset(self._check_ids.get(service_id, ()))
 
     def add_service(self, service_id: str, check_ids: Iterable[str]) -> list[str]:
         """
@@ -46,12 +40,12 @@ class CheckTable:
         :return: IDs of its earlier checks, which are still there and have to be deregistered.
         """
         before, now = self.of(service_id), frozenset(check_ids)
-        self._check_ids[service_id] = before | now
+        self._check_ids[service_id] = tuple(before | now)
         return sorted(before - now)
 
     def remove_check(self, service_id: str, check_id: str) -> None:
         """Record that a check was deregistered."""
-        self._check_ids[service_id] = self.of(service_id) - {check_id}
+        self._check_ids[service_id] = tuple(self.of(service_id) - {check_id})
 
     def remove_service(self, service_id: str) -> None:
         """Record that a service was deregistered, with its checks."""

@@ -19,12 +19,13 @@ from twisted.internet.ssl import (
     optionsForClientTLS,
     trustRootFromCertificates,
 )
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
-from ssdpreg.backends.http_client import MAX_CONNECTIONS, BoundedHTTPClient
+from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_connection import UncompressedAgent, make_pool
 from ssdpreg.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -43,10 +44,7 @@ def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
     :raise ConfigError: If a file that the configuration names cannot be used.
     """
     token = _load("token_file", config.token_file, lambda path: TokenSource(path=path)) or TokenSource(config.token)
-    pool = HTTPConnectionPool(reactor)
-    pool.maxPersistentPerHost = MAX_CONNECTIONS
-    # Without this, Twisted logs each connection.
-    pool._factory.noisy = False
+    pool = make_pool(reactor)
     prefix, _, path = config.address.partition("://")
     if prefix == "unix":
         agent = Agent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
@@ -54,7 +52,7 @@ def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
     else:
         agent = Agent(reactor, _TLSPolicy(config), pool=pool)
         url = f"{config.scheme}://{config.address}"
-    return ConsulHTTP(reactor, BoundedHTTPClient(reactor, url, HTTPClient(agent), pool), token)
+    return ConsulHTTP(reactor, BoundedHTTPClient(reactor, url, HTTPClient(UncompressedAgent(agent)), pool), token)
 
 
 @implementer(IAgentEndpointFactory)

@@ -17,10 +17,43 @@ def owner_meta(scope: str) -> dict[str, str]:
     return {META_SOURCE: SOURCE, META_SCOPE: scope}
 
 
+def check_service(service: Any) -> Mapping[str, Any]:
+    """
+    Return an entry of the agent's service listing whose fields have the types that Consul sends.
+
+    :raise ValueError: If it has not.
+    """
+    if not isinstance(service, dict):
+        raise ValueError("a service is not a JSON object")
+    for key in ("ID", "Service", "Address"):
+        if not isinstance(service.get(key), str):
+            raise ValueError(f"{key} of a service is not a text")
+    if type(service.get("Port")) is not int:
+        raise ValueError("Port of a service is not a number")
+    tags, meta = service.get("Tags"), service.get("Meta")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        raise ValueError("Tags of a service are not a list of texts")
+    if meta is not None and not (isinstance(meta, dict) and all(isinstance(value, str) for value in meta.values())):
+        raise ValueError("Meta of a service is not an object of texts")
+    return service
+
+
+def check_check(check: Any) -> str:
+    """
+    Return the service ID of an entry of the agent's check listing.
+
+    :raise ValueError: If the entry has not the types that Consul sends.
+    """
+    if not isinstance(check, dict) or not isinstance(check.get("ServiceID"), str):
+        raise ValueError("ServiceID of a check is not a text")
+    service_id: str = check["ServiceID"]
+    return service_id
+
+
 def is_owned(service: Mapping[str, Any], scope: str) -> bool:
     """Return whether a service in a listing was registered by the daemon with a scope."""
     meta = service["Meta"] or {}
-    return all(meta.get(key) == value for key, value in owner_meta(scope).items())
+    return bool(meta.get(META_SOURCE) == SOURCE and meta.get(META_SCOPE) == scope)
 
 
 def format_registration(registration: Registration, checks: Mapping[str, Check], own_service_id: str) -> dict[str, Any]:
@@ -82,8 +115,21 @@ def parse_registration(service: Mapping[str, Any], check_ids: Collection[str]) -
         address=service["Address"],
         port=service["Port"],
         tags=tuple(service["Tags"] or ()),
-        meta=service["Meta"],
+        meta=service["Meta"] or {},
         checks=frozenset(map(Check, check_ids)),
+    )
+
+
+def represents(service: Mapping[str, Any], check_ids: Collection[str], registration: Registration) -> bool:
+    """Return whether :func:`parse_registration` would return a registration that is equal to another one."""
+    return (
+        service["Address"] == registration.address
+        and service["Port"] == registration.port
+        and service["Service"] == registration.name
+        and (service["Meta"] or {}) == registration.meta
+        and tuple(service["Tags"] or ()) == registration.tags
+        and len(check_ids) == len(registration.checks)
+        and all(check.check_id in check_ids for check in registration.checks)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,11 +14,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 
-from ssdpreg.backends.http_client import BoundedHTTPClient, Response
+from ssdpreg.backends.http_client import BoundedHTTPClient, Response, ResponseTooLongError
+from ssdpreg.backends.json_object import JSONObjectParser
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 
-#: Error texts for an unknown ID, which Consul 1.8 sends with status 500. Later versions send status 404.
-_UNKNOWN_ID = re.compile(r"Unknown (service|check)|.*does not have associated TTL")
+#: Error texts for an unknown ID, which Consul 1.8 sends with status 500. Later versions send status 404. A 404 with
+#: another text comes from a proxy or from another server.
+_UNKNOWN_ID = re.compile(r"Unknown (service|check)|.*does not have associated TTL", re.IGNORECASE)
+
+#: Bytes of a token file that are read.
+_MAX_TOKEN = 4096
 
 
 class TokenSource:
@@ -28,25 +33,34 @@ class TokenSource:
     :param value: The token, or None for requests without a token.
     :param path: File to read the token from, in place of ``value``.
     :ivar value: The current token, or None.
+    :ivar version: Number of changes of the token so far.
     """
 
     def __init__(self, value: str | None = None, path: str | None = None) -> None:
         self.value = value
+        self.version = 0
         self._path = path
         if path is not None:
-            self.value = Path(path).read_text().strip()
+            self.value = self._read(path)
 
-    def refresh(self) -> bool:
-        """Read the file again, and return whether it holds another token now."""
+    def refresh(self) -> None:
+        """Read the file again."""
         if self._path is None:
-            return False
-        before = self.value
+            return
         try:
-            self.value = Path(self._path).read_text().strip()
-        except OSError:
+            value = self._read(self._path)
+        except (OSError, ValueError):
             # The file may be missing for a moment while it is replaced.
-            return False
-        return self.value != before
+            return
+        # It may be empty for a moment while it is written.
+        if value and value != self.value:
+            self.value = value
+            self.version += 1
+
+    @staticmethod
+    def _read(path: str) -> str:
+        with Path(path).open() as file:
+            return file.read(_MAX_TOKEN).strip()
 
 
 class ConsulHTTP:
@@ -58,6 +72,7 @@ class ConsulHTTP:
     :param token: Source of the ACL token.
     :ivar requests: Number of requests by operation, a constant such as ``register``, and by result: ``ok``,
         ``refused``, ``unavailable`` or ``forgot``.
+    :ivar too_long: Number of responses that were not accepted because of their length.
     :ivar seconds: Total duration of the requests in seconds, by operation.
     """
 
@@ -67,6 +82,22 @@ class ConsulHTTP:
         self._token = token or TokenSource()
         self.requests: Counter[tuple[str, str]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.too_long = 0
+
+    @property
+    def url(self) -> str:
+        """URL of the server."""
+        return self._client.url
+
+    def now(self) -> float:
+        """Return the time of the reactor's clock."""
+        return self._reactor.seconds()
+
+    @property
+    def token_version(self) -> int:
+        """Number of changes of the token so far. Reads the token file again."""
+        self._token.refresh()
+        return self._token.version
 
     async def get(self, operation: str, path: str, **parameters: str) -> Any:
         """
@@ -80,15 +111,46 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the requested object.
         """
-        body = await self._request(operation, "GET", f"{path}?{urlencode(parameters)}" if parameters else path)
+        body = await self._request(operation, "GET", _with_query(path, parameters))
         try:
             return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
+
+    async def get_members(
+        self, operation: str, path: str, process: Callable[[str, Any], None], limit: int, **parameters: str
+    ) -> None:
+        """
+        Send a GET request for a JSON object, and process each of its members as soon as it is received.
+
+        The object may be so large that its parser would block the reactor for seconds.
+
+        :param operation: Name of the request in the statistics.
+        :param path: Path of the URL, quoted.
+        :param process: Called with the name and the value of each member. A :class:`ValueError` means that the member
+            is not what it should be.
+        :param limit: Bytes of the longest response that is accepted.
+        :param parameters: Query of the URL, not quoted.
+        :raise BackendError: As :meth:`get`.
+        """
+        parsers: list[JSONObjectParser] = []
+
+        def start() -> Callable[[bytes], None]:
+            # The request may be sent twice.
+            parsers.append(JSONObjectParser(process))
+            return parsers[-1].feed
+
+        await self._request(operation, "GET", _with_query(path, parameters), start=start, limit=limit)
+        try:
+            parsers[-1].close()
         except ValueError as error:
-            raise BackendUnavailableError(f"{self._client.url}{path}: the response is not JSON: {error}") from error
+            raise BackendUnavailableError(f"{self.url}{path}: the response is malformed: {error}") from error
 
     async def put(self, operation: str, path: str, body: Mapping[str, Any] | None = None) -> None:
         """
-        Send a PUT request.
+        Send a PUT request to the agent API, whose responses are empty.
+
+        A response with a body comes from a proxy or from another server, and so does not count as a success.
 
         :param operation: Name of the request in the statistics.
         :param path: Path of the URL, quoted.
@@ -97,26 +159,37 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the object to be changed.
         """
-        await self._request(operation, "PUT", path, None if body is None else json.dumps(body).encode())
+        content = await self._request(operation, "PUT", path, None if body is None else json.dumps(body).encode())
+        if content.strip():
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not that of a Consul agent")
 
     def close(self) -> Deferred[None]:
         """Close the persistent connections."""
         return self._client.close()
 
-    async def _request(self, operation: str, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _request(
+        self, operation: str, method: str, path: str, body: bytes | None = None, **options: Any
+    ) -> bytes:
+        token = self._token.value
         try:
-            return await self._count(operation, method, path, body)
+            return await self._count(operation, method, path, body, token, **options)
         except BackendRefusedError as error:
-            if error.status == 403 and self._token.refresh():
-                return await self._count(operation, method, path, body)
-            raise
+            if error.status != 403:
+                raise
+            self._token.refresh()
+            # Other requests may have read the new token since this one was sent.
+            if self._token.value == token:
+                raise
+            return await self._count(operation, method, path, body, self._token.value, **options)
 
-    async def _count(self, operation: str, method: str, path: str, body: bytes | None) -> bytes:
+    async def _count(
+        self, operation: str, method: str, path: str, body: bytes | None, token: str | None, **options: Any
+    ) -> bytes:
         """Send a request once, and count it."""
         result = "unavailable"
         started_at = self._reactor.seconds()
         try:
-            content = await self._send(method, path, body)
+            content = await self._send(method, path, body, token, **options)
             result = "ok"
             return content
         except BackendRefusedError:
@@ -125,29 +198,45 @@ class ConsulHTTP:
         except BackendForgotError:
             result = "forgot"
             raise
+        except ResponseTooLongError:
+            self.too_long += 1
+            raise
         finally:
             self.requests[operation, result] += 1
             self.seconds[operation] += self._reactor.seconds() - started_at
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> bytes:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        token: str | None,
+        start: Callable[[], Callable[[bytes], None]] | None = None,
+        limit: int | None = None,
+    ) -> bytes:
         # Consul logs a warning for a request without Content-Type.
         headers = Headers({"Content-Type": ["application/json"]})
-        if self._token.value:
-            headers.addRawHeader("X-Consul-Token", self._token.value)
-        response = await self._client.request(method, path, headers=headers, body=body)
+        if token:
+            headers.addRawHeader("X-Consul-Token", token)
+        receive = None if start is None else start()
+        response = await self._client.request(method, path, headers=headers, body=body, receive=receive, limit=limit)
         if not 200 <= response.status < 300:
             raise _error(self._client.url, response)
         return response.body
 
 
+def _with_query(path: str, parameters: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
 def _error(url: str, response: Response) -> Exception:
     """Return the error for a response whose status is not 2xx."""
     status, reason = response.status, response.reason
-    if status == 404 or (status == 500 and _UNKNOWN_ID.match(reason)):
+    if status in (404, 500) and _UNKNOWN_ID.match(reason):
         return BackendForgotError(reason)
     if status == 429 or status >= 500:
         # HTTP allows a date as well. It is ignored: its use would need the same time on both hosts.
         retry_after = response.header("Retry-After")
-        seconds = float(retry_after) if retry_after.isdecimal() else None
+        seconds = float(retry_after) if re.fullmatch(r"[0-9]{1,9}", retry_after) else None
         return BackendUnavailableError(f"{url} answers {status}: {reason}".rstrip(": "), seconds)
     return BackendRefusedError(status, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,14 +19,14 @@ from twisted.web.iweb import IResponse
 
 from ssdpreg.errors import BackendUnavailableError
 
-#: Requests in progress at a time, and persistent connections that are kept for them.
+#: Changes in progress at a time.
 MAX_CONNECTIONS = 8
 
 #: Seconds until a request is cancelled. A healthy server responds within a fraction of that.
 TIMEOUT = 10.0
 
-#: Bytes. The longest useful response lists the services of one agent: 100,000 of them, 630 bytes each.
-MAX_BODY = 128 * 1024 * 1024
+#: Bytes of a response body, unless the caller knows that it may be longer.
+MAX_BODY = 64 * 1024
 
 #: Characters of an error response that are repeated in a log or on a terminal.
 _MAX_REASON = 200
@@ -41,7 +42,7 @@ class Response:
 
     :ivar status: Status code, such as 200.
     :ivar headers: Header fields.
-    :ivar body: Body, decompressed.
+    :ivar body: Body. It is empty if its parts were passed to another receiver.
     """
 
     status: int
@@ -62,6 +63,10 @@ class Response:
         """Return the first value of a header field, or ``default`` if the field is missing."""
         (value,) = self.headers.getRawHeaders(name, [default])[:1]
         return value
+
+
+class ResponseTooLongError(BackendUnavailableError):
+    """The body of a response is longer than the limit."""
 
 
 class BoundedHTTPClient:
@@ -91,6 +96,8 @@ class BoundedHTTPClient:
         headers: Headers | None = None,
         body: bytes | None = None,
         timeout: float | None = None,
+        receive: Callable[[bytes], None] | None = None,
+        limit: int | None = None,
     ) -> Response:
         """
         Send one request and return the response, also one with an error status. Redirects are not followed.
@@ -99,10 +106,14 @@ class BoundedHTTPClient:
         :param headers: Header fields of the request.
         :param body: Body of the request.
         :param timeout: Seconds until the request is cancelled, :data:`TIMEOUT` if None.
+        :param receive: Called with each part of the body of a response with status 200. A :class:`ValueError` means
+            that the body is malformed.
+        :param limit: Bytes of the longest body of a response with status 200, :data:`MAX_BODY` if None. All other
+            bodies have at most :data:`MAX_BODY`.
         :raise BackendUnavailableError: If there is no complete response in time, or if it is too long.
         :raise CancelledError: If the caller cancelled the request.
         """
-        exchange = Deferred.fromCoroutine(self._exchange(method, self.url + path, headers, body))
+        exchange = Deferred.fromCoroutine(self._exchange(method, path, headers, body, receive, limit))
         exchange.addTimeout(TIMEOUT if timeout is None else timeout, self._reactor, self._timed_out)
         try:
             return await exchange
@@ -123,10 +134,18 @@ class BoundedHTTPClient:
     def _timed_out(self, result: object, timeout: float) -> Failure:
         return Failure(BackendUnavailableError(f"{self.url} does not answer within {timeout:g} s"))
 
-    async def _exchange(self, method: str, url: str, headers: Headers | None, body: bytes | None) -> Response:
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Headers | None,
+        body: bytes | None,
+        receive: Callable[[bytes], None] | None,
+        limit: int | None,
+    ) -> Response:
         response = await self._client.request(
             method,
-            url,
+            self.url + path,
             headers=headers,
             data=body,
             # Consul redirects a request whose path it cleans up, to an endpoint that the caller did not mean.
@@ -135,11 +154,16 @@ class BoundedHTTPClient:
             # treq needs it only for its timeout, which is not used here.
             reactor=cast("Any", self._reactor),
         )
-        return Response(response.code, response.headers, await self._read_body(response))
+        content = bytearray()
+        if response.code != 200:
+            receive = limit = None
+        receiver = _Body(receive or content.extend, limit or MAX_BODY, self.url + path.partition("?")[0])
+        await self._read_body(response, receiver)
+        return Response(response.code, response.headers, bytes(content))
 
-    def _read_body(self, response: IResponse) -> Deferred[bytes]:
-        finished: Deferred[bytes] = Deferred(lambda _: body.abort(CancelledError()))
-        body = _Body(finished, MAX_BODY, self.url)
+    def _read_body(self, response: IResponse, body: _Body) -> Deferred[None]:
+        finished: Deferred[None] = Deferred(lambda _: body.abort(CancelledError()))
+        body.finished = finished
         response.deliverBody(body)
         return finished
 
@@ -148,34 +172,42 @@ class _Body(Protocol):
     """
     Receiver of a response body.
 
-    :param finished: Fires with the body.
+    :param receive: Called with each part. A :class:`ValueError` ends the response.
     :param limit: Bytes of the longest body that is accepted.
-    :param url: URL of the server, for the error message.
+    :param url: URL of the request, for error messages.
+    :ivar finished: Fires at the end of the body.
     """
 
-    def __init__(self, finished: Deferred[bytes], limit: int, url: str) -> None:
-        self._finished: Deferred[bytes] | None = finished
-        self._limit = limit
-        self._url = url
-        self._content = bytearray()
+    finished: Deferred[None] | None = None
+
+    def __init__(self, receive: Callable[[bytes], None], limit: int, url: str) -> None:
+        self._receive, self._limit, self._url = receive, limit, url
+        self._length = 0
 
     def dataReceived(self, data: bytes) -> None:
-        self._content += data
-        if len(self._content) > self._limit:
-            self.abort(BackendUnavailableError(f"{self._url}: the response is longer than {self._limit} bytes"))
+        if self.finished is None:
+            return
+        self._length += len(data)
+        if self._length > self._limit:
+            self.abort(ResponseTooLongError(f"{self._url}: the response is longer than {self._limit} bytes"))
+            return
+        try:
+            self._receive(data)
+        except ValueError as error:
+            self.abort(BackendUnavailableError(f"{self._url}: the response is malformed: {error}"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        finished, self._finished = self._finished, None
+        finished, self.finished = self.finished, None
         if finished is None:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
-            finished.callback(bytes(self._content))
+            finished.callback(None)
         else:
             finished.errback(reason)
 
     def abort(self, error: Exception) -> None:
         """Close the connection and fail with an error."""
-        finished, self._finished = self._finished, None
+        finished, self.finished = self.finished, None
         if self.transport is not None:
             self.transport.loseConnection()
         if finished is not None:

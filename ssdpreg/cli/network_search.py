@@ -21,6 +21,7 @@ from ssdpreg.errors import ConfigError, MessageError
 from ssdpreg.ssdp.messages import SEARCH_ALL, Message, SearchRequest
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Reception
 
 #: Seconds between the two transmissions of each search. UDP loses datagrams: UPnP Device Architecture 2.0, 1.3.2.
 _REPEAT_DELAY = 0.5
@@ -36,10 +37,11 @@ async def search_network(arguments: argparse.Namespace, reactor: Any) -> int:
     """
     results = SearchResults(_make_terms(arguments.urns), LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]))
 
-    def deliver(message: Message, peer: PeerAddress, interface: str) -> None:
-        results.add(message, peer[0])
+    def deliver(message: Message, reception: Reception, peer: PeerAddress) -> None:
+        results.add(message, reception.sender)
 
-    network = Network(reactor, deliver, _drop, arguments.interface, arguments.ttl)
+    # A TTL above 1 lets searches pass routers: replies from any network are printed.
+    network = Network(reactor, deliver, _drop, arguments.interface, arguments.ttl, allow=[ip_network("0.0.0.0/0")])
     network.refresh()
     interfaces = network.interfaces
     try:
@@ -57,7 +59,7 @@ def _make_terms(urns: Sequence[str]) -> SearchTerms | None:
     return SearchTerms(dict.fromkeys(urns, "")) if urns and SEARCH_ALL not in urns else None
 
 
-def _drop(error: MessageError, peer: PeerAddress, interface: str) -> None:
+def _drop(error: MessageError, reception: Reception, peer: PeerAddress) -> None:
     """Ignore a datagram that is not an SSDP message."""
 
 
@@ -69,7 +71,7 @@ async def _send_searches(reactor: Any, network: Network, results: SearchResults,
 
     def send() -> None:
         for request in requests:
-            network.send(request)
+            network.search(request)
 
     with ProgressBar(reactor, arguments.seconds, lambda: format_count(len(results.devices()), "device")):
         send()

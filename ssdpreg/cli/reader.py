@@ -22,6 +22,8 @@ from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_SOURCE
 _STATES = ("maintenance", "critical", "warning", "passing")
 #: Prefixes of the IDs of checks that an operator's maintenance mode consists of.
 _MAINTENANCE = ("_node_maintenance", "_service_maintenance:")
+#: Bytes of the longest response: 100,000 services of one name.
+_MAX_BODY = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Reader:
     async def _request(self, path: str, query: Mapping[str, str], timeout: float) -> tuple[bytes, str]:
         """Return the body of a response, and its index."""
         target = f"{path}?{urlencode(query)}" if query else path
-        response = await self._client.request("GET", target, headers=self._headers, timeout=timeout)
+        response = await self._client.request("GET", target, headers=self._headers, timeout=timeout, limit=_MAX_BODY)
         if response.status == 200:
             return response.body, response.header("X-Consul-Index", "0")
         if response.status >= 500:

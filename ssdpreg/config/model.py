@@ -22,9 +22,12 @@ from ssdpreg.config.values import (
     AllowedNetwork,
     ConsulAddress,
     Datacenter,
+    HostName,
     HTTPPath,
     InterfaceOrNetwork,
     ReadableFile,
+    Scope,
+    SearchPorts,
     ServerEndpoint,
     Text,
     Urn,
@@ -66,11 +69,14 @@ class SearchConfig:
     :ivar interval: Time between two searches; 0 to search only at start.
     :ivar mx: Maximum delay of a device's reply in seconds; UPnP allows 1 to 5.
     :ivar ttl: Time to live of multicast datagrams in hops; 2 is the default of UPnP.
+    :ivar ports: Range of UDP ports from which searches are sent and on which replies are received, such as
+        ``40000-40099``; null for any free port.
     """
 
     interval: Annotated[float, seconds(1, "every device on the network replies to each search", or_zero=True)] = 300.0
     mx: Annotated[int, whole(1, 5)] = 3
     ttl: Annotated[int, whole(1, 255)] = 2
+    ports: SearchPorts | None = None
 
 
 @attrs.frozen
@@ -100,7 +106,10 @@ class SSDPConfig:
     :ivar names: Form of the service names: ``seed`` as in ``RackHD-service:api:2.0``, or ``dns`` as in
         ``rackhd-service-api-2-0``, which Consul DNS can resolve.
     :ivar describe: Whether to fetch the descriptions of devices, with friendly names, models and UUIDs.
-    :ivar allow: Networks to which the LOCATION of a service may point.
+    :ivar trust: Lowest standing of a service that is registered: ``confirmed`` if its host answered a search,
+        ``direct`` if its host announced it from its own address, ``indirect`` for any sender.
+    :ivar allow: Networks to which the LOCATION of a service may point. Health checks are aimed at any host in a
+        network that is listed here.
     :ivar limits: Limits of the number of services that the daemon keeps in memory.
     """
 
@@ -110,10 +119,16 @@ class SSDPConfig:
     search: SearchConfig = attrs.field(factory=SearchConfig)
     names: Literal["seed", "dns"] = "seed"
     describe: bool = False
+    trust: Literal["indirect", "direct", "confirmed"] = "indirect"
     allow: Annotated[tuple[AllowedNetwork, ...], NOT_EMPTY] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
     limits: LimitsConfig = attrs.field(factory=LimitsConfig)
 
     find_faults = staticmethod(find_ssdp_faults)
+
+    @property
+    def named_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of ``allow`` that select some hosts. Those of the default value contain every address."""
+        return tuple(network for network in self.allow if network.prefixlen > 0)
 
 
 @attrs.frozen
@@ -136,6 +151,8 @@ class ConsulConfig:
     :ivar service_tags: Consul tags of every service.
     :ivar on_stop: Treatment of the services when the daemon stops: ``leave`` keeps them until the TTL check of the
         daemon expires, ``deregister`` removes them at once.
+    :ivar scope: Name under which this daemon registers its services. It changes and removes only services with this
+        name; null for the host name.
     :ivar lock: Name of the lock that elects the writing daemon among several daemons.
     """
 
@@ -152,6 +169,7 @@ class ConsulConfig:
     verify_tls: bool = attrs.field(default=True, metadata=NOT_IN_FILE)
     service_tags: tuple[Text, ...] = ()
     on_stop: Literal["leave", "deregister"] = "leave"
+    scope: Scope | None = None
     lock: Text | None = None
 
     find_faults = staticmethod(find_consul_faults)
@@ -189,9 +207,12 @@ class WebConfig:
     HTTP server with the status page, the read API and the metrics.
 
     :ivar endpoint: Twisted server endpoint on which the server listens; null to disable the server.
+    :ivar hosts: Names by which clients may call the server, besides IP addresses, ``localhost`` and the name of this
+        host. Requests with other names are rejected.
     """
 
     endpoint: ServerEndpoint | None = "tcp:8580:interface=127.0.0.1"
+    hosts: tuple[HostName, ...] = ()
 
 
 @attrs.frozen
@@ -211,6 +232,14 @@ class Config:
     def search_terms(self) -> dict[str, str]:
         """Return the tag of each URN, in the order of the file."""
         return {urn: tag for tag, urns in self.ssdp.tags.items() for urn in urns}
+
+    def scope(self, host_name: str) -> str:
+        """
+        Return the name under which this daemon registers its services.
+
+        :param host_name: Name of this host, which is the default.
+        """
+        return (isinstance(self.backend, ConsulConfig) and self.backend.scope) or host_name
 
     def with_consul(self, address: str | None = None, datacenter: str | None = None) -> Config:
         """

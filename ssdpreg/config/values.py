@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, TypeGuard
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, NamedTuple, TypeGuard
 
 from twisted.internet.endpoints import serverFromString
 
@@ -25,6 +25,35 @@ _MAX_DURATION = 31_536_000
 
 #: Linux stores the name of an interface in 16 bytes, with a zero at the end (IFNAMSIZ in net/if.h).
 _INTERFACE_NAME = re.compile(r"[^\s/]{1,15}")
+
+_PORT_RANGE = re.compile(r"(\d{1,5})-(\d{1,5})", re.ASCII)
+#: One socket per interface and search round, and the sockets of single devices that are searched at the same time.
+_MIN_PORTS = 8
+#: Devices announce themselves on this port. Another program on this host may use it, too.
+_SSDP_PORT = 1900
+
+#: Consul limits a value of Meta to 512 bytes. A character has at most 4 bytes in UTF-8.
+_MAX_SCOPE_LENGTH = 128
+
+#: RFC 1123, section 2.1. Underscores are valid, because some networks have names with them.
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.A | re.I
+)
+
+
+class PortRange(NamedTuple):
+    """
+    A range of UDP ports.
+
+    :ivar first: The lowest port.
+    :ivar last: The highest port.
+    """
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
 
 
 def whole(low: int, high: int | None = None) -> ScalarKind:
@@ -171,6 +200,45 @@ def _parse_interface(value: object) -> str:
     return interface
 
 
+def _parse_port_range(value: object) -> PortRange:
+    text = _parse_text(value)
+    match = _PORT_RANGE.fullmatch(text)
+    if match is None:
+        raise ValueError(f'{quote(text)} is not a range of ports: use for example "40000-40099"')
+    ports = PortRange(int(match[1]), int(match[2]))
+    if not 1 <= ports.first <= ports.last <= 65535:
+        raise ValueError(f"{quote(text)} is not a range of ports from 1 to 65535, the lowest port first")
+    if ports.last - ports.first + 1 < _MIN_PORTS:
+        raise ValueError(f"{quote(text)} has less than {_MIN_PORTS} ports: several searches run at the same time")
+    if ports.first <= _SSDP_PORT <= ports.last:
+        raise ValueError(f"{quote(text)} contains port {_SSDP_PORT}, on which devices announce themselves")
+    return ports
+
+
+def _parse_scope(value: object) -> str:
+    scope = _parse_text(value)
+    if len(scope) > _MAX_SCOPE_LENGTH:
+        raise ValueError(f"{quote(scope)} has more than {_MAX_SCOPE_LENGTH} characters")
+    return scope
+
+
+def _parse_host_name(value: object) -> str:
+    name = _parse_text(value).lower().removesuffix(".")
+    if _is_address(name.strip("[]")):
+        raise ValueError(f"{quote(value)} is an IP address: the server always accepts those")
+    if _HOST_NAME.fullmatch(name) is None:
+        raise ValueError(f'{quote(value)} is not a host name: use for example "ssdpreg.example", without a port')
+    return name
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_server_endpoint(value: object) -> str:
     description = _parse_text(value)
     try:
@@ -199,3 +267,6 @@ ConsulAddress = Annotated[str, ScalarKind(_parse_consul_address, {"type": "strin
 AllowedNetwork = Annotated[IPv4Network | IPv6Network, ScalarKind(_parse_network, {"type": "string", "minLength": 2})]
 InterfaceOrNetwork = Annotated[str, ScalarKind(_parse_interface, {"type": "string", "minLength": 1})]
 ServerEndpoint = Annotated[str, ScalarKind(_parse_server_endpoint, {"type": "string", "minLength": 1})]
+SearchPorts = Annotated[PortRange, ScalarKind(_parse_port_range, {"type": "string", "pattern": r"^\d{1,5}-\d{1,5}$"})]
+Scope = Annotated[str, ScalarKind(_parse_scope, {"type": "string", "minLength": 1, "maxLength": _MAX_SCOPE_LENGTH})]
+HostName = Annotated[str, ScalarKind(_parse_host_name, {"type": "string", "minLength": 1})]

@@ -19,6 +19,7 @@ from ssdpreg.daemon.clock import use_monotonic_clock
 from ssdpreg.daemon.reload import ReloadService
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
 from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
@@ -82,6 +83,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
         dns_names=config.ssdp.names == "dns",
         tags=config.backend.service_tags if isinstance(config.backend, ConsulConfig) else (),
         checks=config.ssdp.checks,
+        named_networks=config.ssdp.named_networks,
     )
 
 
@@ -90,10 +92,17 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
     ssdp = config.ssdp
     registry = Registry(
         reactor,
-        partial(Network, reactor, interfaces=ssdp.interfaces, ttl=ssdp.search.ttl),
-        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source),
+        partial(
+            Network,
+            reactor,
+            interfaces=ssdp.interfaces,
+            ttl=ssdp.search.ttl,
+            allow=ssdp.named_networks,
+            ports=ssdp.search.ports,
+        ),
+        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
-        LocationRules(ssdp.allow),
+        LocationRules(ssdp.allow, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
     )
@@ -112,6 +121,7 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
         backend,
         registry.registrations,
         adopt,
+        priority=registry.priority,
         deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
     )
     registry.subscribe(reconciler)
@@ -142,7 +152,7 @@ def makeService(options: Options) -> IService:
 
     config: Config = options["configuration"]
     Logger().info("Configured by {path}", path=options["config"])
-    scope = socket.gethostname()
+    scope = config.scope(socket.gethostname())
     section = config.backend.options if isinstance(config.backend, PluginBackendConfig) else config.backend
     try:
         backend = find_backend(config.backend.type).make_backend(reactor, section, scope)

@@ -1,8 +1,8 @@
-"""Advertisements of services, their lifetime, and the events of a table of advertisements."""
+"""Advertisements of services and their lifetime."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
@@ -56,66 +56,8 @@ class Advertisement:
     max_age: int
     server: str = ""
 
-    @property
-    def lifetime(self) -> float:
-        """Seconds from reception to expiry: see :func:`lifetime`."""
-        return lifetime(self.max_age)
+    #: Seconds from reception to expiry: see :func:`lifetime`. Computed once, because each announcement needs it.
+    lifetime: float = field(init=False, compare=False, repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Appeared:
-    """A service is live that was not live before."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A live service has another LOCATION, or other facts after a restart of its device."""
-
-    advertisement: Advertisement
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """
-    A service is no longer live.
-
-    :ivar reason: ``byebye``, ``expired`` or ``unconfigured``.
-    """
-
-    advertisement: Advertisement
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SearchNeeded:
-    """
-    A search for a service is needed, whose reply decides how the table goes on.
-
-    :ivar within: Seconds until a reply is too late.
-    """
-
-    advertisement: Advertisement
-    within: float
-
-
-Event = Appeared | Changed | Left | SearchNeeded
-
-
-@dataclass(frozen=True, slots=True)
-class LiveService:
-    """
-    Snapshot of a live service.
-
-    :ivar sender: IP address that announced it.
-    :ivar appeared_at: Time of the first reception or of the adoption, in seconds of the table's clock.
-    :ivar received_at: Time of the latest reception, same clock.
-    :ivar expires_at: Time of expiry if it is not received again, same clock.
-    """
-
-    advertisement: Advertisement
-    sender: str
-    appeared_at: float
-    received_at: float
-    expires_at: float
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lifetime", lifetime(self.max_age))

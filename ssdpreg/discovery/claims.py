@@ -1,4 +1,4 @@
-"""Claims of senders about one service: its current LOCATION, other LOCATIONs, and pending decisions."""
+"""Claims of senders about the LOCATION of one service, and the contest between them. Pure."""
 
 from __future__ import annotations
 
@@ -6,131 +6,366 @@ import math
 from collections.abc import Iterator
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.standing import Standing, standing_of
+from ssdpreg.ssdp.reception import Reception
 
 #: Part of max-age after which a silent device is searched for.
 _SEARCH_AFTER = 0.8
 #: Number of claims besides the current one. A device with more addresses is not known.
-MOST_OTHER_CLAIMS = 4
+MAX_OTHER_CLAIMS = 4
+#: Seconds within which a device sends the copies of one announcement.
+_COPIES = 10.0
+#: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
+_MAX_INDIRECT_LIFETIME = 1800.0
+
+#: Seconds between two moves of a service: after its first move, and while it goes on moving.
+_MOVE_PAUSE = 10.0
+_LONG_MOVE_PAUSE = 60.0
+#: Seconds without a move after which the next pause is short again.
+_MOVE_MEMORY = 600.0
+
+#: Seconds of a search round.
+ROUND = 3.0
+#: Search rounds of a contest.
+_ROUNDS = 2
+#: Seconds between the beginnings of two contests about one service.
+_CONTEST_PAUSE = 10.0
 
 
 class Claim:
     """
-    Claim of a sender that a service is at a LOCATION.
+    Claim that a service is at a LOCATION.
 
-    :ivar advertisement: Latest advertisement.
-    :ivar sender: Address that owns the claim until ``owned_until``: it alone may move or end it.
-    :ivar received_at: Time of the latest reception.
+    :ivar advertisement: Advertisement with the facts of the device. They are replaced when the device restarts.
+    :ivar sender: Address that owns the claim: it alone prolongs, moves or ends it, besides the LOCATION's host.
+    :ivar standing: Highest standing of its receptions.
+    :ivar interface: Interface of the latest reception.
+    :ivar received_at: Time of the latest reception from the owner.
+    :ivar previous_at: Time of the latest reception before that, copies of the same announcement excepted.
     :ivar search_at: Time at which the device is searched for if nothing is received before.
     :ivar expires_at: Time of expiry.
-    :ivar answers: Whether a reply to a search was ever received for it. A missing reply is evidence only for such a
-        claim.
-    :ivar superseded: Whether its owner moved the service away from it. It is kept, because an advertisement that is
-        received for it later shows that the device has two addresses.
+    :ivar answers: Whether the LOCATION's host ever replied to a search.
+    :ivar superseded: Whether its owner moved the service away from it. It stays for as long as it is valid: a reception
+        of it then shows that the device has two addresses.
     """
 
     __slots__ = (
         "advertisement",
         "answers",
         "expires_at",
-        "owned_until",
+        "interface",
+        "previous_at",
         "received_at",
         "search_at",
         "sender",
+        "standing",
         "superseded",
     )
 
-    def __init__(self, advertisement: Advertisement, sender: str, now: float, lifetime: float) -> None:
+    def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = sender
-        self.received_at = now
-        self.search_at = now + _SEARCH_AFTER * advertisement.max_age
-        self.expires_at = self.owned_until = now + lifetime
+        self.sender = reception.sender
+        self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
+        self.previous_at = self.received_at = -math.inf
+        self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
-    def renew(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> None:
+    @classmethod
+    def adopted(cls, advertisement: Advertisement, standing: Standing, lifetime: float, now: float) -> Claim:
         """
-        Prolong the claim. A sender that does not own it may not shorten it.
+        Return the claim of a service that an earlier run registered. The LOCATION's host owns it.
 
-        :param answer: Whether the advertisement is a reply to a search.
+        :param lifetime: Seconds until it expires.
         """
+        claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
+        claim.standing = standing
+        claim.expires_at = now + lifetime
+        return claim
+
+    @property
+    def host(self) -> str:
+        """Host of the LOCATION."""
+        return self.advertisement.endpoint.host
+
+    def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
+        """
+        Prolong the claim, if the sender owns it or is the LOCATION's host.
+
+        :return: Whether it was prolonged.
+        """
+        standing = standing_of(advertisement, reception)
+        if reception.sender != self.sender:
+            # The owner of an indirect claim may have a new address. It then misses its own next announcement.
+            passes_on = self.standing is Standing.INDIRECT and self.silence(now) > advertisement.max_age / 2
+            if standing is Standing.INDIRECT and not passes_on:
+                return False
+            self.sender = reception.sender
+        self.superseded = False
+        self._receive(advertisement, standing, reception, now)
+        return True
+
+    def repeat(self, now: float) -> None:
+        """Prolong the claim by a repetition of its latest renewal."""
+        if now - self.received_at > _COPIES:
+            self.previous_at = self.received_at
+        self.search_at += now - self.received_at
+        self.expires_at += now - self.received_at
+        self.received_at = now
+
+    def silence(self, now: float) -> float:
+        """Return the seconds since the latest reception."""
+        return now - self.received_at
+
+    @property
+    def expected_silence(self) -> float:
+        """Seconds within which a device repeats its announcement, a lazy one included."""
+        return min(self.advertisement.max_age, _MAX_INDIRECT_LIFETIME)
+
+    def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
+        self.interface = reception.interface
+        if now - self.received_at > _COPIES:
+            self.previous_at = self.received_at
         self.received_at = now
         self.search_at = now + _SEARCH_AFTER * advertisement.max_age
-        self.superseded = False
-        if sender == self.sender or now >= self.owned_until:
-            self.sender = sender
-            self.expires_at = self.owned_until = now + advertisement.lifetime
-            self.answers |= answer
-        else:
-            self.expires_at = max(self.expires_at, now + advertisement.lifetime)
+        if standing > self.standing:
+            self.standing = standing
+        if standing and reception.is_reply:
+            self.answers = True
+        lifetime = advertisement.lifetime
+        self.expires_at = now + (lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME))
+
+
+class Contest:
+    """
+    Contest between the claims about a service, decided by search rounds.
+
+    :ivar rounds: Rounds of searches that are left after the current one.
+    :ivar ends_at: End of the current round.
+    :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
+    :ivar announced: LOCATIONs whose hosts announced them since the contest began.
+    """
+
+    __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds")
+
+    def __init__(self, rounds: int, now: float) -> None:
+        self.rounds = rounds - 1
+        self.began_at = now
+        self.ends_at = now + ROUND
+        self.answered: set[str] = set()
+        self.announced: set[str] = set()
+
+    def add_evidence(self, location: str, *, reply: bool) -> None:
+        """
+        Record that the host of a LOCATION is alive.
+
+        :param reply: Whether it replied to a search, or announced itself.
+        """
+        (self.answered if reply else self.announced).add(location)
+
+    def next_round(self, now: float) -> bool:
+        """Begin the next round. Return False if there is none."""
+        if not self.rounds:
+            return False
+        self.rounds -= 1
+        self.ends_at = now + ROUND
+        return True
 
 
 class TrackedService:
     """
-    A live service with its current claim, its other claims and pending decisions.
+    A service with its current claim, its other claims, and pending decisions.
 
     :ivar claim: Current claim: its LOCATION is the service's.
     :ivar others: Other claims, oldest first.
+    :ivar live: Whether the service has been published as live.
+    :ivar removed: Whether it is no longer in the table.
+    :ivar published: Standing with which the current claim was published.
     :ivar creator: Sender of the first claim, whose quota the service counts against.
     :ivar appeared_at: Time of the first reception or of the adoption.
+    :ivar home: Host that has held the service longest.
     :ivar searched: Whether the device has been searched for since the latest reception.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
-    :ivar rounds: Search rounds sent since the current claim was contradicted.
-    :ivar round_ends_at: End of the current search round, infinite without one.
-    :ivar byebye_contested: Whether a sender that does not own the current claim sent a byebye.
+    :ivar contest: Contest under way, or None.
+    :ivar contested_at: Beginning of the latest contest.
+    :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
+    :ivar latest: Latest advertisement and reception of the current claim, while no decision is pending.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
     __slots__ = (
+        "_held",
+        "_held_since",
+        "_move_pause",
+        "_moved_at",
         "appeared_at",
-        "byebye_contested",
         "claim",
+        "contest",
+        "contested_at",
         "creator",
+        "home",
+        "latest",
         "leaves_at",
+        "live",
+        "move_at",
+        "next_move",
         "others",
-        "round_ends_at",
-        "rounds",
+        "published",
+        "removed",
         "scheduled_at",
         "searched",
     )
 
     def __init__(self, claim: Claim, now: float) -> None:
+        self.claim = claim
         self.others: tuple[Claim, ...] = ()
+        self.live = False
+        self.removed = False
+        self.published = Standing.INDIRECT
         self.creator = claim.sender
         self.appeared_at = now
+        self.home = claim.host
+        self.searched = False
+        self.latest: tuple[Advertisement, Reception] | None = None
+        self.leaves_at = math.inf
+        self.contest: Contest | None = None
+        self.contested_at = -math.inf
+        self.next_move: Claim | None = None
+        self.move_at = math.inf
         self.scheduled_at = math.inf
-        self.set_current(claim)
+        # Seconds for which each host has held the service, without the current holding.
+        self._held: dict[str, float] = {}
+        self._held_since = now
+        self._moved_at = -math.inf
+        self._move_pause = _MOVE_PAUSE
 
     @property
     def due(self) -> float:
         """Time at which the next decision is due."""
-        search_at = math.inf if self.searched else self.claim.search_at
-        return min(self.leaves_at, self.claim.expires_at, self.round_ends_at, search_at)
+        claim = self.claim
+        due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
+        if self.contest is not None:
+            due = min(due, self.contest.ends_at)
+        return min(due, self.leaves_at, self.move_at)
 
-    def set_current(self, claim: Claim) -> None:
-        """Make a claim the current one, with no decision pending."""
+    def claims(self, now: float) -> Iterator[Claim]:
+        """Yield the current claim and the other valid ones."""
+        yield self.claim
+        for claim in self.others:
+            if claim.expires_at > now:
+                yield claim
+
+    def claim_at(self, location: str) -> Claim | None:
+        """Return the other claim for a LOCATION."""
+        for claim in self.others:
+            if claim.advertisement.location == location:
+                return claim
+        return None
+
+    def add_other(self, claim: Claim) -> bool:
+        """
+        Add another claim. If there are too many, the lowest and most recent one gives way to a higher one.
+
+        :return: Whether it was added.
+        """
+        if len(self.others) >= MAX_OTHER_CLAIMS:
+            lowest = min(reversed(self.others), key=lambda other: (not other.superseded, other.standing, other.answers))
+            if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
+                return False
+            self.others = tuple(other for other in self.others if other is not lowest)
+        self.others += (claim,)
+        return True
+
+    def drop_expired(self, now: float) -> None:
+        """Remove the other claims that have expired."""
+        if self.others:
+            self.others = tuple(claim for claim in self.others if claim.expires_at > now)
+
+    def set_current(self, claim: Claim, now: float) -> None:
+        """Make another claim the current one, with no decision pending. The current one becomes another claim."""
+        before = self.claim
+        self._held[before.host] = self._held.get(before.host, 0.0) + now - self._held_since
+        self._held_since = now
+        self.home = max(self._held, key=self._held.__getitem__)
+        if len(self._held) > MAX_OTHER_CLAIMS:
+            del self._held[min((host for host in self._held if host != self.home), key=self._held.__getitem__)]
+        others = tuple(other for other in self.others if other is not claim)
+        if before is not claim and before.expires_at > now:
+            others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
+        self.others = others
         self.claim = claim
         self.searched = False
-        self.leaves_at = math.inf
-        self.end_contest()
+        self.latest = None
+        self.leaves_at = self.move_at = math.inf
+        self.next_move = None
+        self.contest = None
+        if now - self._moved_at > _MOVE_MEMORY:
+            self._move_pause = _MOVE_PAUSE
+        else:
+            self._move_pause = _LONG_MOVE_PAUSE
+        self._moved_at = now
 
-    def end_contest(self) -> None:
-        """Keep the current claim, and forget what contradicted it."""
-        self.rounds, self.round_ends_at, self.byebye_contested = 0, math.inf, False
+    def may_move_at(self) -> float:
+        """Return the time from which the budget for moves permits the next one."""
+        return self._moved_at + self._move_pause
 
-    def begin_round(self, ends_at: float) -> None:
-        """Begin a search round whose replies decide about the current claim."""
-        self.rounds += 1
-        self.round_ends_at = ends_at
+    def may_contest(self, now: float) -> bool:
+        """Return whether a contest may begin: no other one is under way, and the latest one is some time ago."""
+        return self.contest is None and now - self.contested_at >= _CONTEST_PAUSE
 
-    def other_at(self, location: str) -> Claim | None:
-        """Return the other claim for a LOCATION."""
-        return next((claim for claim in self.others if claim.advertisement.location == location), None)
+    def begin_contest(self, now: float) -> None:
+        """Begin a contest."""
+        self.contest = Contest(_ROUNDS, now)
+        self.contested_at = now
 
-    def candidates(self, now: float) -> Iterator[Claim]:
-        """Yield the other claims that may become the current one."""
-        return (claim for claim in self.others if not claim.superseded and claim.expires_at > now)
+    def go_live(self, now: float) -> None:
+        """Begin to count the time for which hosts hold the service."""
+        self.live = True
+        self.home = self.claim.host
+        self._held.clear()
+        self._held_since = now
 
-    def best_candidate(self, now: float) -> Claim | None:
-        """Return the candidate that was received last."""
-        return max(self.candidates(now), key=lambda claim: claim.received_at, default=None)
+    def hosts(self, now: float) -> tuple[str, ...]:
+        """Return the hosts of all valid claims, each once."""
+        return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
+
+    def decide(self, now: float, trust: Standing) -> Claim:
+        """
+        Return the claim that wins the contest.
+
+        In this order: the home, if it replied or announced itself; a claim whose host replied; another LOCATION that
+        the holder repeats; the highest standing; the current claim.
+
+        :param trust: Lowest standing of a claim that can win.
+        """
+        contest = self.contest
+        assert contest is not None
+        claims = [claim for claim in self.claims(now) if not claim.superseded and claim.standing >= trust]
+        answered = [claim for claim in claims if claim.advertisement.location in contest.answered]
+        announced = [claim for claim in claims if claim.advertisement.location in contest.announced]
+        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered):
+            if alive:
+                return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
+        # The holder announced another LOCATION of its host twice since it announced the current one.
+        repeated = [
+            claim
+            for claim in claims
+            if claim.sender == self.claim.sender
+            and claim.host == self.claim.host
+            and claim.previous_at > self.claim.received_at
+        ]
+        if repeated:
+            return max(repeated, key=lambda claim: claim.received_at)
+        best = max(claims, key=lambda claim: claim.standing, default=self.claim)
+        if best.standing > self.claim.standing:
+            return best
+        if self.claim.silence(now) < self.claim.expected_silence:
+            return self.claim
+        # A device that never replies to searches would never win against a silent forgery of the same standing. It wins
+        # when it announces itself and the current claim missed its own announcement.
+        announcing = [
+            claim
+            for claim in claims
+            if claim.standing >= max(self.claim.standing, Standing.DIRECT) and claim.received_at >= contest.began_at
+        ]
+        return max(announcing, key=lambda claim: claim.received_at, default=self.claim)

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from ssdpreg.discovery.hosts import IPNetwork, check_address, check_name, parse_host, parse_sender
 from ssdpreg.errors import RejectedError
-
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
 
 #: RFC 3986, sections 3.1 to 3.3: scheme, user, host, port, and the rest. The parser of urllib accepts control
 #: characters, blanks and backslashes, and raises exceptions from its properties.
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<user>[^/?#\\@]*@)?(?P<host>\[[0-9a-f:.]+(?:%[\w.~%-]+)?\]|[^/?#\\@:\[\]]*)"
+    r"(?P<scheme>https?)://(?P<user>[^/?#\\@]*@)?(?P<host>\[[^/?#\\@\[\]]*\]|[^/?#\\@:\[\]]*)"
     r"(?::(?P<port>\d{0,5}))?(?:[/?#].*)?",
     re.ASCII | re.IGNORECASE,
 )
-#: RFC 1123, section 2.1. Underscores are accepted, because hosts in the field have them.
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(?:\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
-#: Names whose last part is a number. inet_aton() would parse them as addresses: "192.168.1165535", "0x7f.1".
-_NUMBER_LAST = re.compile(r"(?:.*\.)?(?:\d+|0x[0-9a-f]*)\.?", re.ASCII | re.IGNORECASE)
 
 #: Length in characters. Devices use less than a hundred.
 _MAX_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_THIS_NETWORK = IPv4Network("0.0.0.0/8")
-_BROADCAST = IPv4Address("255.255.255.255")
+
+#: LOCATIONs in the cache, and the length in characters up to which they are cached. A character of Python has up to 4
+#: bytes: the cache has up to about 6 MB.
+_CACHE_SIZE = 4096
+_MAX_CACHED_LENGTH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +54,17 @@ class LocationRules:
 
     :param allow: Networks that may contain the address. Host names are accepted only if every address is, because a
         name is not resolved.
+    :param broadcasts: Called for each LOCATION. Returns the directed broadcast addresses of the networks on which the
+        daemon listens: see :func:`ssdpreg.discovery.hosts.broadcast_addresses`. It should return the same object until
+        the networks change, because the object is part of a cache's key.
     """
 
-    def __init__(self, allow: Sequence[IPNetwork]) -> None:
+    def __init__(self, allow: Sequence[IPNetwork], broadcasts: Callable[[], frozenset[str]] = frozenset) -> None:
         self._allow = tuple(allow)
         self._names_allowed = any(network.prefixlen == 0 for network in self._allow)
+        self._broadcasts = broadcasts
         # Devices repeat their LOCATION with each announcement.
-        self._cached = lru_cache(8192)(self._endpoint)
+        self._cached = lru_cache(_CACHE_SIZE)(self._endpoint)
 
     def endpoint(self, location: str, sender: str) -> Endpoint:
         """
@@ -79,9 +78,10 @@ class LocationRules:
             raise RejectedError("no LOCATION")
         if len(location) > _MAX_LENGTH:
             raise RejectedError("LOCATION is too long")
-        return self._cached(location, sender)
+        find = self._cached if len(location) <= _MAX_CACHED_LENGTH else self._endpoint
+        return find(location, sender, self._broadcasts())
 
-    def _endpoint(self, location: str, sender: str) -> Endpoint:
+    def _endpoint(self, location: str, sender: str, broadcasts: frozenset[str]) -> Endpoint:
         match = _URL.fullmatch(location)
         # Devices send blanks and umlauts in paths unquoted. A path is displayed, but never requested.
         if match is None or not location.isprintable():
@@ -92,44 +92,16 @@ class LocationRules:
         port = int(match["port"] or _DEFAULT_PORTS[scheme])
         if not 1 <= port <= 65535:
             raise RejectedError("LOCATION's port is not 1 to 65535")
-        return Endpoint(scheme, self._host(match["host"].lower(), sender), port)
+        return Endpoint(scheme, self._host(match["host"], sender, broadcasts), port)
 
-    def _host(self, host: str, sender: str) -> str:
-        address = _address(host)
-        if address is not None:
-            # An IPv4-mapped IPv6 address is registered as IPv4.
-            address = getattr(address, "ipv4_mapped", None) or address
-            self._check_address(address, sender)
-            return str(address)
-        if not _NAME.fullmatch(host) or _NUMBER_LAST.fullmatch(host):
-            raise RejectedError("LOCATION's host is no address and no name")
-        if host.rstrip(".").endswith("localhost") and not _is(sender, "is_loopback"):
-            raise RejectedError("LOCATION is on loopback")
-        if not self._names_allowed:
+    def _host(self, text: str, sender: str, broadcasts: frozenset[str]) -> str:
+        host = parse_host(text)
+        if isinstance(host, str):
+            check_name(host)
+            allowed = self._names_allowed
+        else:
+            check_address(host, parse_sender(sender), broadcasts)
+            allowed = any(host in network for network in self._allow)
+        if not allowed:
             raise RejectedError("LOCATION is not in an allowed network")
-        return host.rstrip(".")
-
-    def _check_address(self, address: IPAddress, sender: str) -> None:
-        if address.is_unspecified or address.is_multicast or address == _BROADCAST or address in _THIS_NETWORK:
-            raise RejectedError("LOCATION's address is no host's")
-        # Loopback and link-local addresses have a meaning only on the host or link of the sender.
-        if address.is_loopback and not _is(sender, "is_loopback"):
-            raise RejectedError("LOCATION is on loopback")
-        if address.is_link_local and not _is(sender, "is_link_local"):
-            raise RejectedError("LOCATION is link-local")
-        if not any(address in network for network in self._allow):
-            raise RejectedError("LOCATION is not in an allowed network")
-
-
-def _address(host: str) -> IPAddress | None:
-    # The zone is dropped: it names an interface of the sender, not of this host.
-    literal = host.strip("[]").partition("%")[0]
-    try:
-        return ip_address(literal)
-    except ValueError:
-        return None
-
-
-def _is(sender: str, property_name: str) -> bool:
-    address = _address(sender)
-    return address is not None and bool(getattr(address, property_name))
+        return str(host)

@@ -1,39 +1,40 @@
 """
 Table of live services. Pure: time is an argument, in seconds of any steady clock.
 
-A service is one type that a device offers. Normally one sender claims one LOCATION for it. A second claim can be a
-second address of the same device, a move that was not announced, or a forgery: search rounds decide between claims.
+A service is one type that a device offers. Normally one host claims one LOCATION for it. A second claim can be a second
+address of the same device, a move that was not announced, or a forgery. Such a service is contested, and search rounds
+decide: see :mod:`ssdpreg.discovery.claims`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
-from ssdpreg.discovery.advertisement import (
-    Advertisement,
-    Appeared,
-    Changed,
-    Event,
-    Left,
-    LiveService,
-    SearchNeeded,
-)
-from ssdpreg.discovery.claims import MOST_OTHER_CLAIMS, Claim, TrackedService
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.capacity import Capacity
+from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.errors import RejectedError
+from ssdpreg.ssdp.reception import Reception
 
 #: A device that starts sends byebye, then alive: UPnP Device Architecture 2.0, section 1.2.2. The service must survive
 #: that, so a byebye takes effect after this many seconds.
 _BYE_DELAY = 2.0
-#: Seconds of a search round, and number of rounds without a reply after which a claim is given up.
-_ROUND = 3.0
-_ROUNDS = 2
 #: Seconds that an adopted service has at least to be received for the first time.
 _PROBATION = 60.0
+#: Number of services that may expire at once without a search, and part of all services.
+_FEW = 5
+_MOST = 0.5
+#: Seconds between two such searches.
+_MASS_CHECK_PAUSE = 60.0
+#: Seconds after which a service is examined again whose expiry is held, at the latest.
+_HELD_PAUSE = 30.0
 
 
 class AdvertisementTable:
@@ -42,46 +43,81 @@ class AdvertisementTable:
 
     Every method that takes ``now`` returns the events that result from its call.
 
-    :param limit: Number of services in all. Further services are rejected, so that the network cannot fill the memory.
+    :param limit: Number of services in all, so that the network cannot fill the memory.
     :param limit_per_sender: Number of services that one sender may create.
+    :param trust: Lowest standing of a claim that makes a service live.
+    :ivar moves: Number of moves of services.
+    :ivar contests: Number of contests about services.
     """
 
-    def __init__(self, limit: int = 100_000, limit_per_sender: int = 4096) -> None:
-        self._limit, self._limit_per_sender = limit, limit_per_sender
+    def __init__(self, limit: int = 100_000, limit_per_sender: int = 4096, trust: Standing = Standing.INDIRECT) -> None:
+        self._trust = trust
         self._devices: dict[str, dict[str, TrackedService]] = {}
-        self._created: Counter[str] = Counter()
-        self._count = 0
+        self._capacity = Capacity(limit, limit_per_sender)
         self._schedule: Schedule[TrackedService] = Schedule()
+        self._live = 0
+        # Until this time nothing expires, by the interface of a claim's latest reception; "" for all interfaces.
+        self._holds: dict[str, float] = {}
+        self._next_mass_check = -math.inf
+        self.moves = 0
+        self.contests = 0
 
     def __len__(self) -> int:
-        return self._count
+        return self._live
 
     def __iter__(self) -> Iterator[LiveService]:
         for service in self._services():
-            claim = service.claim
-            yield LiveService(
-                claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at
-            )
+            if service.live:
+                claim = service.claim
+                yield LiveService(
+                    claim.advertisement,
+                    claim.sender,
+                    service.appeared_at,
+                    claim.received_at,
+                    claim.expires_at,
+                    claim.standing,
+                )
+
+    @property
+    def tracked(self) -> int:
+        """Number of services, those included whose claim has too low a standing to be live."""
+        return len(self._capacity)
+
+    @property
+    def evictions(self) -> int:
+        """Number of services that gave way to others when the table was full."""
+        return self._capacity.evictions
+
+    def standing(self, device_id: str, urn: str) -> Standing:
+        """Return the standing of a service's current claim, the lowest for an unknown service."""
+        service = self._devices.get(device_id.casefold(), {}).get(urn)
+        return Standing.INDIRECT if service is None else service.claim.standing
 
     @property
     def next_due(self) -> float:
         """Time at which :meth:`expire` has something to do at the earliest."""
         return self._schedule.next_due
 
-    def observe(self, advertisement: Advertisement, sender: str, now: float, *, answer: bool = False) -> list[Event]:
+    def observe(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """
         Process an advertisement.
 
-        :param answer: Whether it is a reply to a search of this daemon.
-        :raise RejectedError: If a limit is reached.
+        :raise RejectedError: If a limit is reached, or if the sender may not prolong the claim.
         """
         service = self._find(advertisement)
         if service is None:
-            return self._create(advertisement, sender, now, answer)
+            return self._create(advertisement, reception, now)
+        # Nearly all announcements repeat the one before: the caches of meanings and receptions return the same objects.
+        # Then nothing changes but the times.
+        latest = service.latest
+        if latest is not None and latest[0] is advertisement and latest[1] is reception:
+            service.searched = False
+            service.claim.repeat(now)
+            return []
         if service.claim.advertisement.location == advertisement.location:
-            events = self._renew(service, advertisement, sender, now, answer)
+            events = self._renew(service, advertisement, reception, now)
         else:
-            events = self._contest(service, advertisement, sender, now, answer)
+            events = self._process_other(service, advertisement, reception, now)
         self._schedule.schedule(service, service.due)
         return events
 
@@ -95,178 +131,316 @@ class AdvertisementTable:
         events: list[Event] = []
         for service in services.values() if urn is None else filter(None, [services.get(urn)]):
             remaining = tuple(claim for claim in service.others if claim.sender != sender)
+            service.latest = None
             if service.claim.sender == sender:
+                if service.leaves_at == math.inf:
+                    # The byebye may be forged: a reply of the device within the delay voids it.
+                    events.append(self._search(service, _BYE_DELAY, now))
                 service.leaves_at = min(service.leaves_at, now + _BYE_DELAY)
-            elif len(remaining) == len(service.others):
-                # The sender has no claim on the service: search for the device before anything is removed.
-                service.byebye_contested = True
-                if not service.rounds:
-                    events.append(self._search_round(service, now))
+            elif len(remaining) == len(service.others) and service.may_contest(now):
+                # The sender has no claim on the service.
+                events += self._begin_contest(service, now)
             service.others = remaining
             self._schedule.schedule(service, service.due)
         return events
 
-    def adopt(self, advertisement: Advertisement, now: float, remaining: float | None = None) -> list[Event]:
+    def adopt(
+        self,
+        advertisement: Advertisement,
+        now: float,
+        remaining: float | None = None,
+        standing: Standing = Standing.INDIRECT,
+    ) -> list[Event]:
         """
         Add a service that was live before this table was created. A service that is in the table is not changed.
 
-        The host of its LOCATION counts as its sender.
-
         :param remaining: Seconds until it expires. None means that they are not known: the service then has the full
             lifetime of its advertisement, and at least a minute, to be received.
+        :param standing: Standing of its claim at that time, as far as it is known. It was live, so it had at least the
+            lowest standing that makes a service live.
         """
         if self._find(advertisement) is not None:
             return []
         if remaining is None:
             remaining = max(advertisement.lifetime, _PROBATION)
-        claim = Claim(advertisement, advertisement.endpoint.host, now, remaining)
-        claim.answers = True
-        return self._add(claim, now)
+        return self._add(Claim.adopted(advertisement, max(standing, self._trust), remaining, now), now)
 
-    def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> list[Event]:
+    def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> Iterator[list[Event]]:
         """
-        Apply a change of the search terms.
+        Apply a change of the search terms, one service at a time: a large table takes seconds.
 
         :param match: Returns the search term that now matches an announced type.
+        :return: Events of each affected service.
         """
-        events: list[Event] = []
         for service in list(self._services()):
+            if service.removed:
+                continue
             advertisement = service.claim.advertisement
             term = match(advertisement.nt)
             if term == advertisement.term:
                 continue
-            self._remove(service)
-            events.append(Left(advertisement, "unconfigured"))
-            if term is None:
-                continue
-            service.claim.advertisement = replace(advertisement, term=term, urn=term.identity(advertisement.nt))
-            # Another version of the same type may have been added by this term already.
-            if self._find(service.claim.advertisement) is None:
-                events += self._add(service.claim, now)
-        return events
+            events = self._remove(service, "unconfigured")
+            if term is not None:
+                service.claim.advertisement = replace(advertisement, term=term, urn=term.identity(advertisement.nt))
+                # Another version of the same type may have been added by this term already.
+                if self._find(service.claim.advertisement) is None:
+                    events += self._add(service.claim, now)
+            yield events
 
-    def expire(self, now: float) -> list[Event]:
-        """Take all decisions that are due."""
-        events: list[Event] = []
-        for service in self._schedule.take_due(now):
+    def hold(self, until: float, interface: str = "") -> None:
+        """
+        Let nothing expire before a time: the daemon could not receive, or could not process what it received.
+
+        :param until: Time of the table's clock, infinite for an interface that is down.
+        :param interface: Interface whose services are concerned; empty for all.
+        """
+        self._holds[interface] = until
+
+    def expire(self, now: float, limit: int = 1000) -> list[Event]:
+        """
+        Take decisions that are due.
+
+        :param limit: Number of services to decide about at most. Further ones stay due.
+        """
+        due = list(islice(self._schedule.take_due(now), limit))
+        events = self._check_mass_expiry(due, now, more_are_due=len(due) == limit)
+        for service in due:
             events += self._decide(service, now)
         return events
 
-    def _decide(self, service: TrackedService, now: float) -> list[Event]:
-        claim = service.claim
-        if service.leaves_at <= now:
-            return self._end_claim(service, "byebye", now)
-        if claim.expires_at <= now:
-            return self._end_claim(service, "expired", now)
-        events: list[Event] = []
-        if service.round_ends_at <= now:
-            # A missing reply is evidence only for a device that has replied before.
-            if claim.answers and service.rounds < _ROUNDS:
-                events = [self._search_round(service, now)]
-            elif claim.answers and (service.byebye_contested or any(service.candidates(now))):
-                return self._end_claim(service, "byebye", now)
-            else:
-                service.end_contest()
-        elif service.due <= now:
-            service.searched = True
-            events = [SearchNeeded(claim.advertisement, claim.expires_at - now)]
-        self._schedule.schedule(service, service.due)
-        return events
+    # Advertisements.
 
-    def _create(self, advertisement: Advertisement, sender: str, now: float, answer: bool) -> list[Event]:
-        if self._count >= self._limit:
-            raise RejectedError("too many services")
-        if self._created[sender] >= self._limit_per_sender:
-            raise RejectedError("too many services of one sender")
-        claim = Claim(advertisement, sender, now, advertisement.lifetime)
-        claim.answers = answer
-        return self._add(claim, now)
+    def _create(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        claim = Claim(advertisement, reception, now)
+        evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers)
+        events = [] if evicted is None else self._remove(evicted, "evicted")
+        return events + self._add(claim, now)
 
     def _renew(
-        self, service: TrackedService, advertisement: Advertisement, sender: str, now: float, answer: bool
+        self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
     ) -> list[Event]:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
-        if service.leaves_at < math.inf:
-            # An alive after a byebye: the device restarted, and may run other software.
-            changed = claim.advertisement != advertisement
-            service.set_current(Claim(advertisement, sender, now, advertisement.lifetime))
-            service.claim.answers = claim.answers or answer
-            return [Changed(advertisement)] if changed else []
-        claim.renew(advertisement, sender, now, answer)
+        before = claim.standing, claim.answers
+        if not claim.renew(advertisement, reception, now):
+            return []
         service.searched = False
-        if answer or sender == claim.sender:
-            service.end_contest()
-        return []
+        if claim.standing is not before[0] or claim.answers is not before[1]:
+            self._capacity.update(service)
+        if service.contest is not None and standing_of(advertisement, reception):
+            service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+            if claim.host == service.home:
+                service.contest = None
+        changed = False
+        if service.leaves_at < math.inf and (not reception.is_reply or standing_of(advertisement, reception)):
+            # The byebye was forged, or the device restarted, possibly with other software.
+            service.leaves_at = math.inf
+            changed = claim.advertisement != advertisement
+            claim.advertisement = advertisement
+        if service.live and service.contest is None and not claim.superseded:
+            service.latest = advertisement, reception
+        if not service.live and claim.standing < self._trust and service.may_contest(now):
+            service.contested_at = now
+            return [self._search(service, ROUND, now)]
+        return self._publish(service, now, changed=changed)
 
-    def _contest(
-        self, service: TrackedService, advertisement: Advertisement, sender: str, now: float, answer: bool
+    def _process_other(
+        self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
     ) -> list[Event]:
         """Process an advertisement of another LOCATION than the current one."""
-        claim = service.claim
-        service.others = tuple(other for other in service.others if other.expires_at > now)
-        known = service.other_at(advertisement.location)
-        if known is not None:
-            known.renew(advertisement, sender, now, answer)
-            newcomer = known
-        else:
-            newcomer = Claim(advertisement, sender, now, advertisement.lifetime)
-            newcomer.answers = answer
-        if service.leaves_at < math.inf:
-            # After a byebye, the first claim received becomes the current one.
-            service.others = tuple(other for other in service.others if other is not newcomer)
-            service.set_current(newcomer)
-            return [Changed(newcomer.advertisement)]
-        if known is None and sender == claim.sender:
-            claim.superseded = True
-            service.others = (*service.others[-MOST_OTHER_CLAIMS + 1 :], claim)
-            service.set_current(newcomer)
-            return [Changed(advertisement)]
-        if known is None:
-            if len(service.others) >= MOST_OTHER_CLAIMS:
+        current = service.claim
+        service.drop_expired(now)
+        claim = service.claim_at(advertisement.location)
+        is_new, was_superseded = claim is None, claim is not None and claim.superseded
+        if claim is None:
+            claim = Claim(advertisement, reception, now)
+            if service.next_move is not None and service.next_move.sender == claim.sender:
+                # A move that waits for the budget gives way to the next one.
+                service.next_move.superseded = True
+            if not service.add_other(claim):
                 raise RejectedError("too many LOCATIONs of one service")
-            service.others += (newcomer,)
-        silent = now - claim.received_at > claim.advertisement.max_age / 2
-        if sender == claim.sender or service.rounds or (known is not None and not silent):
+        elif not claim.renew(advertisement, reception, now):
             return []
-        return [self._search_round(service, now)]
+        if not service.live and claim.standing >= self._trust:
+            return self._move(service, claim, now)
+        if is_new and reception.sender == current.sender and self._may_move_itself(current, claim):
+            current.superseded = True
+            service.latest = None
+            return self._move(service, claim, now)
+        if service.contest is not None:
+            if standing_of(advertisement, reception):
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+                if claim.host == service.home != current.host:
+                    # The home replied or announced itself again: that returns the service that it had lost.
+                    return self._move(service, claim, now)
+            return []
+        if service.leaves_at < math.inf or not service.may_contest(now):
+            return []
+        if is_new or was_superseded or self._is_doubtful(service, claim, now):
+            return self._begin_contest(service, now)
+        return []
 
-    def _search_round(self, service: TrackedService, now: float) -> SearchNeeded:
-        service.begin_round(now + _ROUND)
-        return SearchNeeded(service.claim.advertisement, _ROUND)
+    def _may_move_itself(self, current: Claim, claim: Claim) -> bool:
+        """Return whether a sender may move its service without a contest: on its own host, or at the same standing."""
+        return claim.standing > Standing.INDIRECT or current.standing is Standing.INDIRECT
+
+    def _is_doubtful(self, service: TrackedService, claim: Claim, now: float) -> bool:
+        """Return whether a known other claim is a reason to contest the current one."""
+        current = service.claim
+        if claim.host == service.home and claim.host != current.host:
+            return True
+        if claim.sender == current.sender:
+            # A device with two LOCATIONs announces both. A forged move of the holder is not repeated by the device.
+            return current.received_at < claim.previous_at
+        return (
+            claim.standing > current.standing
+            or current.received_at < service.contested_at
+            or current.silence(now) > current.expected_silence / 2
+        )
+
+    # Contests and moves.
+
+    def _begin_contest(self, service: TrackedService, now: float) -> list[Event]:
+        service.latest = None
+        service.begin_contest(now)
+        self.contests += 1
+        return [self._search(service, ROUND, now)]
+
+    def _move(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
+        """Make a claim the current one, at once or when the budget for moves permits it."""
+        service.contest = None
+        if claim.standing < self._trust:
+            return []
+        if now < service.may_move_at():
+            service.next_move, service.move_at = claim, service.may_move_at()
+            return []
+        service.set_current(claim, now)
+        self.moves += 1
+        self._capacity.update(service)
+        return self._publish(service, now, changed=True)
+
+    def _search(self, service: TrackedService, within: float, now: float) -> SearchNeeded:
+        return SearchNeeded(service.claim.advertisement, within, service.hosts(now))
+
+    # Decisions that are due.
+
+    def _decide(self, service: TrackedService, now: float) -> list[Event]:
+        claim = service.claim
+        events: list[Event] = []
+        if service.leaves_at <= now:
+            return self._end_claim(service, "byebye", now)
+        if claim.expires_at <= now and self._held_until(service) <= now:
+            return self._end_claim(service, "expired", now)
+        if service.move_at <= now and service.next_move is not None:
+            events += self._move(service, service.next_move, now)
+        elif service.contest is not None and service.contest.ends_at <= now:
+            if service.contest.next_round(now):
+                events.append(self._search(service, ROUND, now))
+            else:
+                winner = service.decide(now, self._trust)
+                service.contest = None
+                if winner is not claim:
+                    events += self._move(service, winner, now)
+        elif not service.searched and service.due <= now:
+            service.searched = True
+            events.append(
+                SearchNeeded(claim.advertisement, max(claim.expires_at - now, ROUND), (claim.host,), scheduled=True)
+            )
+        when = service.due
+        if claim.expires_at <= now and service.claim is claim:
+            when = min(self._held_until(service), now + _HELD_PAUSE)
+        self._schedule.schedule(service, when)
+        return events
 
     def _end_claim(self, service: TrackedService, reason: str, now: float) -> list[Event]:
-        """End the current claim. The best other claim takes its place; without one the service leaves."""
-        best = service.best_candidate(now)
-        if best is None:
-            self._remove(service)
-            return [Left(service.claim.advertisement, reason)]
-        service.others = tuple(other for other in service.others if other is not best)
-        service.set_current(best)
+        """
+        End the current claim.
+
+        Another claim takes its place at once if its host replied to a search. Otherwise the service leaves: an
+        announcement that is received later creates it again.
+        """
+        candidates = [
+            claim
+            for claim in service.others
+            if claim.answers and not claim.superseded and claim.expires_at > now and claim.standing >= self._trust
+        ]
+        if not candidates:
+            return self._remove(service, reason)
+        home = [claim for claim in candidates if claim.host == service.home]
+        best = max(home or candidates, key=lambda claim: claim.received_at)
+        service.claim.expires_at = now
+        service.set_current(best, now)
+        self.moves += 1
+        self._capacity.update(service)
         self._schedule.schedule(service, service.due)
-        return [Changed(best.advertisement)]
+        return self._publish(service, now, changed=True)
+
+    def _held_until(self, service: TrackedService) -> float:
+        return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
+
+    def _check_mass_expiry(self, due: Sequence[TrackedService], now: float, *, more_are_due: bool) -> list[Event]:
+        """
+        Search before most services expire at once: the cause may be that this daemon does not receive.
+
+        :param more_are_due: Whether further services may be due: then all services are examined.
+        """
+        if now < self._next_mass_check:
+            return []
+        examined = self._services() if more_are_due else due
+        expiring = [
+            service for service in examined if service.claim.expires_at <= now and self._held_until(service) <= now
+        ]
+        if len(expiring) <= _FEW or len(expiring) <= _MOST * len(self._capacity):
+            return []
+        self._next_mass_check = now + _MASS_CHECK_PAUSE
+        self.hold(now + 2 * ROUND)
+        by_target = {service.claim.advertisement.term.urn: service.claim.advertisement for service in expiring}
+        return [SearchNeeded(advertisement, 2 * ROUND, scheduled=True) for advertisement in by_target.values()]
+
+    # Changes of the table.
 
     def _add(self, claim: Claim, now: float) -> list[Event]:
         advertisement = claim.advertisement
         service = TrackedService(claim, now)
         self._devices.setdefault(advertisement.device_id.casefold(), {})[advertisement.urn] = service
-        self._created[service.creator] += 1
-        self._count += 1
+        self._capacity.add(service)
         self._schedule.schedule(service, service.due)
-        return [Appeared(advertisement)]
+        return self._publish(service, now) or [self._search(service, ROUND, now)]
 
-    def _remove(self, service: TrackedService) -> None:
+    def _publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
+        """
+        Return the event by which readers learn the current claim.
+
+        :param changed: Whether something that they know has changed.
+        """
+        claim = service.claim
+        if claim.standing < self._trust:
+            return []
+        before, service.published = service.published, claim.standing
+        if not service.live:
+            service.go_live(now)
+            self._live += 1
+            return [Appeared(claim.advertisement, claim.standing)]
+        # Health checks are configured for direct claims only.
+        if changed or (before is Standing.INDIRECT and claim.standing is not Standing.INDIRECT):
+            return [Changed(claim.advertisement, claim.standing)]
+        return []
+
+    def _remove(self, service: TrackedService, reason: str) -> list[Event]:
         advertisement = service.claim.advertisement
         device_id = advertisement.device_id.casefold()
         services = self._devices[device_id]
         del services[advertisement.urn]
         if not services:
             del self._devices[device_id]
-        self._created[service.creator] -= 1
-        if not self._created[service.creator]:
-            del self._created[service.creator]
-        self._count -= 1
+        self._capacity.remove(service)
         self._schedule.discard(service)
+        service.removed = True
+        if not service.live:
+            return []
+        service.live = False
+        self._live -= 1
+        return [Left(advertisement, reason)]
 
     def _find(self, advertisement: Advertisement) -> TrackedService | None:
         return self._devices.get(advertisement.device_id.casefold(), {}).get(advertisement.urn)

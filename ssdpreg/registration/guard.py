@@ -1,50 +1,60 @@
-"""Guard against the removal of most registrations by mistake. Pure."""
+"""Guard against the removal of most registrations by mistake. Pure: time is an argument, in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Collection
 
-from ssdpreg.registration.model import Plan
-
-#: Number of removals that are never suspicious.
+#: Number of removals within :data:`_WINDOW` that are never suspicious.
 _HARMLESS = 5
-#: Reasons of a departure that were received from the network.
-_RECEIVED = ("byebye", "expired")
+#: Seconds in which removals count together. Services that expire one after the other are a mass removal, too.
+_WINDOW = 60.0
+#: Seconds after which a comparison with the backend confirms a suspicious removal.
+_SECOND_LOOK = 20.0
 
 
 class MassRemovalGuard:
     """
-    Guard that holds back a mass removal without a received reason until a second full comparison confirms it.
+    Guard that holds back a mass removal until a second full comparison confirms it.
 
-    An empty table, or a backend whose listing is wrong, must not remove the services of a whole rack.
+    An empty table, an interface that receives nothing, or a backend whose listing is wrong must not remove the services
+    of a whole rack. Removals after a byebye that was received are not passed to the guard.
 
-    :ivar held: Number of removals held back from the latest plan.
+    :ivar held: Number of removals that are held back.
     """
 
     def __init__(self) -> None:
-        self._suspects: frozenset[str] = frozenset()
+        self._suspects: dict[str, float] = {}
+        self._allowed: deque[tuple[float, int]] = deque()
         self.held = 0
 
-    def check(self, changes: Plan, total: int, reason: Callable[[str], str | None], *, full: bool) -> Plan:
+    def check(self, removals: Collection[str], total: int, now: float, *, full: bool) -> frozenset[str]:
         """
-        Return a plan without suspicious removals: more than five, and more than half of all.
+        Return the IDs of the services that may be removed now.
 
-        :param changes: The plan.
+        With those of the last minute, more than five removals, and more than half of all registrations, are
+        suspicious. Such a removal may be made after a second full comparison at least 20 s later.
+
+        :param removals: IDs of all services that are to be removed, without those after a byebye.
         :param total: Number of registrations in the backend.
-        :param reason: Returns the reason why a service left, by its ID, or None.
-        :param full: Whether the plan comes from a comparison with everything that the backend holds. Only such a plan
-            can confirm an earlier one.
+        :param full: Whether the removals come from a comparison with everything that the backend holds. Only such a
+            comparison can confirm an earlier one.
         """
-        unannounced = frozenset(
-            found.service_id for found in changes.deregister if reason(found.service_id) not in _RECEIVED
-        )
-        suspicious = len(unannounced) > _HARMLESS and len(unannounced) > total / 2
-        if suspicious and not (full and unannounced <= self._suspects):
-            self._suspects = unannounced
-            self.held = len(unannounced)
-            remaining = tuple(found for found in changes.deregister if found.service_id not in unannounced)
-            return Plan(changes.register, remaining)
-        self.held = 0
-        if full:
-            self._suspects = frozenset()
-        return changes
+        while self._allowed and self._allowed[0][0] <= now - _WINDOW:
+            self._allowed.popleft()
+        recent = sum(count for _, count in self._allowed)
+        count = len(removals) + recent
+        if count > _HARMLESS and count > (total + recent) / 2:
+            allowed = frozenset(
+                each for each in removals if full and self._suspects.get(each, now) <= now - _SECOND_LOOK
+            )
+            self._suspects = {each: self._suspects.get(each, now) for each in removals if each not in allowed}
+        else:
+            if full:
+                self._suspects = {}
+            # A single change does not release what a comparison has to confirm.
+            allowed = frozenset(each for each in removals if each not in self._suspects)
+            if allowed:
+                self._allowed.append((now, len(allowed)))
+        self.held = len(removals) - len(allowed)
+        return allowed

@@ -10,6 +10,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.hosts import IPNetwork
+from ssdpreg.discovery.probing import may_probe
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.registration.meta import to_meta
 from ssdpreg.registration.model import Check, Registration
 from ssdpreg.registration.names import dns_name, seed_name
@@ -44,15 +47,22 @@ class RegistrationRules:
     :ivar dns_names: Whether service names are DNS labels instead of the original's names.
     :ivar tags: Tags of every service.
     :ivar checks: Checks by search term.
+    :ivar named_networks: Networks that the operator named in ``ssdp.allow``.
     """
 
     scope: str
     dns_names: bool = False
     tags: tuple[str, ...] = ()
     checks: Mapping[str, CheckRule] = field(default_factory=dict)
+    named_networks: tuple[IPNetwork, ...] = ()
 
-    def registration(self, advertisement: Advertisement) -> Registration:
-        """Return the registration of a live service."""
+    def registration(self, advertisement: Advertisement, standing: Standing = Standing.DIRECT) -> Registration:
+        """
+        Return the registration of a live service.
+
+        :param standing: Standing of its claim. The configured check is registered for direct and confirmed claims, and
+            for addresses in the networks that the operator named: otherwise any sender could aim Consul's checks.
+        """
         name = dns_name if self.dns_names else seed_name
         service_id = self.service_id(advertisement.device_id, advertisement.urn)
         return Registration(
@@ -62,7 +72,7 @@ class RegistrationRules:
             port=advertisement.endpoint.port,
             tags=self.tags,
             meta=to_meta(advertisement, self.scope),
-            checks=frozenset(self._checks(service_id, advertisement)),
+            checks=frozenset(self._checks(service_id, advertisement, standing)),
         )
 
     def service_id(self, device_id: str, urn: str) -> str:
@@ -74,10 +84,12 @@ class RegistrationRules:
         """
         return _service_id(self.scope, device_id.casefold(), urn)
 
-    def _checks(self, service_id: str, advertisement: Advertisement) -> list[Check]:
+    def _checks(self, service_id: str, advertisement: Advertisement, standing: Standing) -> list[Check]:
         checks = [Check(f"{service_id}-alive", kind="alive")]
         rule = self.checks.get(advertisement.term.urn)
-        if rule is not None:
+        if rule is not None and may_probe(
+            advertisement.endpoint, standing is not Standing.INDIRECT, self.named_networks
+        ):
             netloc = advertisement.endpoint.netloc
             target = netloc if rule.http is None else f"{advertisement.endpoint.scheme}://{netloc}{rule.http}"
             kind = "tcp" if rule.http is None else "http"

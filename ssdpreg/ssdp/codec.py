@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import platform
 import re
-from functools import lru_cache
 
 from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
@@ -30,12 +29,20 @@ _LONGEST_MAX_AGE = 10**_MAX_AGE_DIGITS
 #: The first URL of an AL field, which is a bare URL (DSP0266, 12.4.3) or a list in angle brackets (SSDP draft 1.03).
 _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
 
-#: Longest accepted NT, ST or USN, in characters: messages are stored, and a datagram may have 65,507 bytes.
+#: Longest accepted NT, ST or USN, and the length to which SERVER is cut. Messages are stored, and a datagram may have
+#: 65,507 bytes. With the longest LOCATION, the values of a message have at most 3,584 bytes.
 _LONGEST_VALUE = 512
+#: Longest LOCATION. Devices use less than a hundred characters.
+LONGEST_LOCATION = 2048
+#: LOCATION of a message whose own is longer: such a service cannot be registered, and the reason can be stated.
+OVERLONG_LOCATION = "http://" + "x" * (LONGEST_LOCATION - 6)
 
-#: Number of parsed datagrams that are cached: a device repeats its messages byte for byte, so the cache saves nearly
-#: all parsing. Longer datagrams are rare and are not cached, which bounds the memory that a sender can fill.
-_CACHE_SIZE = 8192
+#: Number of lines that are parsed. A message has less than 30, and each costs time.
+_MOST_LINES = 128
+
+#: Number of bytes of parsed datagrams that are cached: a device repeats its messages byte for byte, so the cache saves
+#: nearly all parsing. An entry of a usual length has about 1.3 kB. Longer datagrams are rare and are not cached.
+_CACHE_BYTES = 8 * 1024 * 1024
 _LONGEST_CACHED = 1024
 
 #: UDA, 1.3.3: a device treats an MX above 5 as 5.
@@ -53,16 +60,22 @@ def decode(datagram: bytes) -> Message:
     :raise StartLineError: If the datagram is not SSDP.
     :raise HeaderError: If a required header field is missing or has an unusable value.
     """
-    return _parse_cached(datagram) if len(datagram) <= _LONGEST_CACHED else _parse(datagram)
+    message = _cache.newer.get(datagram)
+    if message is None:
+        message = _cache.older.get(datagram) or _parse(datagram)
+        if len(datagram) <= _LONGEST_CACHED:
+            _cache.add(datagram, message)
+    return message
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
     """
     Serialize a message.
 
+    :param address: IP address and port of the recipient, for the HOST field.
     :raise HeaderError: If a value has characters, such as line ends, that would end its header field.
     """
-    host = ("HOST", f"{GROUP}:{PORT}")
+    host = ("HOST", f"{address[0]}:{address[1]}")
     match message:
         case Alive():
             notify = [("NT", message.nt), ("NTS", "ssdp:alive"), ("USN", message.usn)]
@@ -116,7 +129,44 @@ def _parse(datagram: bytes) -> Message:
     return _parse_notify(fields)
 
 
-_parse_cached = lru_cache(_CACHE_SIZE)(_parse)
+class MessageCache:
+    """
+    Cache of parsed datagrams with a limited size in bytes.
+
+    Entries are added to the newer half. When it is full, it becomes the older half, whose entries are removed unless
+    they are used again in time: a lookup costs no more than that in a dictionary.
+
+    :param limit: Largest number of bytes of both halves, as estimated by :meth:`cost`.
+    :ivar newer: Messages by datagram.
+    :ivar older: Messages by datagram that have to be added again when they are used.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self.newer: dict[bytes, Message] = {}
+        self.older: dict[bytes, Message] = {}
+
+    def add(self, datagram: bytes, message: Message) -> None:
+        """Add a message to the newer half."""
+        cost = self.cost(datagram)
+        if self._bytes + cost > self._limit // 2:
+            self.older, self.newer, self._bytes = self.newer, {}, 0
+        self.newer[datagram] = message
+        self._bytes += cost
+
+    @staticmethod
+    def cost(datagram: bytes) -> int:
+        """
+        Return the largest number of bytes of an entry: the datagram, the message and the place in the dictionary.
+
+        The values of a message have no more characters than the datagram has bytes. A character takes up to four bytes
+        if there is any outside ASCII.
+        """
+        return len(datagram) * (2 if datagram.isascii() else 5) + 600
+
+
+_cache = MessageCache(_CACHE_BYTES)
 
 
 def _parse_fields(text: str) -> dict[str, str]:
@@ -127,16 +177,19 @@ def _parse_fields(text: str) -> dict[str, str]:
     """
     fields: dict[str, str] = {}
     name = ""
+    folded: list[str] = []
     # Split at LF and remove CR with strip(): some devices end lines with LF alone.
-    for line in text.split("\n"):
+    for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
         stripped = line.strip()
+        if stripped and line[0] in " \t":
+            # RFC 2616, 2.2: a folded line continues the field before it. It is never parsed as a separate field.
+            folded.append(stripped)
+            continue
+        if folded:
+            _unfold(fields, name, folded)
+            folded = []
         if not stripped:
             break
-        if line[0] in " \t":
-            # RFC 2616, 2.2: a folded line continues the field before it. It is never parsed as a separate field.
-            if name:
-                fields[name] = f"{fields[name]} {stripped}".lstrip()
-            continue
         before, colon, after = stripped.partition(":")
         # Skip a line without a colon, and the second of two fields with the same name: devices send both.
         name = before.rstrip().upper() if colon else ""
@@ -144,7 +197,18 @@ def _parse_fields(text: str) -> dict[str, str]:
             name = ""
         elif name:
             fields[name] = after.lstrip()
+    _unfold(fields, name, folded)
     return fields
+
+
+def _unfold(fields: dict[str, str], name: str, folded: list[str]) -> None:
+    """
+    Add folded lines to the field that they continue.
+
+    :param name: Name of the field, empty if it is skipped.
+    """
+    if name and folded:
+        fields[name] = " ".join([fields[name], *folded]).lstrip()
 
 
 def _parse_response(fields: dict[str, str]) -> SearchResponse:
@@ -181,22 +245,33 @@ def _required(fields: dict[str, str], name: str) -> str:
     value = fields.get(name)
     if not value:
         raise HeaderError(name, "missing")
-    if len(value) > _LONGEST_VALUE:
+    if len(value) > _longest(value, _LONGEST_VALUE):
         raise HeaderError(name, "too long")
     return value
 
 
 def _server(fields: dict[str, str]) -> str:
-    return fields.get("SERVER", "")[:_LONGEST_VALUE]
+    server = fields.get("SERVER", "")
+    return server[: _longest(server, _LONGEST_VALUE)]
 
 
 def _location(fields: dict[str, str]) -> str:
     location = fields.get("LOCATION")
-    if location:
-        return location
-    # DSP0266, 12.4.3: a Redfish service sends AL and no LOCATION.
-    al = _AL_URL.search(fields.get("AL", ""))
-    return al[0] if al else ""
+    if not location:
+        # DSP0266, 12.4.3: a Redfish service sends AL and no LOCATION.
+        al = _AL_URL.search(fields.get("AL", ""))
+        location = al[0] if al else ""
+    return location if len(location) <= _longest(location, LONGEST_LOCATION) else OVERLONG_LOCATION
+
+
+def _longest(value: str, size: int) -> int:
+    """
+    Return the largest accepted number of characters of a value.
+
+    :param size: Largest number of bytes in memory. Python stores up to four bytes for each character of a text if there
+        is any outside ASCII.
+    """
+    return size if value.isascii() else size // 4
 
 
 def _max_age(fields: dict[str, str]) -> int | None:

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_network
 
 import ifaddr
 
@@ -16,6 +16,7 @@ _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _IFF_MULTICAST = 0x1000
+_SIOCGIFDSTADDR = 0x8917
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class NetworkInterface:
     :ivar up: Whether it is enabled (``IFF_UP``).
     :ivar loopback: Whether it is a loopback interface.
     :ivar multicast: Whether it supports multicast.
+    :ivar networks: Networks of its addresses: hosts in them are reached without a router.
     """
 
     name: str
@@ -37,6 +39,7 @@ class NetworkInterface:
     up: bool = True
     loopback: bool = False
     multicast: bool = True
+    networks: tuple[IPv4Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +129,20 @@ def find_interfaces() -> list[NetworkInterface]:
 
     :raise OSError: If the kernel does not list them.
     """
-    addresses: dict[str, list[str]] = {}
+    addresses: dict[str, list[IPv4Interface]] = {}
     for adapter in ifaddr.get_adapters():
         # ifaddr lists an address with a label, such as "eth0:1", as a separate interface.
         name = adapter.name.partition(":")[0]
-        addresses.setdefault(name, []).extend(ip.ip for ip in adapter.ips if isinstance(ip.ip, str))
+        found = [IPv4Interface((ip.ip, ip.network_prefix)) for ip in adapter.ips if isinstance(ip.ip, str)]
+        addresses.setdefault(name, []).extend(found)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        found = (_read_interface(handle, name, tuple(texts)) for name, texts in addresses.items())
-        return [interface for interface in found if interface is not None]
+        read = (_read_interface(handle, name, found) for name, found in addresses.items())
+        return [interface for interface in read if interface is not None]
 
 
-def _read_interface(handle: socket.socket, name: str, addresses: tuple[str, ...]) -> NetworkInterface | None:
+def _read_interface(handle: socket.socket, name: str, addresses: Sequence[IPv4Interface]) -> NetworkInterface | None:
     """
-    Read the index and the flags of an interface.
+    Read the index, the flags and the peers of an interface.
 
     :param handle: Any socket: the ioctl needs one.
     :return: The interface, or ``None`` if it was removed after it had been listed.
@@ -147,16 +151,25 @@ def _read_interface(handle: socket.socket, name: str, addresses: tuple[str, ...]
     try:
         index = socket.if_nametoindex(name)
         flags = struct.unpack("16xH22x", fcntl.ioctl(handle, _SIOCGIFFLAGS, request))[0]
+        networks = [address.network for address in addresses]
+        networks += [_peer(handle, name, address) for address in addresses if address.network.prefixlen == 32]
     except OSError:
         return None
     return NetworkInterface(
         name,
         index,
-        addresses,
+        tuple(str(address.ip) for address in addresses),
         up=bool(flags & _IFF_UP),
         loopback=bool(flags & _IFF_LOOPBACK),
         multicast=bool(flags & _IFF_MULTICAST),
+        networks=tuple(dict.fromkeys(networks)),
     )
+
+
+def _peer(handle: socket.socket, name: str, address: IPv4Interface) -> IPv4Network:
+    """Return the peer of a point-to-point address, which is the address itself if there is no peer."""
+    request = struct.pack("16sHH4s16x", name.encode(), socket.AF_INET, 0, address.ip.packed)
+    return IPv4Network(struct.unpack("20x4s16x", fcntl.ioctl(handle, _SIOCGIFDSTADDR, request))[0])
 
 
 def _usable(interfaces: Sequence[NetworkInterface]) -> list[NetworkInterface]:

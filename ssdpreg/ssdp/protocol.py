@@ -16,6 +16,34 @@ from ssdpreg.ssdp.messages import GROUP, PORT, Message
 PeerAddress = tuple[str, int]
 
 
+class GroupReachability:
+    """
+    Log of the failures to send to the SSDP group: one line at the first failure, and one at the recovery.
+
+    :param interface: Name of the interface.
+    """
+
+    log = Logger()
+
+    def __init__(self, interface: str = "") -> None:
+        self._interface = interface
+        self._reachable = True
+
+    def fail(self, error: Exception) -> None:
+        """Process a failure to send to the group."""
+        if self._reachable:
+            self._reachable = False
+            self.log.warn(
+                "Cannot send to the SSDP group on {interface}: {error}", interface=self._interface, error=error
+            )
+
+    def succeed(self) -> None:
+        """Process a datagram that was sent to the group."""
+        if not self._reachable:
+            self._reachable = True
+            self.log.info("Can send to the SSDP group on {interface} again", interface=self._interface)
+
+
 class SSDPProtocol(DatagramProtocol):
     """
     Decode datagrams into messages and encode messages into datagrams.
@@ -24,6 +52,8 @@ class SSDPProtocol(DatagramProtocol):
 
     :param deliver: Called as ``deliver(message, peer)`` for each valid message.
     :param drop: Called as ``drop(error, peer)`` for each invalid datagram.
+    :param reachability: Log of the failures to send to the group. It is shared by the sockets of an interface, which
+        are opened for one search round each.
     """
 
     log = Logger()
@@ -33,10 +63,11 @@ class SSDPProtocol(DatagramProtocol):
         self,
         deliver: Callable[[Message, PeerAddress], None],
         drop: Callable[[MessageError, PeerAddress], None] | None = None,
+        reachability: GroupReachability | None = None,
     ) -> None:
         self._deliver = deliver
         self._drop = drop
-        self._group_reachable = True
+        self._reachability = reachability or GroupReachability()
 
     def datagramReceived(self, datagram: bytes, addr: PeerAddress) -> None:
         try:
@@ -58,25 +89,17 @@ class SSDPProtocol(DatagramProtocol):
         :param address: The SSDP group, or one peer.
         :raise HeaderError: If the message cannot be serialized.
         """
-        datagram = encode(message)
+        datagram = encode(message, address)
         if self.transport is None:
             return
         try:
             self.transport.write(datagram, address)
         except (OSError, MessageLengthError) as error:
-            self._log_send_error(address, error)
+            if address == (GROUP, PORT):
+                self._reachability.fail(error)
+            else:
+                # Only debug: any sender of a search can name an address that is out of reach.
+                self.log.debug("Cannot send to {peer}: {error}", peer=address, error=error)
         else:
-            self._log_recovery(address)
-
-    def _log_send_error(self, address: PeerAddress, error: Exception) -> None:
-        if address != (GROUP, PORT):
-            # Only debug: any sender of a search can name an address that is out of reach.
-            self.log.debug("Cannot send to {peer}: {error}", peer=address, error=error)
-        elif self._group_reachable:
-            self._group_reachable = False
-            self.log.warn("Cannot send to the SSDP group: {error}", error=error)
-
-    def _log_recovery(self, address: PeerAddress) -> None:
-        if address == (GROUP, PORT) and not self._group_reachable:
-            self._group_reachable = True
-            self.log.info("Can send to the SSDP group again")
+            if address == (GROUP, PORT):
+                self._reachability.succeed()

@@ -1,94 +1,227 @@
-"""Sockets of one network interface. Linux only: other systems lack the options used here."""
+"""UDP sockets of a network interface. Linux only: other systems lack the options used here."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorMulticast
+from twisted.internet.protocol import DatagramProtocol
 
 from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT, Message
-from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
+from ssdpreg.ssdp.messages import GROUP, PORT
+from ssdpreg.ssdp.protocol import PeerAddress
 
 #: Longest payload of a UDP datagram over IPv4, in bytes.
 _MAX_DATAGRAM = 65507
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 
-# Linux: <asm-generic/socket.h>, <linux/in.h>. Python does not define them.
+# Linux: <asm-generic/socket.h>, <linux/in.h>, <linux/sock_diag.h>. Python does not define them.
 _SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
+_SK_MEMINFO_DROPS = 8
 _IP_MULTICAST_ALL = 49
 
 
-class InterfaceSockets:
+class OpenSocket:
     """
-    The two sockets of one interface.
+    An open UDP socket of one interface.
 
-    The group socket is bound to the SSDP group and receives multicast datagrams. The search socket is bound to a free
-    port of the interface's address; it sends, and receives unicast datagrams such as replies. Searches are not sent
-    from port 1900: the port may be shared with other programs, and Linux delivers a unicast datagram to only one of
-    the sockets that share a port.
-
-    :param interface: The interface and its address.
-    :param group: Protocol of the group socket.
-    :param search: Protocol of the search socket.
+    :param protocol: Its protocol.
+    :param port: Its port.
     """
 
-    def __init__(self, interface: InterfaceAddress, group: SSDPProtocol, search: SSDPProtocol) -> None:
-        self.interface = interface
-        #: Address that the search socket sends from, once it is open.
-        self.source: PeerAddress | None = None
-        self._group = group
-        self._search = search
-        # IMulticastTransport lacks some methods of Twisted's ports.
-        self._ports: list[Any] = []
+    def __init__(self, protocol: DatagramProtocol, port: Any) -> None:
+        self._protocol = protocol
+        self.port = port
+        host = port.getHost()
+        #: IP address and port that it is bound to.
+        self.address: PeerAddress = (host.host, host.port)
+        self._dropped = 0
 
     @property
     def alive(self) -> bool:
-        """Whether both sockets are open. The reactor closes a socket when reading from it fails."""
-        return self._group.transport is not None and self._search.transport is not None
+        """Whether it is open. The reactor closes a socket when reading from it fails."""
+        return self._protocol.transport is not None
 
-    def open(self, reactor: IReactorMulticast, ttl: int) -> None:
+    def take_overflows(self) -> int:
+        """Return the number of datagrams that the kernel dropped since the last call, because the buffer was full."""
+        if not self.alive:
+            return 0
+        try:
+            info = self.port.getHandle().getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * (_SK_MEMINFO_DROPS + 1))
+        except OSError:
+            # Linux before 4.12 does not count for each socket.
+            return 0
+        before, self._dropped = self._dropped, int.from_bytes(info[4 * _SK_MEMINFO_DROPS :], "little")
+        # The kernel's counter has 32 bits.
+        return (self._dropped - before) % 2**32
+
+
+class UDPSockets:
+    """
+    The UDP sockets of this process for SSDP.
+
+    :param reactor: Provides ``IReactorMulticast``.
+    :param ttl: TTL of multicast datagrams.
+    :param ports: First and last port of sockets for searches, or None for any port that the kernel selects.
+    :param random: Source of the port that is tried first.
+    :param limit: Largest number of open sockets: descriptors are needed for connections too.
+    :ivar sources: Address and port of each open socket that sends searches.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorMulticast,
+        ttl: int,
+        ports: tuple[int, int] | None = None,
+        random: Random | None = None,
+        limit: int = 512,
+    ) -> None:
+        self._reactor, self._ttl, self._ports, self._limit = reactor, ttl, ports, limit
+        self._random = random or Random()
+        self.sources: set[PeerAddress] = set()
+        self._open: set[OpenSocket] = set()
+        self._closing: set[Deferred[Any]] = set()
+
+    def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
         """
-        Open both sockets.
+        Open a socket that is bound to the SSDP group, and receives the multicast datagrams of one interface.
 
-        :param ttl: TTL of multicast datagrams.
-        :raise CannotListenError: If the interface no longer has the address.
+        :raise CannotListenError: If another program uses the port exclusively.
         :raise OSError: If the interface no longer exists.
         """
-        group_port: Any = reactor.listenMulticast(PORT, self._group, GROUP, _MAX_DATAGRAM, listenMultiple=True)
-        self._ports.append(group_port)
-        search_port: Any = reactor.listenMulticast(0, self._search, self.interface.address, _MAX_DATAGRAM)
-        self._ports.append(search_port)
-        host = search_port.getHost()
-        self.source = (host.host, host.port)
-        # struct ip_mreqn, which selects the interface by its index: two interfaces may have the same address, and the
-        # methods of Twisted's transport select by address.
-        membership = struct.pack(
-            "@4s4si", socket.inet_aton(GROUP), socket.inet_aton(self.interface.address), self.interface.index
-        )
-        # By default the socket receives on every interface on which any socket of this host has joined the group.
-        group_port.getHandle().setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-        # Twisted shares ports by SO_REUSEADDR, which is enough, and by SO_REUSEPORT. With the latter, Linux delivers a
-        # datagram for the only member on an interface to any of the sockets that share the port: seen with 6.18.
-        group_port.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
-        group_port.getHandle().setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
-        search_port.getHandle().setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, membership)
-        search_port.setTTL(ttl)
-        for port in self._ports:
+
+        def configure(handle: socket.socket) -> None:
+            # By default the socket receives on every interface on which any socket of this host has joined the group.
+            handle.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+            # Twisted shares ports by SO_REUSEADDR, which is enough, and by SO_REUSEPORT. With the latter, Linux
+            # delivers a datagram for the only member on an interface to any of the sockets that share the port: seen
+            # with 6.18.
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+            handle.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, _membership(interface))
+
+        return self._listen(protocol, PORT, GROUP, configure, shared=True)
+
+    def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
+        """
+        Open a socket that sends searches on one interface, from a free port of its address.
+
+        Searches are not sent from port 1900: the port may be shared with other programs, and Linux delivers a unicast
+        datagram to only one of the sockets that share a port.
+
+        :raise CannotListenError: If no port is free, or the interface no longer has the address.
+        :raise OSError: If the interface no longer exists.
+        """
+
+        def configure(handle: socket.socket) -> None:
+            self._send_on(interface, handle)
+
+        opened = self._listen_in_range(interface.address, protocol, configure)
+        self.sources.add(opened.address)
+        return opened
+
+    def open_announcing(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
+        """
+        Open a socket that sends announcements on one interface, from port 1900 of its address.
+
+        It receives unicast searches: UPnP Device Architecture 2.0, 1.3.2.
+
+        :raise CannotListenError: If another program uses the port exclusively, or the interface lost the address.
+        :raise OSError: If the interface no longer exists.
+        """
+
+        def configure(handle: socket.socket) -> None:
+            self._send_on(interface, handle)
+
+        return self._listen(protocol, PORT, interface.address, configure, shared=True)
+
+    def close(self, opened: OpenSocket) -> None:
+        """Begin to close a socket. It may have been closed before."""
+        self.sources.discard(opened.address)
+        self._open.discard(opened)
+        self._wait_for(opened.port.stopListening())
+
+    def closed(self) -> Deferred[None]:
+        """Return a Deferred that fires when every socket that was passed to :meth:`close` is closed."""
+
+        async def wait() -> None:
+            while self._closing:
+                await gatherResults(list(self._closing))
+
+        return Deferred.fromCoroutine(wait())
+
+    def _wait_for(self, closing: Deferred[Any] | None) -> None:
+        if closing is not None:
+            self._closing.add(closing)
+            closing.addBoth(lambda _: self._closing.discard(closing))
+
+    def _listen_in_range(
+        self, address: str, protocol: DatagramProtocol, configure: Callable[[socket.socket], None]
+    ) -> OpenSocket:
+        """Open a socket on a port of the range, beginning with a random one."""
+        if self._ports is None:
+            return self._listen(protocol, 0, address, configure)
+        first, last = self._ports
+        count = last - first + 1
+        start = self._random.randrange(count)
+        for offset in range(count):
+            try:
+                return self._listen(protocol, first + (start + offset) % count, address, configure)
+            except CannotListenError as error:  # noqa: PERF203
+                if getattr(error.socketError, "errno", None) != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, f"no port from {first} to {last} is free")
+
+    def _listen(
+        self,
+        protocol: DatagramProtocol,
+        number: int,
+        address: str,
+        configure: Callable[[socket.socket], None],
+        *,
+        shared: bool = False,
+    ) -> OpenSocket:
+        """
+        Open a socket and set its options.
+
+        :param number: Port; 0 for any free one.
+        :param shared: Whether other programs may use the port too.
+        """
+        if len(self._open) + len(self._closing) >= self._limit:
+            raise OSError(errno.EMFILE, f"{self._limit} sockets are open")
+        # IMulticastTransport lacks some methods of Twisted's ports.
+        port: Any = self._reactor.listenMulticast(number, protocol, address, _MAX_DATAGRAM, listenMultiple=shared)
+        try:
+            configure(port.getHandle())
             _enlarge_receive_buffer(port.getHandle())
+        except OSError:
+            self._wait_for(port.stopListening())
+            raise
+        opened = OpenSocket(protocol, port)
+        self._open.add(opened)
+        return opened
 
-    def send(self, message: Message, address: PeerAddress) -> None:
-        """Send a message from the search socket, as :meth:`SSDPProtocol.send` does."""
-        self._search.send(message, address)
+    def _send_on(self, interface: InterfaceAddress, handle: socket.socket) -> None:
+        """Make a socket send multicast datagrams on one interface."""
+        handle.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _membership(interface))
+        handle.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self._ttl)
 
-    def close(self) -> Deferred[Any]:
-        """Close the sockets that are open; fires when they are closed."""
-        stopping = (port.stopListening() for port in self._ports)
-        return gatherResults([stopped for stopped in stopping if stopped is not None])
+
+def _membership(interface: InterfaceAddress) -> bytes:
+    """
+    Return a ``struct ip_mreqn``, which selects the interface by its index.
+
+    Two interfaces may have the same address, and the methods of Twisted's transport select by address.
+    """
+    return struct.pack("@4s4si", socket.inet_aton(GROUP), socket.inet_aton(interface.address), interface.index)
 
 
 def _enlarge_receive_buffer(handle: socket.socket) -> None:

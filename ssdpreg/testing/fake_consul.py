@@ -275,4 +275,7 @@ def _filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
     matches = re.fullmatch(r'ServiceID matches "([^"]+)"', expression)
     if matches is not None:
         return lambda check: re.search(matches[1], check["ServiceID"]) is not None
+    chosen = re.fullmatch(r'CheckID == "([^"]*)"', expression)
+    if chosen is not None:
+        return lambda check: check["CheckID"] == chosen[1]
     raise _ResponseError(500, f"Failed to create boolean expression evaluator: {expression}")

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.discovery.advertisement import LiveService
+from ssdpreg.discovery.events import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 from ssdpreg.web.history import Event

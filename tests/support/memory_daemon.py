@@ -29,10 +29,12 @@ from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.interfaces import NetworkInterface
-from ssdpreg.ssdp.messages import Alive, ByeBye, Message
+from ssdpreg.ssdp.messages import Alive, ByeBye, SearchRequest
 from ssdpreg.ssdp.network import Network
+from ssdpreg.ssdp.reception import Reception
 from ssdpreg.web.root import make_root
 from ssdpreg.web.view import View
+from tests.support.memory_reactor import MemoryLinks
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
@@ -51,8 +53,22 @@ class SilentNetwork:
         opened, self._opened = self._opened, True
         return not opened
 
-    def send(self, message: Message) -> None:
-        """Discard the message."""
+    def search(self, request: SearchRequest) -> None:
+        """Discard the search."""
+
+    def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
+        """Discard the search."""
+
+    def check_reception(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def receiving(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def broadcasts(self) -> frozenset[str]:
+        return frozenset()
 
     def close(self) -> Deferred[None]:
         return succeed(None)
@@ -86,7 +102,9 @@ class Daemon:
     ) -> None:
         self.registry = Registry(
             reactor,
-            SilentNetwork if adapters is None else partial(Network, reactor, find_interfaces=lambda: adapters),
+            SilentNetwork
+            if adapters is None
+            else partial(Network, reactor, find_interfaces=lambda: adapters, open_links=MemoryLinks),
             AdvertisementTable(),
             RegistrationRules(scope="rack-7", tags=("lab", "Blue")),
             LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]),
@@ -119,11 +137,12 @@ class Daemon:
     ) -> None:
         """Deliver an announcement of a service."""
         usn = f"uuid:{device_id}::{nt}"
-        self.registry.deliver(Alive(nt, usn, location, max_age, "Linux/6 UPnP/2.0"), (sender, 1900), "eth0")
+        message = Alive(nt, usn, location, max_age, "Linux/6 UPnP/2.0")
+        self.registry.deliver(message, Reception(sender, "eth0"), (sender, 1900))
 
     def receive_byebye(self, device_id: str, nt: str = API, sender: str = "10.0.0.5") -> None:
         """Deliver a byebye for a service."""
-        self.registry.deliver(ByeBye(nt, f"uuid:{device_id}::{nt}"), (sender, 1900), "eth0")
+        self.registry.deliver(ByeBye(nt, f"uuid:{device_id}::{nt}"), Reception(sender, "eth0"), (sender, 1900))
 
 
 class Exchange:

@@ -12,6 +12,7 @@ from ssdpreg.errors import HeaderError
 from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import SearchRequest
+from ssdpreg.ssdp.reception import Reception
 from tests.support.memory_daemon import LLDP, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -34,14 +35,14 @@ class MetricsTestCase(SynchronousTestCase):
         self.daemon.start()
         self.addCleanup(self.reactor.advance, 0)
         self.addCleanup(self.daemon.stop)
-        self.reactor.advance(10)
+        self.reactor.pump([1] * 10)
         self.daemon.receive_alive("dev-1")
         self.daemon.receive_alive("DEV-1", LLDP)
         self.daemon.receive_alive("dev-2")
         self.daemon.receive_alive("dev-3", nt="urn:x:service:unknown:1")
         self.daemon.receive_alive("<script>", location="nonsense")
-        self.daemon.registry.drop(HeaderError("NT", "<script>"), ("10.0.0.5", 1900), "eth0")
-        self.daemon.registry.deliver(SearchRequest("ssdp:all"), ("10.0.0.5", 1900), "eth0")
+        self.daemon.registry.drop(HeaderError("NT", "<script>"), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
+        self.daemon.registry.deliver(SearchRequest("ssdp:all"), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
         self.daemon.receive_byebye("dev-2")
         self.reactor.pump([1] * 5)
 

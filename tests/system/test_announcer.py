@@ -60,6 +60,14 @@ class AnnouncerOnHostsTests(SynchronousTestCase):
                 "HTTP/1.1 200 OK\r\nEXT: \r\nCACHE-CONTROL: max-age=60\r\n"
                 f"LOCATION: http://10.77.0.2:80/\r\nSERVER: {USER_AGENT}\r\nST: {URN}\r\nUSN: uuid:d::{URN}\r\n\r\n",
             )
+            # A search of this host alone, which has no MX: the reply has the searched port.
+            control_point.sendto(
+                b'M-SEARCH * HTTP/1.1\r\nHOST: 10.77.0.2:1900\r\nMAN: "ssdp:discover"\r\nST: '
+                + URN.encode()
+                + b"\r\n\r\n",
+                ("10.77.0.2", PORT),
+            )
+            self.assertEqual(control_point.recvfrom(2000), (reply, ("10.77.0.2", PORT)))
             self.assertEqual(program.stop(), -15)
             datagram = b""
             while b"ssdp:byebye" not in datagram or URN.encode() not in datagram:

@@ -245,7 +245,7 @@ class SameResponsesTests(TestCase):
             self.request_both("PUT", "/v1/agent/service/register", body)
         for path, filters in {
             "/v1/agent/services": ["", 'Meta["external-source"] == "ssdpreg"'],
-            "/v1/agent/checks": ["", 'ServiceID matches "^ssdpreg-"'],
+            "/v1/agent/checks": ["", 'ServiceID matches "^ssdpreg-"', 'CheckID == "ssdpreg:alive"'],
         }.items():
             for expression in filters:
                 self.request_both("GET", f"{path}?filter={quote(expression)}" if expression else path)

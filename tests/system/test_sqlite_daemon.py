@@ -149,4 +149,5 @@ class DaemonTests(SynchronousTestCase):
                 else:
                     self.assertGreater(answered_at, lifetime - 0.5, device_id)
         wait_until(lambda: self.devices() == staying, 15)
-        self.assertLess(time.monotonic() - announced_at, 15)
+        # On a busy machine the last restart may end after the lifetime.
+        self.assertLess(time.monotonic() - announced_at, max(lifetimes["second"], answered_at) + 4)

@@ -10,12 +10,14 @@ from random import Random
 from unittest import mock
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides, implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
-from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -33,8 +35,10 @@ class FaultyBackend(EmbeddedBackend):
 
     :ivar calls: Names of the called methods.
     :ivar error: Error of every method, or None.
+    :ivar working: Names of the methods without the error.
     :ivar refused: Error by ID of the services whose changes are rejected.
     :ivar hanging: Whether calls wait for a Deferred in ``waiting``.
+    :ivar hanging_names: Names of methods of which each call waits.
     :ivar waiting: Deferreds of the waiting calls.
     :ivar most_changes: Number of registrations of a plan after which the backend is unavailable, or None.
     :ivar closed: Whether it was closed.
@@ -44,19 +48,21 @@ class FaultyBackend(EmbeddedBackend):
         super().__init__()
         self.calls: list[str] = []
         self.error: Exception | None = None
+        self.working: set[str] = {"apply"}
         self.refused: dict[str, BackendRefusedError] = {}
         self.hanging = False
+        self.hanging_names: set[str] = set()
         self.most_changes: int | None = None
         self.waiting: list[Deferred[None]] = []
         self.closed = False
 
     async def _called(self, name: str) -> None:
         self.calls.append(name)
-        if self.hanging:
+        if self.hanging or name in self.hanging_names:
             waiting: Deferred[None] = Deferred()
             self.waiting.append(waiting)
             await waiting
-        if self.error is not None and name != "apply":
+        if self.error is not None and name not in self.working:
             raise self.error
 
     async def read(self) -> Mapping[str, Registration]:
@@ -93,7 +99,7 @@ class ReconcilerTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.backend = FaultyBackend()
+        self.backend = self.make_backend()
         self.desired: dict[str, Registration] = {}
         self.adopted: list[list[Registration]] = []
         self.reconciler = self.make_reconciler()
@@ -119,6 +125,10 @@ class ReconcilerTestCase(SynchronousTestCase):
     def reasons(self) -> list[str]:
         """Reasons of the logged deregistrations."""
         return [str(event["reason"]) for event in self.logged if "reason" in event]
+
+    def make_backend(self) -> FaultyBackend:
+        """Return the backend."""
+        return FaultyBackend()
 
     def make_reconciler(self, *, deregister_on_stop: bool = False) -> Reconciler:
         """Return a reconciler that adopts all services except those with the name ``unmatched``."""
@@ -250,6 +260,15 @@ class ChangeTests(ReconcilerTestCase):
             {name: self.backend.calls.count(name) for name in set(self.backend.calls)}, {"keep_alive": 6, "read": 2}
         )
 
+    def test_known_registrations(self) -> None:
+        """A backend that can return known registrations has those of the previous comparison."""
+        directlyProvides(self.backend, IKnownRegistrations)
+        self.start()
+        self.assertEqual(self.backend.known, {})  # type: ignore[attr-defined]
+        self.appear(ONE)
+        self.advance(30)
+        self.assertIs(self.backend.known[ONE.service_id], ONE)  # type: ignore[attr-defined]
+
     def test_repairs(self) -> None:
         """Registrations that were changed in the backend are restored by the next comparison."""
         self.start()
@@ -297,8 +316,8 @@ class ChangeTests(ReconcilerTestCase):
         self.start()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.advance(29)
-        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), False))
-        self.assertEqual(self.backend.calls, ["keep_alive", "read"])
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+        self.assertNotIn("apply", self.backend.calls)
         self.adopt.side_effect = adopt
         self.advance(2)
         self.assertEqual((self.adopted, self.reconciler.available), ([[ONE, TWO]], True))
@@ -315,8 +334,44 @@ class ChangeTests(ReconcilerTestCase):
         self.start()
         self.appear(make_registration(3))
         self.advance(20)
-        self.assertEqual(self.backend.calls, ["keep_alive", "read"])
+        self.assertEqual(self.backend.calls.count("read"), 1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_failing_read_with_pending_changes(self) -> None:
+        """Changes of live services do not shorten the pause after an unexpected exception of the first comparison."""
+        self.backend.error = RuntimeError("unexpected")
+        self.start()
+        self.appear(ONE)
+        self.advance(29)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2 + 1)
+        self.assertEqual((self.backend.calls.count("read"), self.reconciler.available), (0, False))
+
+    def test_changes_without_adoption(self) -> None:
+        """While the adoption fails, new services are registered, and services that say byebye are removed."""
+        self.put(ONE)
+        self.adopt = mock.Mock(side_effect=RuntimeError("unexpected"))  # type: ignore[method-assign]
+        self.reconciler = self.make_reconciler()
+        self.start()
+        self.appear(TWO)
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+        self.leave(TWO, "byebye")
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(ONE))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_adoption_in_parts(self) -> None:
+        """Many registrations are adopted and compared in parts, and none of them is removed meanwhile."""
+        every = [make_registration(number) for number in range(1100)]
+        self.put(*every)
+        self.reconciler.startService()
+        self.addCleanup(self.stop)
+        while not self.reconciler.available:
+            self.clock.advance(0)
+        self.assertEqual([len(part) for part in self.adopted], [500, 500, 100])
+        self.advance(1)
+        self.assertEqual(self.registered(), by_id(*every))
+        self.assertNotIn("apply", self.backend.calls)
 
 
 class KeepAliveTests(SynchronousTestCase):
@@ -325,10 +380,9 @@ class KeepAliveTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.backend = FaultyBackend()
-        self.needed = mock.Mock(return_value=True)
-        self.lost, self.failed = mock.Mock(), mock.Mock()
+        self.succeeded, self.lost, self.failed = mock.Mock(), mock.Mock(), mock.Mock()
         self.keep_alive = KeepAlive(
-            self.clock, self.backend, self.needed, self.lost, self.failed, Logger("ssdpreg.test")
+            self.clock, self.backend, self.succeeded, self.lost, self.failed, Logger("ssdpreg.test")
         )
 
     def start(self) -> None:
@@ -356,16 +410,6 @@ class KeepAliveTests(SynchronousTestCase):
         self.keep_alive.stop()
         self.keep_alive.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_not_needed(self) -> None:
-        """No keep-alive is sent while none is needed."""
-        self.start()
-        self.needed.return_value = False
-        self.clock.advance(10)
-        self.assertEqual(self.backend.calls, [])
-        self.needed.return_value = True
-        self.clock.advance(10)
-        self.assertEqual(self.backend.calls, ["keep_alive"])
 
     def test_lost_entries(self) -> None:
         """A backend that lost its entries causes a call of ``lost`` and not of ``failed``."""
@@ -396,18 +440,30 @@ class KeepAliveTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_slow_backend(self) -> None:
-        """The next keep-alive is not sent before the backend responded to the one before."""
+        """The next keep-alive does not wait for the response to the one before. Two of them may wait."""
         self.start()
         self.backend.hanging = True
-        self.clock.pump([10] * 3)
-        self.assertEqual(len(self.backend.calls), 1)
-        self.backend.waiting.pop().callback(None)
+        self.clock.advance(10)
         self.clock.advance(10)
         self.assertEqual(len(self.backend.calls), 2)
+        self.clock.advance(10)
+        self.assertEqual(len(self.backend.calls), 2)
+        self.backend.waiting.pop().callback(None)
+        self.clock.advance(10)
+        self.assertEqual(len(self.backend.calls), 3)
+        self.succeeded.assert_called_once_with()
+
+    def test_stop_cancels(self) -> None:
+        """The stop cancels keep-alives that wait for a response."""
+        self.start()
+        self.backend.hanging = True
+        self.clock.advance(10)
+        self.keep_alive.stop()
+        self.assertTrue(self.backend.waiting[0].called)
+        self.failed.assert_not_called()
 
     def test_send(self) -> None:
-        """A keep-alive can be sent at once, whether it is needed or not."""
-        self.needed.return_value = False
+        """A keep-alive can be sent at once."""
         self.successResultOf(self.send())
         self.assertEqual(self.backend.calls, ["keep_alive"])
 
@@ -458,23 +514,49 @@ class GuardTests(ReconcilerTestCase):
             self.reconciler = self.make_reconciler()
 
     def test_different_second_comparison(self) -> None:
-        """A second comparison that would remove further services counts as a first one."""
+        """A second comparison confirms each removal by itself."""
         self.put(*(replace(each, name="unmatched") for each in self.all[:6]), *self.all[6:])
         self.start()
-        self.put(replace(make_registration(99), name="unmatched"))
+        self.put(*(replace(make_registration(number), name="unmatched") for number in range(20, 26)))
         self.advance(30.5)
-        self.assertEqual(len(self.registered()), 11)
+        self.assertEqual(len(self.registered()), 10)
         self.advance(30)
         self.assertEqual(self.registered(), by_id(*self.all[6:]))
 
-    def test_byebye_and_expiry(self) -> None:
-        """Any number of services that left by byebye or expiry is removed at once."""
+    def test_byebye(self) -> None:
+        """Any number of services that left by byebye is removed at once."""
         self.put(*self.all)
         self.start()
-        for number, each in enumerate(self.all):
-            self.leave(each, "byebye" if number % 2 else "expired")
+        for each in self.all:
+            self.leave(each, "byebye")
         self.advance(0.2)
         self.assertEqual(self.registered(), {})
+
+    def test_expiry(self) -> None:
+        """Most services, which expired within a minute, are removed after a second comparison."""
+        self.put(*self.all)
+        self.start()
+        for each in self.all:
+            self.leave(each, "expired")
+            self.advance(1)
+        self.assertEqual(len(self.registered()), 5)
+        self.assertEqual(self.reconciler.held_removals, 5)
+        self.advance(60)
+        self.assertEqual((self.registered(), self.reconciler.held_removals), ({}, 0))
+        self.assertEqual(self.reasons, ["expired"] * 10)
+
+    def test_expired_and_received_again(self) -> None:
+        """A service that is received again before the second comparison is not removed."""
+        self.put(*self.all)
+        self.start()
+        for each in self.all:
+            self.leave(each, "expired")
+        self.advance(1)
+        for each in self.all:
+            self.appear(each)
+        self.advance(100)
+        self.assertEqual((self.registered(), self.reconciler.held_removals), (by_id(*self.all), 0))
+        self.assertNotIn("apply", self.backend.calls)
 
     def test_other_reasons_wait(self) -> None:
         """Services that no search term matches any more are removed after a second comparison."""
@@ -518,11 +600,12 @@ class ErrorTests(ReconcilerTestCase):
         self.backend.error = BackendUnavailableError("down")
         self.reconciler.startService()
         self.addCleanup(self.stop)
+        self.backend.working.add("keep_alive")
         attempts = []
         for tenth in range(3000):
-            before = len(self.backend.calls)
+            before = self.backend.calls.count("read")
             self.clock.advance(0.1)
-            if len(self.backend.calls) > before:
+            if self.backend.calls.count("read") > before:
                 attempts.append(tenth / 10)
         pauses = [round(later - earlier, 1) for earlier, later in itertools.pairwise(attempts)]
         for pause, longest in zip(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30], strict=False):
@@ -530,12 +613,18 @@ class ErrorTests(ReconcilerTestCase):
         self.assertGreater(len(set(pauses[5:])), 1)
 
     def test_retry_after(self) -> None:
-        """No request is sent before the pause that the backend requested has passed."""
-        self.backend.error = BackendUnavailableError("busy", retry_after=20)
-        self.start()
-        self.backend.calls.clear()
-        self.advance(19)
-        self.assertEqual(self.backend.calls, [])
+        """A pause of up to 15 s that the backend requested is honoured. Keep-alives are sent meanwhile."""
+        for requested, pause in ((12, 12), (20, 15), (99999999999, 15)):
+            self.reconciler = self.make_reconciler()
+            self.backend.error = BackendUnavailableError("busy", retry_after=requested)
+            self.start()
+            self.backend.calls.clear()
+            self.advance(pause - 0.5)
+            self.assertEqual(self.backend.calls, ["keep_alive"])
+            self.backend.error = None
+            self.advance(1)
+            self.assertEqual(self.backend.calls, ["keep_alive", "keep_alive", "read"])
+            self.stop()
 
     def test_lost_registrations(self) -> None:
         """Everything is registered again after a keep-alive finds that the backend lost its registrations."""
@@ -554,7 +643,7 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE))
 
     def test_rejected_registration(self) -> None:
-        """A rejected registration is logged once and retried after a minute. Other services are registered."""
+        """A rejected registration is logged once and retried after 30 s. Other services are registered."""
         self.start()
         self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
         self.appear(ONE)
@@ -563,10 +652,10 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(TWO))
         self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("refused", "403 Permission denied"))
         self.backend.calls.clear()
-        self.advance(50)
+        self.advance(28)
         self.assertNotIn("apply", self.backend.calls)
         self.backend.refused.clear()
-        self.advance(50)
+        self.advance(32)
         self.assertEqual(self.registered(), by_id(ONE, TWO))
         self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("registered"))
         self.assertEqual(self.lines.count("Refused"), 1)
@@ -583,7 +672,7 @@ class ErrorTests(ReconcilerTestCase):
         self.assertEqual(self.lines, ["Refused", "Refused"])
 
     def test_rejected_removal(self) -> None:
-        """A rejected removal is retried after a minute, and logged with the reason of the departure."""
+        """A rejected removal is retried after 30 s, and logged with the reason of the departure."""
         self.start()
         self.appear(ONE)
         self.advance(1)
@@ -591,9 +680,9 @@ class ErrorTests(ReconcilerTestCase):
         self.leave(ONE, "byebye")
         self.advance(1)
         self.backend.refused.clear()
-        self.advance(50)
+        self.advance(27)
         self.assertEqual(self.registered(), by_id(ONE))
-        self.advance(45)
+        self.advance(32)
         self.assertEqual((self.registered(), self.reasons), ({}, ["byebye"]))
 
     def test_unavailable_within_a_plan(self) -> None:
@@ -603,7 +692,7 @@ class ErrorTests(ReconcilerTestCase):
         self.appear(ONE)
         self.appear(TWO)
         self.advance(0.5)
-        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE), False))
+        self.assertEqual((len(self.registered()), self.reconciler.available), (1, False))
         self.backend.most_changes = None
         self.advance(2)
         self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), True))
@@ -638,7 +727,7 @@ class ErrorTests(ReconcilerTestCase):
         self.appear(ONE)
         self.advance(1)
         self.backend.refused.clear()
-        self.advance(300)
+        self.advance(20)
         self.assertEqual(self.registered(), {})
         changed = replace(ONE, address="192.0.2.99")
         self.appear(changed)
@@ -654,6 +743,296 @@ class ErrorTests(ReconcilerTestCase):
         self.backend.error = None
         self.appear(ONE)
         self.advance(31)
+        self.assertEqual(self.registered(), by_id(ONE))
+
+
+class SliceTests(ReconcilerTestCase):
+    """Changes in slices, so that none waits for thousands of others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.plans: list[Plan] = []
+        apply = self.backend.apply
+
+        async def slow_apply(plan: Plan) -> Outcome:
+            # Eight changes take a second.
+            self.plans.append(plan)
+            await deferLater(self.clock, len(plan) / 8)
+            return await apply(plan)
+
+        self.backend.apply = slow_apply  # type: ignore[method-assign]
+
+    def flood(self, count: int) -> None:
+        """Make many services live, at ten addresses."""
+        for number in range(1000, 1000 + count):
+            self.appear(make_registration(number, address=f"198.51.100.{number % 10}"))
+
+    def test_urgent_changes(self) -> None:
+        """A byebye, a move and a new device are applied within 5 s while 20,000 new services wait."""
+        self.start()
+        self.appear(ONE)
+        self.appear(TWO)
+        self.advance(2)
+        self.flood(20_000)
+        self.advance(10)
+        moved, new = replace(TWO, port=9090), make_registration(3)
+        self.appear(moved)
+        self.appear(new)
+        self.leave(ONE, "byebye")
+        self.advance(5)
+        registered = self.registered()
+        self.assertNotIn(ONE.service_id, registered)
+        self.assertEqual((registered[TWO.service_id], registered[new.service_id]), (moved, new))
+        self.assertGreater(self.reconciler.pending, 19_000)
+        self.assertLessEqual(max(map(len, self.plans)), 16)
+
+    def test_lines_of_each_slice(self) -> None:
+        """The log lines of a slice are written when it has been applied, and not when all changes have been."""
+        self.start()
+        self.flood(100)
+        self.advance(5)
+        self.assertTrue(0 < self.lines.count("Registered") < 100)
+        self.advance(15)
+        self.assertEqual(self.lines, ["Registered"] * 100)
+
+    def test_priority(self) -> None:
+        """New services of a high priority are registered before others."""
+        trusted = {make_registration(number).service_id for number in range(1005, 1009)}
+        self.reconciler = Reconciler(
+            self.clock, self.backend, self.desired, self.adopt, priority=lambda service_id: int(service_id in trusted)
+        )
+        self.start()
+        self.flood(20)
+        self.advance(1.5)
+        self.assertLessEqual(trusted, self.registered().keys())
+        self.assertLess(len(self.registered()), 20)
+
+    def test_keep_alives_during_a_slice(self) -> None:
+        """Keep-alives are sent while a slice is applied, and while a listing waits for its response."""
+        self.start()
+        for name in ("apply", "read"):
+            self.backend.hanging_names = {name}
+            if name == "apply":
+                self.appear(ONE)
+            self.advance(35)
+            self.backend.calls.clear()
+            self.advance(60)
+            self.assertEqual(self.backend.calls, ["keep_alive"] * 6)
+            self.backend.hanging_names = set()
+            self.backend.waiting.pop().callback(None)
+
+    def test_keep_alives_while_the_listing_fails(self) -> None:
+        """Keep-alives are sent every 10 s while all listings fail, besides those of the retries."""
+        self.start()
+        self.backend.error = BackendUnavailableError("down")
+        self.backend.working.add("keep_alive")
+        self.advance(120)
+        self.backend.calls.clear()
+        sent = []
+        for tenth in range(1200):
+            before = self.backend.calls.count("keep_alive")
+            self.clock.advance(0.1)
+            if self.backend.calls.count("keep_alive") > before:
+                sent.append(tenth / 10)
+        self.assertLessEqual(max(later - earlier for earlier, later in itertools.pairwise([0.0, *sent])), 10.1)
+        self.assertFalse(self.reconciler.available)
+        self.assertEqual(self.lines, ["Backend unavailable"])
+
+
+@implementer(IWriteProbe)
+class ProbingBackend(FaultyBackend):
+    """
+    Backend with a probe.
+
+    :ivar probe_error: Error of the probe, or None.
+    """
+
+    probe_error: Exception | None = None
+
+    async def probe(self) -> None:
+        self.calls.append("probe")
+        if self.probe_error is not None:
+            raise self.probe_error
+
+
+class RefusalTests(ReconcilerTestCase):
+    """Refusals of single changes, and of everything."""
+
+    backend: ProbingBackend
+
+    def make_backend(self) -> ProbingBackend:
+        return ProbingBackend()
+
+    def refuse(self, *registrations: Registration, status: int = 400) -> None:
+        """Let the backend reject the changes of some services."""
+        for each in registrations:
+            self.backend.refused[each.service_id] = BackendRefusedError(status, "No")
+
+    def test_everything(self) -> None:
+        """If all changes and the probe are rejected, the backend is unavailable, and recovers 30 s after the fault."""
+        present = make_registration(3)
+        self.put(present)
+        self.start()
+        for status in (301, 400, 403, 404, 405, 500):
+            self.backend.probe_error = BackendRefusedError(status, "No")
+            self.refuse(ONE, TWO, present, status=status)
+            self.appear(ONE)
+            self.appear(TWO)
+            self.leave(present, "byebye")
+            self.advance(120)
+            self.assertFalse(self.reconciler.available)
+            self.assertEqual(str(self.reconciler.error), f"{status} No")
+            self.assertEqual(self.reconciler.state(ONE.service_id), ServiceState("waiting"))
+            self.backend.probe_error = None
+            self.backend.refused.clear()
+            self.advance(30.5)
+            self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE, TWO), True))
+            self.leave(ONE, "byebye")
+            self.leave(TWO, "byebye")
+            self.appear(present)
+            self.advance(1)
+            self.assertEqual(self.registered(), by_id(present))
+        self.assertNotIn("Refused", self.lines)
+
+    def test_one_change(self) -> None:
+        """If the only change is rejected, and the probe is not, the fault lies with the service."""
+        self.start()
+        self.refuse(ONE)
+        self.appear(ONE)
+        self.advance(1)
+        self.assertTrue(self.reconciler.available)
+        self.assertEqual((self.lines, self.reconciler.rejected), (["Refused"], 1))
+        self.assertEqual(self.backend.calls[-2:], ["apply", "probe"])
+
+    def test_some_changes(self) -> None:
+        """If some changes are accepted, there is no probe."""
+        self.start()
+        self.refuse(ONE)
+        self.appear(ONE)
+        self.appear(TWO)
+        self.advance(1)
+        self.assertTrue(self.reconciler.available)
+        self.assertNotIn("probe", self.backend.calls)
+
+    def test_pauses(self) -> None:
+        """A service that is rejected by itself is retried after 30 s, and then ever less often, up to an hour."""
+        self.start()
+        self.refuse(ONE)
+        self.appear(ONE)
+        attempts = []
+        for second in range(20_000):
+            before = self.backend.calls.count("apply")
+            self.clock.advance(1)
+            if self.backend.calls.count("apply") > before:
+                attempts.append(second)
+        pauses = [later - earlier for earlier, later in itertools.pairwise(attempts)]
+        for pause, expected in zip(pauses, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600], strict=False):
+            self.assertTrue(expected <= pause <= expected + 31, pauses)
+        self.assertGreaterEqual(len(pauses), 8)
+
+    def test_recovery_clears_refusals(self) -> None:
+        """After an outage, everything that was rejected is tried again."""
+        self.start()
+        self.refuse(ONE)
+        self.appear(ONE)
+        self.advance(400)
+        self.backend.error = BackendUnavailableError("down")
+        self.advance(20)
+        self.backend.error = None
+        self.backend.refused.clear()
+        self.advance(31)
+        self.assertEqual((self.registered(), self.reconciler.rejected), (by_id(ONE), 0))
+
+    def test_one_acceptance_releases_the_others(self) -> None:
+        """When one of several services is accepted again, the others with the same error are tried at once."""
+        self.start()
+        self.refuse(ONE, TWO)
+        self.appear(ONE)
+        self.advance(40)
+        self.appear(TWO)
+        self.advance(100)
+        self.backend.refused.clear()
+        self.appear(replace(TWO, port=9090))
+        self.advance(1)
+        self.assertEqual(self.registered().keys(), {ONE.service_id, TWO.service_id})
+
+    def test_changed_credentials(self) -> None:
+        """When the credentials change, everything that was rejected for a missing permission is tried at once."""
+        self.backend.credentials_version = 0  # type: ignore[attr-defined]
+        directlyProvides(self.backend, ICredentials)
+        self.start()
+        self.refuse(ONE, status=403)
+        self.refuse(TWO, status=400)
+        self.appear(ONE)
+        self.appear(TWO)
+        self.advance(200)
+        self.backend.refused.clear()
+        self.backend.credentials_version = 1  # type: ignore[attr-defined]
+        self.advance(10.5)
+        self.assertEqual(self.registered(), by_id(ONE))
+
+    def test_changed_credentials_in_an_outage(self) -> None:
+        """When the credentials change while everything is rejected, everything is tried at the next keep-alive."""
+        self.backend.credentials_version = 0  # type: ignore[attr-defined]
+        directlyProvides(self.backend, ICredentials)
+        self.backend.error = BackendRefusedError(403, "ACL not found")
+        self.appear(ONE)
+        self.start()
+        self.advance(300)
+        self.backend.error = None
+        self.backend.credentials_version = 1  # type: ignore[attr-defined]
+        self.advance(10.5)
+        self.assertEqual((self.registered(), self.reconciler.available), (by_id(ONE), True))
+
+
+class InUseTests(ReconcilerTestCase):
+    """Another daemon writes the registrations of the scope."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.backend.error = BackendInUseError("another daemon")
+
+    def test_waits(self) -> None:
+        """Nothing is read or written, which is logged once, until the other daemon has ended."""
+        self.appear(ONE)
+        self.start()
+        self.advance(300)
+        self.assertEqual((set(self.backend.calls), self.lines), ({"keep_alive"}, ["Backend unavailable"]))
+        self.assertEqual((self.reconciler.available, self.reconciler.in_use), (False, True))
+        self.assertEqual(str(self.reconciler.error), "another daemon")
+        self.backend.error = None
+        self.advance(5)
+        self.assertEqual((self.registered(), self.reconciler.in_use), (by_id(ONE), False))
+        self.assertEqual(self.lines, ["Backend unavailable", "Registered", "Backend recovered after"])
+
+    def test_adopts(self) -> None:
+        """The services that the other daemon registered are adopted after its end, also for the second time."""
+        for number in (1, 2):
+            self.backend.error = BackendInUseError("another daemon")
+            if number == 1:
+                self.start()
+            self.advance(20)
+            self.put(make_registration(number))
+            self.backend.error = None
+            self.advance(10.5)
+            self.assertIn(make_registration(number), self.adopted[-1])
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+
+    def test_during_an_outage(self) -> None:
+        """The other daemon is logged also if the backend was unavailable before."""
+        self.backend.error = BackendUnavailableError("down")
+        self.start()
+        self.advance(20)
+        self.backend.error = BackendInUseError("another daemon")
+        self.advance(100)
+        self.assertEqual(self.lines, ["Backend unavailable"] * 2)
+
+    def test_stop(self) -> None:
+        """The services of the other daemon are not deregistered at the stop."""
+        self.put(ONE)
+        self.reconciler = self.make_reconciler(deregister_on_stop=True)
+        self.start()
+        self.stop()
         self.assertEqual(self.registered(), by_id(ONE))
 
 

@@ -13,7 +13,7 @@ from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
-from tests.support.memory_reactor import MemoryMulticastReactor, MemoryPort
+from tests.support.memory_reactor import MemoryLinks, MemoryMulticastReactor, MemoryPort
 
 URN = "urn:schemas-upnp-org:service:api:2.0"
 HERE, THERE = "http://10.0.0.1:80/", "http://10.1.0.1:80/"
@@ -38,7 +38,9 @@ class AnnouncerTests(SynchronousTestCase):
 
     def announce(self, *devices: Device, max_age: int = 30) -> Announcer:
         """Start an announcer."""
-        open_network = partial(Network, self.reactor, find_interfaces=lambda: self.host_interfaces)
+        open_network = partial(
+            Network, self.reactor, find_interfaces=lambda: self.host_interfaces, open_links=MemoryLinks
+        )
         announcer = Announcer(self.reactor, open_network, devices, max_age, random.Random(1))
         announcer.startService()
         return announcer
@@ -139,6 +141,15 @@ class AnnouncerTests(SynchronousTestCase):
             self.receive(SearchRequest(URN, mx))
             self.reactor.advance(5)
             self.assert_sent()
+
+    def test_unicast_search(self) -> None:
+        """A unicast search, which has no MX, is replied to within 0.5 s, whatever its MX is."""
+        self.announce(SEARCH_ONLY)
+        for mx in (None, 0, 5):
+            self.port("10.0.0.2").protocol.datagramReceived(encode(SearchRequest(URN, mx)), PEER)
+            self.assert_sent()
+            self.reactor.advance(0.5)
+            self.assert_sent(SearchResponse(URN, f"uuid:s::{URN}", HERE, 30), to=PEER)
 
     def test_other_messages(self) -> None:
         """Other messages and invalid datagrams get no reply."""

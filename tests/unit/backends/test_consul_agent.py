@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from ssdpreg.backends import consul_agent
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.backends.instance import Instance, current_instance
+from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Check, Plan
 from ssdpreg.testing import FakeConsulAgent, make_registration
 
 _T = TypeVar("_T")
 
 
-class ConsulAgentTests(SynchronousTestCase):
-    """Tests for :class:`ConsulAgent` with an agent in memory: its requests, and its reactions to errors."""
+class ConsulAgentTestCase(SynchronousTestCase):
+    """Base class: a backend with an agent in memory."""
 
     def setUp(self) -> None:
         self.agent = FakeConsulAgent()
@@ -48,6 +52,15 @@ class ConsulAgentTests(SynchronousTestCase):
         self.agent.requests.clear()
         self.result_of(coroutine)
         return list(self.agent.requests)
+
+
+class ConsulAgentTests(ConsulAgentTestCase):
+    """Tests for :class:`ConsulAgent` with an agent in memory: its requests, and its reactions to errors."""
+
+    def test_interfaces(self) -> None:
+        """The backend provides the optional interfaces."""
+        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
+            verifyObject(interface, self.backend)
 
     def test_own_service(self) -> None:
         """The first ``keep_alive`` registers the daemon with a passing TTL check, which ends its service on expiry."""
@@ -115,7 +128,7 @@ class ConsulAgentTests(SynchronousTestCase):
         self.result_of(self.backend.apply(Plan(register=registrations)))
         self.assertEqual(self.requests_of(self.backend.keep_alive()), [("PUT", "/v1/agent/check/pass/ssdpreg%3Aalive")])
         self.assertEqual(
-            self.requests_of(self.backend.read()), [("GET", "/v1/agent/services"), ("GET", "/v1/agent/checks")]
+            self.requests_of(self.backend.read()), [("GET", "/v1/agent/checks"), ("GET", "/v1/agent/services")]
         )
 
     def test_registration_is_one_request(self) -> None:
@@ -286,13 +299,263 @@ class ConsulAgentTests(SynchronousTestCase):
 
     def test_deregister_on_newer_consul(self) -> None:
         """Status 404 for the removal of a service, as newer versions of Consul send it, counts as success."""
-        self.agent.faults[""] = (
+        self.agent.faults["/v1/agent/service/deregister"] = (
             404,
             'Unknown service ID "x". Ensure that the service ID is passed, not the service name.',
         )
         registration = make_registration()
         outcome = self.result_of(self.backend.apply(Plan(deregister=(registration,))))
         self.assertEqual(outcome.applied, {registration.service_id})
+
+    def test_unknown_check_for_everything(self) -> None:
+        """A server that answers every request with Consul's text for an unknown check rejects changes and listings."""
+        self.result_of(self.backend.keep_alive())
+        self.agent.faults[""] = (500, 'Unknown check "x"')
+        registration = make_registration()
+        for plan in (Plan(register=(registration,)), Plan(deregister=(registration,))):
+            outcome = self.result_of(self.backend.apply(plan))
+            self.assertEqual(outcome.refused.keys(), {registration.service_id})
+        self.failure_of(self.backend.read(), BackendUnavailableError)
+        self.failure_of(self.backend.keep_alive(), BackendUnavailableError)
+
+    def test_not_found_for_everything(self) -> None:
+        """Status 404 for everything, as a proxy sends it, is an error for every method, removals included."""
+        self.result_of(self.backend.keep_alive())
+        self.agent.faults[""] = (404, "404 page not found")
+        registration = make_registration()
+        outcome = self.result_of(self.backend.apply(Plan((registration,), (make_registration(2),))))
+        self.assertEqual(len(outcome.refused), 2)
+        for coroutine in (self.backend.read(), self.backend.keep_alive(), self.backend.probe()):
+            self.failure_of(coroutine, BackendRefusedError)
+
+    def test_no_agent(self) -> None:
+        """A server that answers a registration with a body is not a Consul agent: the change does not count."""
+        self.result_of(self.backend.keep_alive())
+        for body in ("<html>", "[]", "true"):
+            self.agent.faults["/v1/agent/service/register"] = (200, body)
+            outcome = self.result_of(self.backend.apply(Plan(register=(make_registration(),))))
+            self.assertEqual(outcome.applied, frozenset())
+            self.assertIsNotNone(outcome.unavailable)
+
+    def test_probe(self) -> None:
+        """``probe`` registers the daemon's own service again."""
+        self.result_of(self.backend.keep_alive())
+        self.assertEqual(self.requests_of(self.backend.probe()), [("PUT", "/v1/agent/service/register")])
+        self.agent.faults["/v1/agent/service/register"] = (405, "method not allowed")
+        self.failure_of(self.backend.probe(), BackendRefusedError)
+
+    def test_removals_first(self) -> None:
+        """The removals of a plan are made before its registrations."""
+        self.result_of(self.backend.keep_alive())
+        gone, new = make_registration(1), make_registration(2)
+        requests = self.requests_of(self.backend.apply(Plan((new,), (gone,))))
+        self.assertEqual(requests[0], ("PUT", f"/v1/agent/service/deregister/{gone.service_id}"))
+
+    def test_known_registrations(self) -> None:
+        """``read`` returns a known registration in place of an equal one, and a new one if anything differs."""
+        registration = make_registration(tags=("a",))
+        self.result_of(self.backend.apply(Plan(register=(registration,))))
+        service_id = registration.service_id
+        self.backend.known = {service_id: registration}
+        self.assertIs(self.result_of(self.backend.read())[service_id], registration)
+        changes: tuple[dict[str, Any], ...] = (
+            {"name": "other"},
+            {"address": "192.0.2.99"},
+            {"port": 1},
+            {"tags": ()},
+            {"meta": {**registration.meta, "ssdp-server": "x"}},
+            {"checks": frozenset()},
+            {"checks": frozenset({Check("other")})},
+        )
+        for change in changes:
+            self.backend.known = {service_id: replace(registration, **change)}
+            self.assertEqual(self.result_of(self.backend.read()), {service_id: registration})
+
+
+class MalformedResponseTests(ConsulAgentTestCase):
+    """Responses of a server that is no Consul agent, or of a broken one."""
+
+    #: Bodies that are no listing of services or of checks.
+    LISTINGS = (
+        "",
+        "null",
+        "[]",
+        "true",
+        "<html>",
+        "{",
+        "[" * 100_000,
+        '{"ssdpreg-x": ' + "[" * 60_000,
+        '{"ssdpreg-x": null}',
+        '{"ssdpreg-x": {}}',
+        '{"ssdpreg-x": []}',
+        '{"ssdpreg-x": 1}',
+    )
+    SERVICE: ClassVar[dict[str, object]] = {
+        "ID": "ssdpreg-x",
+        "Service": "n",
+        "Address": "192.0.2.1",
+        "Port": 1,
+        "Tags": [],
+        "Meta": {},
+    }
+
+    def assert_unavailable(self, coroutine: Coroutine[Any, Any, object], path: str) -> None:
+        """Check that a method fails because the backend is unavailable, with one line that contains the path."""
+        error = self.failure_of(coroutine, BackendUnavailableError)
+        self.assertIn(path, str(error))
+        self.assertNotIn("\n", str(error))
+        self.assertLess(len(str(error)), 300)
+
+    def test_listings(self) -> None:
+        """A malformed listing of services or checks means that the backend is unavailable."""
+        self.result_of(self.backend.keep_alive())
+        for path in ("/v1/agent/services", "/v1/agent/checks"):
+            for body in self.LISTINGS:
+                self.agent.faults = {path: (200, body)}
+                self.assert_unavailable(self.backend.read(), path)
+
+    def test_entries(self) -> None:
+        """A service without one of the fields, or with a field of another type, is malformed."""
+        self.result_of(self.backend.keep_alive())
+        for field in ("ID", "Service", "Address", "Port"):
+            values: tuple[Any, ...] = (None, [], {}, True, 1.5, 7 if field != "Port" else "7")
+            for value in values:
+                entry = {**self.SERVICE, field: value}
+                self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": entry}))}
+                self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+        changes: tuple[dict[str, Any], ...] = (
+            {"Tags": "x"},
+            {"Tags": [1]},
+            {"Tags": {}},
+            {"Meta": []},
+            {"Meta": {"a": 1}},
+            {"Meta": "x"},
+        )
+        for change in changes:
+            self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": {**self.SERVICE, **change}}))}
+            self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+        checks: tuple[Any, ...] = (None, {}, [], {"ServiceID": 1})
+        for check in checks:
+            self.agent.faults = {"/v1/agent/checks": (200, json.dumps({"x": check}))}
+            self.assert_unavailable(self.backend.read(), "/v1/agent/checks")
+
+    def test_own_service_malformed(self) -> None:
+        """A malformed description of the daemon's own service means that the backend is unavailable."""
+        for body in (*self.LISTINGS, "{}", json.dumps({**self.SERVICE, "Meta": {"external-source": []}})):
+            self.agent.faults = {"/v1/agent/service/": (200, body)}
+            self.assert_unavailable(self.make_backend().keep_alive(), "/v1/agent/service/ssdpreg")
+
+    def test_nulls(self) -> None:
+        """Consul may send null for empty tags and Meta."""
+        self.result_of(self.backend.keep_alive())
+        own = self.agent.services["ssdpreg"]
+        entry = {**self.SERVICE, "Tags": None, "Meta": None}
+        self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": entry, "ssdpreg": own}))}
+        self.assertEqual(self.result_of(self.backend.read()), {})
+
+    def test_long_listing(self) -> None:
+        """A listing that is longer than the known services explain is an error, and accepted after some attempts."""
+        self.result_of(self.backend.keep_alive())
+        self.result_of(self.backend.read())
+        for number in range(100):
+            self.agent.services[f"other-{number}"] = {
+                **self.SERVICE,
+                "ID": f"other-{number}",
+                "Meta": {"external-source": "ssdpreg", "text": "x" * 5000},
+            }
+        for _ in range(3):
+            self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+        self.assertEqual(self.backend.too_long, 3)
+        self.assertEqual(self.result_of(self.backend.read()), {})
+
+    def test_many_services(self) -> None:
+        """A listing with more services than a daemon can have is an error."""
+        self.result_of(self.backend.keep_alive())
+        self.patch(consul_agent, "MOST_ENTRIES", 5)
+        for number in range(6):
+            self.result_of(self.backend.apply(Plan(register=(make_registration(number),))))
+        self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+
+
+class TwoDaemonsTests(SynchronousTestCase):
+    """Two daemons with one scope."""
+
+    def setUp(self) -> None:
+        self.agent = FakeConsulAgent()
+        self.clock = Clock()
+        namespace = current_instance().instance_id.partition("-")[0]
+        # The namespace of the last one is unknown, as that of a daemon on another host.
+        self.instances = [Instance(namespace), Instance(namespace), Instance("")]
+        for instance in self.instances:
+            self.addCleanup(instance.close)
+        self.first, self.second, self.remote = map(self.make_backend, self.instances)
+
+    def make_backend(self, instance: Instance) -> ConsulAgent:
+        """Make the backend of a daemon."""
+        treq: Any = StubTreq(self.agent)
+        client = BoundedHTTPClient(self.clock, "http://consul.test:8500", treq)
+        return ConsulAgent(ConsulHTTP(self.clock, client), "test", instance)
+
+    def result_of(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine that has to return without delay."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def assert_in_use(self, backend: ConsulAgent) -> None:
+        """Check that no method of a backend changes anything, because another daemon is alive."""
+        before = json.dumps([self.agent.services, self.agent.checks])
+        for coroutine in (backend.keep_alive(), backend.read(), backend.retire(), backend.probe()):
+            self.failureResultOf(Deferred.fromCoroutine(coroutine), BackendInUseError)
+        for plan in (Plan(register=(make_registration(7),)), Plan(deregister=(make_registration(1),))):
+            outcome = self.result_of(backend.apply(plan))
+            self.assertIsInstance(outcome.unavailable, BackendInUseError)
+        self.assertEqual(json.dumps([self.agent.services, self.agent.checks]), before)
+
+    def test_later_daemon(self) -> None:
+        """The later daemon changes nothing while the first one is alive."""
+        self.result_of(self.first.keep_alive())
+        self.result_of(self.first.apply(Plan(register=(make_registration(1),))))
+        self.assert_in_use(self.second)
+        self.assert_in_use(self.remote)
+        self.result_of(self.first.keep_alive())
+        self.assertEqual(self.result_of(self.first.read()).keys(), {make_registration(1).service_id})
+
+    def test_predecessor(self) -> None:
+        """A daemon takes over at once from one that is known to have ended, though its TTL check is passing."""
+        self.result_of(self.first.keep_alive())
+        self.instances[0].close()
+        self.result_of(self.second.keep_alive())
+        self.assertEqual(self.agent.services["ssdpreg"]["Meta"]["ssdpreg-instance"], self.instances[1].instance_id)
+
+    def test_expired_check(self) -> None:
+        """A daemon takes over from one whose TTL check is not passing, and that one writes nothing from then on."""
+        self.result_of(self.first.keep_alive())
+        self.agent.checks["ssdpreg:alive"]["Status"] = "critical"
+        self.result_of(self.remote.keep_alive())
+        self.assertEqual(self.agent.checks["ssdpreg:alive"]["Status"], "passing")
+        self.clock.advance(30)
+        self.assert_in_use(self.first)
+
+    def test_comparison_notices(self) -> None:
+        """A daemon that was replaced without its knowledge notices it at its next comparison."""
+        self.result_of(self.first.keep_alive())
+        self.agent.services["ssdpreg"]["Meta"]["ssdpreg-instance"] = self.instances[2].instance_id
+        self.failureResultOf(Deferred.fromCoroutine(self.first.read()), BackendInUseError)
+        self.assert_in_use(self.first)
+
+    def test_earlier_version(self) -> None:
+        """A daemon takes over from an earlier version, which wrote no identity."""
+        self.result_of(self.first.keep_alive())
+        del self.agent.services["ssdpreg"]["Meta"]["ssdpreg-instance"]
+        self.result_of(self.second.keep_alive())
+        self.assertIn("ssdpreg-instance", self.agent.services["ssdpreg"]["Meta"])
+
+    def test_text(self) -> None:
+        """The error names the scope, the address of Consul, the other daemon, and the setting that helps."""
+        self.result_of(self.first.keep_alive())
+        failure = self.failureResultOf(Deferred.fromCoroutine(self.second.keep_alive()))
+        text = failure.getErrorMessage()
+        for part in ("scope 'test'", "http://consul.test:8500", self.instances[0].instance_id, "backend.scope"):
+            self.assertIn(part, text)
 
 
 def record_bodies(agent: FakeConsulAgent) -> list[dict[str, Any]]:

@@ -14,22 +14,16 @@ class CheckTableTests(SynchronousTestCase):
         self.table = CheckTable()
 
     def test_load(self) -> None:
-        """The table has the daemon's checks, and neither maintenance mode nor the checks of other services."""
-        listing = {
-            "a-alive": {"ServiceID": "a"},
-            "a-http-1": {"ServiceID": "a"},
-            "_service_maintenance:a": {"ServiceID": "a"},
-            "c-alive": {"ServiceID": "c"},
-        }
-        self.table.load(["a", "b"], listing)
+        """The table has the daemon's checks, and not those of maintenance mode."""
+        for service_id, check_id in (
+            ("a", "a-alive"),
+            ("a", "a-http-1"),
+            ("a", "_service_maintenance:a"),
+            ("c", "c-alive"),
+        ):
+            self.table.load(service_id, check_id)
         found = {service_id: self.table.of(service_id) for service_id in "abc"}
-        self.assertEqual(found, {"a": {"a-alive", "a-http-1"}, "b": frozenset(), "c": frozenset()})
-
-    def test_load_replaces(self) -> None:
-        """``load`` replaces the whole table."""
-        self.table.add_service("a", ["a-alive"])
-        self.table.load(["b"], {})
-        self.assertEqual(self.table.of("a"), frozenset())
+        self.assertEqual(found, {"a": {"a-alive", "a-http-1"}, "b": frozenset(), "c": {"c-alive"}})
 
     def test_stale(self) -> None:
         """Earlier checks that a registration lacks are returned, until each is removed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
@@ -32,8 +32,9 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.http = self.make_http()
 
     def make_http(self, token: TokenSource | None = None) -> ConsulHTTP:
-        treq: Any = StubTreq(self.resource)
-        return ConsulHTTP(self.clock, BoundedHTTPClient(self.clock, "http://consul.test:8500", treq), token)
+        self.treq = StubTreq(self.resource)
+        client = BoundedHTTPClient(self.clock, "http://consul.test:8500", cast("Any", self.treq))
+        return ConsulHTTP(self.clock, client, token)
 
     def result_of(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine that has to return without delay."""
@@ -59,9 +60,10 @@ class ConsulHTTPTests(SynchronousTestCase):
 
     def test_content_type(self) -> None:
         """Every request has a Content-Type, also without a body: Consul logs a warning otherwise."""
+        self.result_of(self.http.get("list", "/v1/x"))
+        self.resource.body = b""
         self.result_of(self.http.put("pass", "/v1/x"))
         self.result_of(self.http.put("register", "/v1/x", {}))
-        self.result_of(self.http.get("list", "/v1/x"))
         self.assertEqual({headers["Content-Type"] for _, _, headers, _ in self.resource.requests}, {"application/json"})
 
     def test_token(self) -> None:
@@ -104,6 +106,113 @@ class ConsulHTTPTests(SynchronousTestCase):
             [(headers["X-Consul-Token"], body) for _, _, headers, body in self.resource.requests],
             [("first", b""), ("first", b'{"Name": "x"}'), ("second", b'{"Name": "x"}'), ("second", b"")],
         )
+
+    def test_token_of_the_request(self) -> None:
+        """Each request that was rejected with an earlier token is repeated, also if another one read the new token."""
+        path = Path(self.mktemp())
+        path.write_text("first")
+        http = self.make_http(TokenSource(path=str(path)))
+        waiting: list[Any] = []
+
+        def render(request: Any) -> Any:
+            if request.requestHeaders.getRawHeaders("X-Consul-Token") == ["second"]:
+                return b""
+            waiting.append(request)
+            return NOT_DONE_YET
+
+        self.resource.render = render  # type: ignore[method-assign]
+        requesting = [Deferred.fromCoroutine(http.put("register", "/v1/x")) for _ in range(8)]
+        path.write_text("second")
+        for request in waiting:
+            request.setResponseCode(403)
+            request.finish()
+        self.treq.flush()
+        for each in requesting:
+            self.successResultOf(each)
+        self.assertEqual(len(waiting), 8)
+
+    def test_token_version(self) -> None:
+        """The version grows when the content of the token file changes. An empty or missing file has no effect."""
+        path = Path(self.mktemp())
+        path.write_text("first")
+        token = TokenSource(path=str(path))
+        http = self.make_http(token)
+        versions = []
+        for content in ("first", "second\n", "", "second", "third"):
+            path.write_text(content)
+            versions.append(http.token_version)
+        path.write_bytes(b"\xff")
+        versions.append(http.token_version)
+        path.unlink()
+        versions.append(http.token_version)
+        self.assertEqual((versions, token.value), ([0, 1, 1, 1, 2, 2, 2], "third"))
+        self.assertEqual(self.make_http(TokenSource("fixed")).token_version, 0)
+
+    def test_put_with_a_response(self) -> None:
+        """A response with a body is not that of a Consul agent: the request was not successful."""
+        for body in (b"null", b"true", b"{}", b"<html>"):
+            self.resource.body = body
+            self.assertIsInstance(self.failure_of(self.http.put("register", "/v1/x")), BackendUnavailableError)
+        self.resource.body = b"\n"
+        self.result_of(self.http.put("register", "/v1/x"))
+
+    def test_not_found(self) -> None:
+        """Status 404 with a text that is not Consul's is a rejection: another server may have sent it."""
+        for body in (b"", b"404 page not found", b"<html>"):
+            self.resource.status, self.resource.body = 404, body
+            self.assertEqual(self.failure_of(self.http.put("register", "/v1/x")).status, 404)
+
+    def test_long_response(self) -> None:
+        """A response of more than 64 kB is an error, and is counted."""
+        self.resource.body = b" " * 65_537
+        for coroutine in (self.http.put("register", "/v1/x"), self.http.get("find", "/v1/x")):
+            error = self.failure_of(coroutine)
+            self.assertIsInstance(error, BackendUnavailableError)
+            self.assertEqual(str(error), "http://consul.test:8500/v1/x: the response is longer than 65536 bytes")
+        self.assertEqual(self.http.too_long, 2)
+
+    def test_members(self) -> None:
+        """``get_members`` passes each member of an object to a function."""
+        self.resource.body = b'{"a": 1, "b": {"c": 2}}'
+        members: dict[str, Any] = {}
+        self.result_of(self.http.get_members("list", "/v1/x", members.__setitem__, 100, filter="f"))
+        self.assertEqual(members, {"a": 1, "b": {"c": 2}})
+        self.assertEqual(self.resource.requests[0][1], "/v1/x?filter=f")
+
+    def test_malformed_members(self) -> None:
+        """A listing that is too long or malformed, or whose member is rejected, is an error with its path."""
+
+        def reject(name: str, value: object) -> None:
+            raise ValueError(f"{name} is wrong")
+
+        for body, limit, problem in (
+            (b'{"a": 1}', 7, "the response is longer than 7 bytes"),
+            (b'{"a": 1', 100, "the response is malformed: the JSON object is malformed or incomplete"),
+            (b'{"a": 1}', 100, "the response is malformed: a is wrong"),
+        ):
+            self.resource.body = body
+            error = self.failure_of(self.http.get_members("list", "/v1/x", reject, limit, filter="f"))
+            self.assertIsInstance(error, BackendUnavailableError)
+            self.assertEqual(str(error), f"http://consul.test:8500/v1/x: {problem}")
+
+    def test_members_after_another_token(self) -> None:
+        """A listing that is repeated with another token is parsed from its beginning."""
+        path = Path(self.mktemp())
+        path.write_text("first")
+        http = self.make_http(TokenSource(path=str(path)))
+        path.write_text("second")
+        render = self.resource.render
+
+        def render_once(request: Any) -> Any:
+            self.resource.render = render  # type: ignore[method-assign]
+            request.setResponseCode(403)
+            return b'{"a": '
+
+        self.resource.render = render_once  # type: ignore[method-assign]
+        self.resource.body = b'{"b": 2}'
+        members: dict[str, Any] = {}
+        self.result_of(http.get_members("list", "/v1/x", members.__setitem__, 100))
+        self.assertEqual(members, {"b": 2})
 
     def test_refused(self) -> None:
         """A status that repetition does not change is a rejection with Consul's reason."""
@@ -169,8 +278,8 @@ class ConsulHTTPTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Requests are counted by operation and result."""
-        for status in (200, 200, 400, 404, 503):
-            self.resource.status = status
+        for status, body in ((200, b""), (200, b"{}"), (400, b""), (404, b"unknown service ID: x"), (503, b"")):
+            self.resource.status, self.resource.body = status, body
             Deferred.fromCoroutine(self.http.put("register", "/v1/x")).addErrback(lambda _: None)
         self.assertEqual(
             self.http.requests,

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.errors import BackendForgotError, BackendRefusedError
+from ssdpreg.errors import BackendForgotError
 from ssdpreg.testing import FakeConsulAgent
 from tests.support.consul_agent_tests import request_fake
 
@@ -69,21 +69,24 @@ class OwnServiceTests(SynchronousTestCase):
         self.assertEqual(self.agent.services.keys(), {"ssdpreg"})
         self.run_now(self.service.pass_check())
 
+    def exists(self) -> bool:
+        """Return whether the service exists although a listing lacks it."""
+        return self.successResultOf(Deferred.fromCoroutine(self.service.exists()))
+
     def test_absence(self) -> None:
-        """A service that exists but is not listed is an error; a lost one is registered again on demand."""
+        """A service that exists but is not listed is found; a lost one is registered again on demand."""
         self.run_now(self.service.ensure_registered())
-        failure = self.failureResultOf(Deferred.fromCoroutine(self.service.check_absence()), BackendRefusedError)
-        self.assertTrue(failure.value.denied)
+        self.assertTrue(self.exists())
         self.agent.clear()
-        self.run_now(self.service.check_absence())
+        self.assertFalse(self.exists())
         self.run_now(self.service.ensure_registered())
         self.assertEqual(self.agent.services.keys(), {"ssdpreg"})
 
     def test_id_lost(self) -> None:
-        """After a foreign service took the ID, ``check_absence`` chooses the other ID."""
+        """After a foreign service took the ID, ``exists`` chooses the other ID."""
         self.run_now(self.service.ensure_registered())
         self.register_foreign()
-        self.run_now(self.service.check_absence())
+        self.assertFalse(self.exists())
         self.run_now(self.service.ensure_registered())
         self.assertEqual(self.agent.services["ssdpreg"]["Service"], "foreign")
         self.assertEqual(self.agent.services.keys(), {"ssdpreg", self.service.service_id})

@@ -9,7 +9,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET, Site
 
 from ssdpreg.backends import http_client
-from ssdpreg.backends.http_client import BoundedHTTPClient, Response
+from ssdpreg.backends.http_client import BoundedHTTPClient, Response, ResponseTooLongError
 from ssdpreg.errors import BackendUnavailableError
 from tests.support.scripted_resource import ScriptedResource
 
@@ -172,6 +172,56 @@ class ConnectionTests(TestCase):
             await client.request("GET", "/v1/x")
         self.assertIn("longer than 5 bytes", str(caught.exception))
         await disconnected
+
+    async def test_limit(self) -> None:
+        """A response with status 200 may be as long as the caller allows, and any other one 64 kB."""
+        client = await self.connect()
+        self.resource.body = b"x" * 65_537
+        response = await client.request("GET", "/v1/x", limit=65_537)
+        self.assertEqual(len(response.body), 65_537)
+        self.resource.body = b"x" * 1_000_000
+        for status, limit in ((200, None), (200, 65_536), (500, 65_537)):
+            self.resource.status = status
+            with self.assertRaises(ResponseTooLongError) as caught:
+                await client.request("GET", "/v1/x?a=b", limit=limit)
+            self.assertIn("/v1/x: the response is longer than 65536 bytes", str(caught.exception))
+
+    async def test_receive(self) -> None:
+        """The body of a response with status 200 can be received in parts. An error of the receiver ends it."""
+        client = await self.connect()
+        self.resource.body = b"x" * 300_000
+        parts: list[bytes] = []
+        response = await client.request("GET", "/v1/x", receive=parts.append, limit=300_000)
+        self.assertEqual((b"".join(parts), response.body), (self.resource.body, b""))
+        self.assertGreater(len(parts), 1)
+
+        def reject(part: bytes) -> None:
+            raise ValueError("wrong")
+
+        with self.assertRaises(BackendUnavailableError) as caught:
+            await client.request("GET", "/v1/x", receive=reject, limit=300_000)
+        self.assertIn("/v1/x: the response is malformed: wrong", str(caught.exception))
+        self.resource.status, self.resource.body = 503, b"later"
+        parts.clear()
+        response = await client.request("GET", "/v1/x", receive=parts.append, limit=300_000)
+        self.assertEqual((parts, response.body), ([], b"later"))
+
+    async def test_drip(self) -> None:
+        """A response that is sent byte by byte ends with the time of the whole request."""
+        self.patch(http_client, "TIMEOUT", 0.5)
+        sending: list[LoopingCall] = []
+
+        def render(request: Any) -> int:
+            request.notifyFinish().addErrback(lambda _: sending[0].stop())
+            sending.append(LoopingCall(request.write, b" "))
+            sending[0].start(0.05)
+            return NOT_DONE_YET
+
+        self.resource.render = render  # type: ignore[method-assign]
+        client = await self.connect()
+        with self.assertRaises(BackendUnavailableError) as caught:
+            await client.request("GET", "/v1/x", receive=lambda part: None, limit=1000)
+        self.assertIn("does not answer within", str(caught.exception))
 
     def serve_start_of_response(self) -> Deferred[None]:
         """Send only the start of each response. Return a Deferred that fires when the client closes the connection."""

@@ -24,6 +24,7 @@ from ssdpreg.config import (
     load,
     parse,
 )
+from ssdpreg.config.values import PortRange
 from ssdpreg.errors import ConfigError
 from tests.support import paths
 from tests.unit.config.support import API, DATA, TAGS, ConfigTestCase
@@ -61,8 +62,9 @@ class ParseTests(ConfigTestCase):
                         "urn:schemas-upnp-org:device:basic:1": CheckConfig(tcp=True, interval=30),
                     },
                     interfaces=("eth0", "10.0.0.0/8"),
-                    search=SearchConfig(interval=0, mx=5, ttl=4),
+                    search=SearchConfig(interval=0, mx=5, ttl=4, ports=PortRange(40000, 40099)),
                     names="dns",
+                    trust="confirmed",
                     allow=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
                     limits=LimitsConfig(services=500, services_per_source=50),
                 ),
@@ -73,8 +75,9 @@ class ParseTests(ConfigTestCase):
                     token="s3cret",
                     service_tags=("ssdp",),
                     on_stop="deregister",
+                    scope="rack-7",
                 ),
-                WebConfig(None),
+                WebConfig(None, ("ssdpreg.example",)),
             ),
         )
 

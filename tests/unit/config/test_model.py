@@ -68,6 +68,33 @@ class WithConsulTests(ConfigTestCase):
         self.assertEqual(config.with_consul(), config)
 
 
+class ScopeTests(ConfigTestCase):
+    """Tests for :meth:`Config.scope`."""
+
+    def test_default(self) -> None:
+        """The scope is the host name, unless the file names another one."""
+        ssdp = SSDPConfig({"A": ("a",)})
+        self.assertEqual(Config(ssdp).scope("host-1"), "host-1")
+        self.assertEqual(Config(ssdp, ConsulConfig(scope="rack-7")).scope("host-1"), "rack-7")
+        self.assertEqual(Config(ssdp, EmbeddedConfig()).scope("host-1"), "host-1")
+
+
+class NamedNetworksTests(ConfigTestCase):
+    """Tests for :attr:`SSDPConfig.named_networks`."""
+
+    def test_named(self) -> None:
+        """Networks of the default value contain every address, and so name none."""
+        for allow, named in (
+            (["0.0.0.0/0", "::/0"], []),
+            (["0.0.0.0/0"], []),
+            (["10.0.0.0/8", "::/0"], ["10.0.0.0/8"]),
+            (["10.0.0.0/8", "2001:db8::1/128"], ["10.0.0.0/8", "2001:db8::1/128"]),
+        ):
+            config = parse(json.dumps({"ssdp": {**TAGS, "allow": allow}}))
+            self.assertEqual([str(network) for network in config.ssdp.named_networks], named)
+        self.assertEqual(parse(json.dumps({"ssdp": TAGS})).ssdp.named_networks, ())
+
+
 class NormalisedTests(ConfigTestCase):
     """Tests for :func:`normalised`."""
 
@@ -80,7 +107,7 @@ class NormalisedTests(ConfigTestCase):
     def test_defaults(self) -> None:
         """The normalised form has every key, and whole numbers have no decimal point."""
         plain = normalised(parse(json.dumps({"ssdp": TAGS})))
-        self.assertEqual(plain["ssdp"]["search"], {"interval": 300, "mx": 3, "ttl": 2})
+        self.assertEqual(plain["ssdp"]["search"], {"interval": 300, "mx": 3, "ttl": 2, "ports": None})
         self.assertIn('"interval": 300,', json.dumps(plain))
         self.assertEqual(plain["backend"]["address"], "127.0.0.1:8500")
 

@@ -7,6 +7,8 @@ import os
 from typing import Any
 
 from ssdpreg.config import EmbeddedConfig, parse
+from ssdpreg.config.faults import quote
+from ssdpreg.config.values import PortRange
 from tests.unit.config.support import API, DATA, TAGS, ConfigTestCase
 
 
@@ -115,6 +117,78 @@ class NetworkTests(ConfigTestCase):
     def test_empty(self) -> None:
         """The list of allowed networks must not be empty."""
         self.assertEqual(self.ssdp_faults(allow=[]), ["ssdp.allow: is empty"])
+
+
+class PortRangeTests(ConfigTestCase):
+    """Tests for ranges of ports."""
+
+    def test_valid(self) -> None:
+        """A range has two ports and everything between them."""
+        for text, ports in (("40000-40099", (40000, 40099)), ("1-8", (1, 8)), ("65528-65535", (65528, 65535))):
+            search = parse(json.dumps({"ssdp": {**TAGS, "search": {"ports": text}}})).ssdp.search
+            self.assertEqual(search.ports, PortRange(*ports))
+        self.assertIsNone(parse(json.dumps({"ssdp": {**TAGS, "search": {"ports": None}}})).ssdp.search.ports)
+
+    def test_invalid(self) -> None:
+        """A range is in order, has at least 8 ports, and does not contain the port of SSDP."""
+        for value, problem in (
+            ("40000", ' is not a range of ports: use for example "40000-40099"'),
+            ("40000:40099", ' is not a range of ports: use for example "40000-40099"'),
+            ("40000 - 40099", ' is not a range of ports: use for example "40000-40099"'),
+            ("٤0000-40099", ' is not a range of ports: use for example "40000-40099"'),
+            ("0-99", " is not a range of ports from 1 to 65535, the lowest port first"),
+            ("65529-65536", " is not a range of ports from 1 to 65535, the lowest port first"),
+            ("40099-40000", " is not a range of ports from 1 to 65535, the lowest port first"),
+            ("40000-40006", " has less than 8 ports: several searches run at the same time"),
+            ("1800-1900", " contains port 1900, on which devices announce themselves"),
+            ("1900-1999", " contains port 1900, on which devices announce themselves"),
+            ([40000, 40099], None),
+            (40000, None),
+        ):
+            [fault] = self.ssdp_faults(search={"ports": value})
+            expected = f"{json.dumps(value)}{problem}" if problem else " is not a string"
+            self.assertTrue(fault.startswith("ssdp.search.ports: ") and fault.endswith(expected), fault)
+
+
+class ScopeTests(ConfigTestCase):
+    """Tests for scopes."""
+
+    def test_limits(self) -> None:
+        """A scope is printable text of at most 128 characters."""
+        self.assertEqual(self.consul({"scope": "ü" * 128}).scope, "ü" * 128)
+        self.assertIsNone(self.consul({"scope": None}).scope)
+        for value in ("", " ", " a", "a\n", "a\0", "a\u202eb", 5):
+            self.assertTrue(self.backend_fault({"scope": value}).startswith("backend.scope: "), value)
+        self.assertTrue(self.backend_fault({"scope": "a" * 129}).endswith(" has more than 128 characters"))
+
+
+class HostNameTests(ConfigTestCase):
+    """Tests for the names of the web server."""
+
+    def test_valid(self) -> None:
+        """Names are in lower case, without the dot of the root."""
+        longest = "a." * 126 + "a"
+        names = ["SSDPreg.Example", "rack_7", "a.b.example.", "7.example", "a" * 63, longest]
+        config = parse(json.dumps({"ssdp": TAGS, "web": {"hosts": names}}))
+        self.assertEqual(config.web.hosts, ("ssdpreg.example", "rack_7", "a.b.example", "7.example", "a" * 63, longest))
+
+    def test_invalid(self) -> None:
+        """Addresses, ports, URLs and patterns are faults."""
+        for name, problem in (
+            ("10.0.0.1", "is an IP address: the server always accepts those"),
+            ("[::1]", "is an IP address: the server always accepts those"),
+            ("a.example:8580", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("http://a.example", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("*.example", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("a..b", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("-a", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("a." * 126 + "aa", 'is not a host name: use for example "ssdpreg.example", without a port'),
+            ("a" * 64, 'is not a host name: use for example "ssdpreg.example", without a port'),
+        ):
+            self.assert_faults(
+                {"ssdp": TAGS, "web": {"hosts": [name]}},
+                f"web.hosts[0]: {quote(name)} {problem}",
+            )
 
 
 class FileTests(ConfigTestCase):

@@ -6,136 +6,420 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.claims import Claim, TrackedService
-from ssdpreg.discovery.location import Endpoint
-from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.claims import Claim, Contest, TrackedService
+from ssdpreg.discovery.standing import Standing
+from ssdpreg.ssdp.reception import Channel, Reception
+from tests.unit.discovery.table_case import advertisement
 
-URN = "urn:schemas-upnp-org:service:api:2.0"
-
-
-def advertise(host: str = "10.0.0.5", max_age: int = 100) -> Advertisement:
-    """Return an advertisement of a service at a host. With a max-age of 100 s, its lifetime is 110 s."""
-    location = f"http://{host}/"
-    return Advertisement(
-        "D", URN, SearchTerm(URN, "T"), URN, f"uuid:D::{URN}", location, Endpoint("http", host, 80), max_age
-    )
+OWNER, OTHER = "10.0.0.5", "10.0.0.66"
+#: LOCATIONs of the claims in :class:`DecisionTests`.
+CURRENT, FIRST, SECOND = "http://10.0.0.5:80/", "http://10.0.0.6:80/", "http://10.0.0.7:80/"
 
 
-def claim(host: str = "10.0.0.5", now: float = 1000.0, max_age: int = 100) -> Claim:
-    """Return the claim of a host that a service is at its own address."""
-    advertisement = advertise(host, max_age)
-    return Claim(advertisement, host, now, advertisement.lifetime)
+def claim(
+    host: str = OWNER,
+    now: float = 1000.0,
+    max_age: int = 100,
+    sender: str = "",
+    channel: Channel = Channel.GROUP,
+    port: int = 80,
+) -> Claim:
+    """Return the claim that a service is at a host, from that host unless another sender is given."""
+    return Claim(advertisement(host, max_age, port=port), Reception(sender or host, "eth0", channel), now)
 
 
 class ClaimTests(SynchronousTestCase):
     """Tests for :class:`Claim`."""
 
-    def setUp(self) -> None:
-        self.claim = claim()
+    def renew(
+        self, claim: Claim, now: float, sender: str = OWNER, channel: Channel = Channel.GROUP, max_age: int = 100
+    ) -> bool:
+        """Renew a claim by an advertisement of its LOCATION."""
+        return claim.renew(advertisement(max_age=max_age), Reception(sender, "eth1", channel), now)
 
     def test_times(self) -> None:
         """The device is searched for at 80 % of max-age. The claim expires after the lifetime of the advertisement."""
-        self.assertEqual(
-            (self.claim.received_at, self.claim.search_at, self.claim.expires_at, self.claim.owned_until),
-            (1000, 1080, 1110, 1110),
-        )
+        one = claim()
+        self.assertEqual((one.received_at, one.search_at, one.expires_at), (1000, 1080, 1110))
+        self.assertEqual((one.sender, one.host, one.interface), (OWNER, OWNER, "eth0"))
+        self.assertEqual((one.superseded, one.answers), (False, False))
 
     def test_renewal_by_its_owner(self) -> None:
         """The owner renews all times of a claim, and can shorten it."""
-        self.claim.renew(advertise(max_age=10), "10.0.0.5", 1050, answer=False)
-        self.assertEqual(
-            (self.claim.received_at, self.claim.search_at, self.claim.expires_at, self.claim.owned_until),
-            (1050, 1058, 1061, 1061),
-        )
+        one = claim()
+        self.assertTrue(self.renew(one, 1050, max_age=10))
+        self.assertEqual((one.received_at, one.search_at, one.expires_at, one.interface), (1050, 1058, 1061, "eth1"))
 
     def test_renewal_by_another_sender(self) -> None:
-        """Another sender prolongs a claim, but does not become its owner."""
-        self.claim.renew(advertise(), "10.0.0.66", 1050, answer=False)
-        self.assertEqual((self.claim.sender, self.claim.expires_at, self.claim.owned_until), ("10.0.0.5", 1160, 1110))
+        """Another sender neither prolongs nor shortens a claim, nor becomes its owner."""
+        one = claim()
+        for max_age in (1, 10_000):
+            self.assertFalse(self.renew(one, 1109, OTHER, Channel.HOST, max_age))
+        self.assertEqual((one.sender, one.received_at, one.expires_at, one.interface), (OWNER, 1000, 1110, "eth0"))
+        self.assertEqual((one.standing, one.answers), (Standing.DIRECT, False))
 
-    def test_another_sender_cannot_shorten(self) -> None:
-        """A renewal by another sender with a shorter max-age does not shorten a claim."""
-        self.claim.renew(advertise(max_age=1), "10.0.0.66", 1050, answer=False)
-        self.assertEqual(self.claim.expires_at, 1110)
+    def test_host_becomes_the_owner(self) -> None:
+        """The host of the LOCATION becomes the owner of an indirect claim at once."""
+        one = claim(sender=OTHER)
+        self.assertTrue(self.renew(one, 1001))
+        self.assertEqual((one.sender, one.standing), (OWNER, Standing.DIRECT))
+        self.assertFalse(self.renew(one, 1100, OTHER))
 
-    def test_new_owner(self) -> None:
-        """Another sender becomes the owner when the lifetime of the first owner has ended."""
-        self.claim.renew(advertise(), "10.0.0.66", 1109.9, answer=False)
-        self.assertEqual(self.claim.sender, "10.0.0.5")
-        self.claim.renew(advertise(), "10.0.0.66", 1110, answer=False)
-        self.assertEqual((self.claim.sender, self.claim.owned_until), ("10.0.0.66", 1220))
+    def test_owner_of_an_indirect_claim(self) -> None:
+        """Another sender becomes the owner of an indirect claim after half of max-age in silence, and not before."""
+        one = claim(sender=OTHER)
+        self.assertFalse(self.renew(one, 1050, "10.0.0.7"))
+        self.assertTrue(self.renew(one, 1050.1, "10.0.0.7"))
+        self.assertEqual((one.sender, one.received_at, one.standing), ("10.0.0.7", 1050.1, Standing.INDIRECT))
+
+    def test_lifetime_of_an_indirect_claim(self) -> None:
+        """An indirect claim lives for 1800 s at most, and longer when its host announces it."""
+        one = claim(sender=OTHER, max_age=86400)
+        self.assertEqual((one.expires_at, one.expected_silence), (2800, 1800))
+        self.renew(one, 1000, max_age=86400)
+        self.assertEqual(one.expires_at, 1000 + 86460)
+
+    def test_silence(self) -> None:
+        """The silence of a claim counts from its latest reception. It is expected for max-age, 1800 s at most."""
+        one = claim()
+        self.assertEqual((one.silence(1030), one.expected_silence), (30, 100))
+        self.assertEqual(claim(max_age=86400).expected_silence, 1800)
+
+    def test_standing(self) -> None:
+        """A claim keeps its highest standing."""
+        one = claim(sender=OTHER)
+        self.assertIs(one.standing, Standing.INDIRECT)
+        for channel, standing in (
+            (Channel.SEARCH, Standing.DIRECT),
+            (Channel.HOST, Standing.CONFIRMED),
+            (Channel.GROUP, Standing.CONFIRMED),
+        ):
+            self.renew(one, 1010, channel=channel)
+            self.assertIs(one.standing, standing)
 
     def test_answers(self) -> None:
-        """A reply of the owner shows that the device replies to searches. A reply of another sender does not."""
-        self.claim.renew(advertise(), "10.0.0.66", 1010, answer=True)
-        self.assertFalse(self.claim.answers)
-        self.claim.renew(advertise(), "10.0.0.5", 1020, answer=True)
-        self.claim.renew(advertise(), "10.0.0.5", 1030, answer=False)
-        self.assertTrue(self.claim.answers)
+        """A reply of the host shows that it replies to searches. A reply of another sender does not."""
+        one = claim(sender=OTHER, channel=Channel.HOST)
+        self.assertFalse(one.answers)
+        for channel, answers in ((Channel.GROUP, False), (Channel.SEARCH, True), (Channel.GROUP, True)):
+            self.renew(one, 1010, channel=channel)
+            self.assertEqual(one.answers, answers)
 
     def test_superseded(self) -> None:
         """A superseded claim that is received again is not superseded any more."""
-        self.claim.superseded = True
-        self.claim.renew(advertise(), "10.0.0.5", 1010, answer=False)
-        self.assertFalse(self.claim.superseded)
+        one = claim()
+        one.superseded = True
+        self.renew(one, 1010, OTHER)
+        self.assertTrue(one.superseded)
+        self.renew(one, 1010)
+        self.assertFalse(one.superseded)
+
+    def test_previous_reception(self) -> None:
+        """The latest reception before the present one is remembered, without copies that follow within 10 s."""
+        one = claim()
+        self.assertEqual(one.previous_at, -math.inf)
+        for now, previous in ((1010, -math.inf), (1020, -math.inf), (1030.1, 1020), (1100, 1030.1), (1105, 1030.1)):
+            self.renew(one, now)
+            self.assertEqual((one.received_at, one.previous_at), (now, previous))
+
+    def test_adopted(self) -> None:
+        """The host of the LOCATION owns an adopted claim, which has the given standing and lifetime."""
+        one = Claim.adopted(advertisement(), Standing.CONFIRMED, 7.5, 1000.0)
+        self.assertEqual((one.sender, one.standing, one.expires_at, one.answers), (OWNER, 2, 1007.5, False))
+
+
+class ContestTests(SynchronousTestCase):
+    """Tests for :class:`Contest`."""
+
+    def test_rounds(self) -> None:
+        """A contest has a number of rounds of 3 s."""
+        contest = Contest(2, 1000.0)
+        self.assertEqual((contest.began_at, contest.ends_at), (1000, 1003))
+        self.assertTrue(contest.next_round(1003.5))
+        self.assertEqual((contest.began_at, contest.ends_at), (1000, 1006.5))
+        self.assertFalse(contest.next_round(1007))
 
 
 class TrackedServiceTests(SynchronousTestCase):
     """Tests for :class:`TrackedService`."""
 
     def setUp(self) -> None:
-        self.service = TrackedService(claim(), 1000.0)
+        self.claim = claim()
+        self.service = TrackedService(self.claim, 1000.0)
 
     def test_initial_state(self) -> None:
         """A new service belongs to the sender of its first claim, and no decision but the search is pending."""
-        self.assertEqual((self.service.creator, self.service.appeared_at), ("10.0.0.5", 1000))
-        self.assertEqual((self.service.due, self.service.leaves_at, self.service.rounds), (1080, math.inf, 0))
+        service = self.service
+        self.assertEqual((service.creator, service.home, service.appeared_at), (OWNER, OWNER, 1000))
+        self.assertEqual((service.due, service.leaves_at, service.contest), (1080, math.inf, None))
+        self.assertEqual((service.live, service.removed, service.others), (False, False, ()))
 
     def test_due(self) -> None:
-        """The next decision is the earliest of search, expiry, end of a search round and departure."""
-        self.service.searched = True
-        self.assertEqual(self.service.due, 1110)
-        self.service.begin_round(1050)
-        self.assertEqual(self.service.due, 1050)
-        self.service.leaves_at = 1002
-        self.assertEqual(self.service.due, 1002)
+        """The next decision is the earliest of search, expiry, end of a round, move and departure."""
+        service = self.service
+        service.searched = True
+        self.assertEqual(service.due, 1110)
+        service.begin_contest(1050)
+        self.assertEqual(service.due, 1053)
+        service.move_at = 1040
+        self.assertEqual(service.due, 1040)
+        service.leaves_at = 1002
+        self.assertEqual(service.due, 1002)
+        service.searched = False
+        service.leaves_at = service.move_at = math.inf
+        self.claim.expires_at = 1001
+        self.assertEqual(service.due, 1001)
 
-    def test_search_rounds(self) -> None:
-        """Search rounds are counted until the contest ends."""
-        self.service.begin_round(1003)
-        self.service.begin_round(1006)
-        self.service.byebye_contested = True
-        self.assertEqual((self.service.rounds, self.service.round_ends_at), (2, 1006))
-        self.service.end_contest()
-        self.assertEqual(
-            (self.service.rounds, self.service.round_ends_at, self.service.byebye_contested), (0, math.inf, False)
-        )
+    def test_pause_between_contests(self) -> None:
+        """A contest may begin when none is under way, and 10 s after the beginning of the latest one."""
+        self.assertTrue(self.service.may_contest(1000))
+        self.service.begin_contest(1000)
+        self.assertFalse(self.service.may_contest(1010))
+        self.service.contest = None
+        self.assertFalse(self.service.may_contest(1009.9))
+        self.assertTrue(self.service.may_contest(1010))
 
     def test_set_current(self) -> None:
-        """A new current claim ends all pending decisions."""
-        self.service.begin_round(1003)
-        self.service.searched = True
-        self.service.leaves_at = 1002
+        """A new current claim ends all pending decisions. The current claim becomes another claim."""
+        service = self.service
         other = claim("10.0.0.6", 1001)
-        self.service.set_current(other)
-        self.assertIs(self.service.claim, other)
-        self.assertEqual((self.service.due, self.service.rounds, self.service.leaves_at), (1081, 0, math.inf))
+        service.others = (other,)
+        service.begin_contest(1003)
+        service.searched = True
+        service.leaves_at, service.move_at, service.next_move = 1002, 1004, other
+        service.set_current(other, 1002)
+        self.assertIs(service.claim, other)
+        self.assertEqual(service.others, (self.claim,))
+        self.assertEqual((service.due, service.contest, service.next_move), (1081, None, None))
+        self.assertEqual((service.leaves_at, service.move_at), (math.inf, math.inf))
 
-    def test_other_at(self) -> None:
+    def test_set_current_after_expiry(self) -> None:
+        """A claim that has expired does not stay as another claim."""
+        self.service.set_current(claim("10.0.0.6", 1110), 1110)
+        self.assertEqual(self.service.others, ())
+
+    def test_set_current_with_many_other_claims(self) -> None:
+        """The number of other claims stays limited: the oldest one gives way to the current one."""
+        others = tuple(claim(f"10.0.0.{number}") for number in range(10, 14))
+        self.service.others = others
+        self.service.set_current(claim("10.0.0.20"), 1001)
+        self.assertEqual(self.service.others, (*others[1:], self.claim))
+
+    def test_home(self) -> None:
+        """The home is the host that has held the service longest, the current holding excepted."""
+        service = self.service
+        self.assertEqual(service.home, OWNER)
+        for host, now, home in (
+            ("10.0.0.6", 1050, OWNER),
+            ("10.0.0.7", 1120, "10.0.0.6"),
+            (OWNER, 1125, "10.0.0.6"),
+            ("10.0.0.6", 1146, OWNER),
+        ):
+            service.set_current(claim(host, now), now)
+            self.assertEqual(service.home, home, (host, now))
+
+    def test_home_of_a_service_that_was_not_live(self) -> None:
+        """The time before a service is live does not count for the home."""
+        self.service.set_current(claim("10.0.0.6", 5000), 5000)
+        self.assertEqual(self.service.home, OWNER)
+        self.service.go_live(5001)
+        self.assertEqual((self.service.home, self.service.live), ("10.0.0.6", True))
+        self.service.set_current(claim(now=5011), 5011)
+        self.service.set_current(claim("10.0.0.6", 5020), 5020)
+        self.assertEqual(self.service.home, "10.0.0.6")
+        self.service.set_current(claim(now=5030), 5030)
+        self.service.set_current(claim("10.0.0.6", 5051), 5051)
+        self.assertEqual(self.service.home, OWNER)
+
+    def test_evidence(self) -> None:
+        """A reply and an announcement are evidence of two kinds for a LOCATION."""
+        contest = Contest(2, 1000.0)
+        contest.add_evidence(FIRST, reply=True)
+        contest.add_evidence(SECOND, reply=False)
+        self.assertEqual((contest.answered, contest.announced), ({FIRST}, {SECOND}))
+
+    def test_former_hosts_are_bounded(self) -> None:
+        """The holdings of a limited number of hosts are remembered, the home's among them."""
+        now = 2000.0
+        for number in range(100):
+            self.service.set_current(claim(f"10.1.0.{number}", now), now)
+            now += 1 + number % 7
+        self.assertEqual(len(self.service._held), 4)
+        self.assertEqual(self.service.home, OWNER)
+
+    def test_budget_for_moves(self) -> None:
+        """A service moves 10 s after its first move, then once a minute, and 10 minutes later as at first."""
+        service = self.service
+        self.assertEqual(service.may_move_at(), -math.inf)
+        for now, permitted in ((2000, 2010), (2010, 2070), (2070, 2130), (2670, 2730), (3270.1, 3280.1)):
+            service.set_current(claim(now=now), now)
+            self.assertAlmostEqual(service.may_move_at(), permitted)
+
+    def test_claims(self) -> None:
+        """The current claim is yielded first, even if it has expired, and then the other valid ones."""
+        valid, expired = claim("10.0.0.6", max_age=1000), claim("10.0.0.7", max_age=4)
+        self.service.others = (expired, valid)
+        self.assertEqual(list(self.service.claims(1005)), [self.claim, valid])
+        self.assertEqual(list(self.service.claims(1004.9)), [self.claim, expired, valid])
+        self.assertEqual(list(self.service.claims(1500)), [self.claim, valid])
+        self.service.drop_expired(1005)
+        self.assertEqual(self.service.others, (valid,))
+
+    def test_hosts(self) -> None:
+        """Each host of a valid claim is returned once."""
+        self.service.others = (claim("10.0.0.6"), claim(port=81), claim("10.0.0.7", max_age=1), claim("10.0.0.6"))
+        self.assertEqual(self.service.hosts(1010), (OWNER, "10.0.0.6"))
+
+    def test_claim_at(self) -> None:
         """Other claims are found by LOCATION. The current claim is none of them."""
         other = claim("10.0.0.6")
         self.service.others = (claim("10.0.0.7"), other)
-        self.assertIs(self.service.other_at("http://10.0.0.6/"), other)
-        self.assertIsNone(self.service.other_at("http://10.0.0.5/"))
+        self.assertIs(self.service.claim_at("http://10.0.0.6:80/"), other)
+        self.assertIsNone(self.service.claim_at(self.claim.advertisement.location))
 
-    def test_best_candidate(self) -> None:
-        """The best candidate is the claim received last among those that are neither superseded nor expired."""
-        self.assertIsNone(self.service.best_candidate(1000))
-        oldest, latest, superseded = claim("10.0.0.6", 1001), claim("10.0.0.7", 1003), claim("10.0.0.8", 1004)
-        superseded.superseded = True
-        expired = claim("10.0.0.9", 1005, max_age=1)
-        self.service.others = (oldest, latest, superseded, expired)
-        self.assertEqual(list(self.service.candidates(1007)), [oldest, latest])
-        self.assertIs(self.service.best_candidate(1007), latest)
-        self.assertIsNone(self.service.best_candidate(2000))
+    def test_add_other(self) -> None:
+        """When there are too many other claims, a superseded one, or else the lowest and latest, gives way."""
+        indirect = [claim(f"10.0.0.{number}", sender=OTHER) for number in range(10, 14)]
+        for each in indirect:
+            self.assertTrue(self.service.add_other(each))
+        self.assertFalse(self.service.add_other(claim("10.0.0.20", sender=OTHER)))
+        direct = claim("10.0.0.21")
+        self.assertTrue(self.service.add_other(direct))
+        self.assertEqual(self.service.others, (*indirect[:3], direct))
+        for number in range(22, 25):
+            self.assertTrue(self.service.add_other(claim(f"10.0.0.{number}")))
+        self.assertFalse(self.service.add_other(claim("10.0.0.25")))
+        replied = claim("10.0.0.26", channel=Channel.SEARCH)
+        self.assertTrue(self.service.add_other(replied))
+        self.service.others[1].superseded = replied.superseded = True
+        remaining = self.service.others[2]
+        self.assertTrue(self.service.add_other(claim("10.0.0.27", sender=OTHER)))
+        self.assertTrue(self.service.add_other(claim("10.0.0.28", sender=OTHER)))
+        self.assertNotIn(replied, self.service.others)
+        self.assertIn(remaining, self.service.others)
+        self.assertEqual(len(self.service.others), 4)
+
+
+class DecisionTests(SynchronousTestCase):
+    """Tests for :meth:`TrackedService.decide`."""
+
+    def setUp(self) -> None:
+        self.current = claim(max_age=1000)
+        self.service = TrackedService(self.current, 1000.0)
+        self.first, self.second = claim("10.0.0.6", 1100, 1000), claim("10.0.0.7", 1101, 1000)
+        self.service.others = (self.first, self.second)
+        self.service.begin_contest(1100)
+        contest = self.service.contest
+        assert contest is not None
+        self.contest = contest
+
+    def assert_winner(self, winner: Claim, trust: Standing = Standing.INDIRECT, now: float = 1106.0) -> None:
+        """Check which claim wins."""
+        self.assertEqual(self.service.decide(now, trust).advertisement.location, winner.advertisement.location)
+
+    def test_no_evidence(self) -> None:
+        """The current claim wins without evidence."""
+        self.assert_winner(self.current)
+
+    def test_home(self) -> None:
+        """The home wins if it replied or announced itself, although others replied."""
+        self.contest.answered = {FIRST, SECOND}
+        for evidence in (self.contest.answered, self.contest.announced):
+            evidence.add(CURRENT)
+            self.assert_winner(self.current)
+            evidence.remove(CURRENT)
+
+    def test_two_locations_of_the_home(self) -> None:
+        """Of two LOCATIONs of the home, the one with evidence wins, or else the current one."""
+        later = claim(now=1102, port=81)
+        self.service.others = (later,)
+        self.contest.announced = {later.advertisement.location}
+        self.assert_winner(later)
+        self.contest.announced.add(CURRENT)
+        self.assert_winner(self.current)
+
+    def test_replies(self) -> None:
+        """Of the claims whose hosts replied, the current one wins, or else the one received last."""
+        self.contest.answered = {FIRST, SECOND}
+        self.assert_winner(self.second)
+        self.service.home = "10.0.0.99"
+        self.contest.answered.add(CURRENT)
+        self.assert_winner(self.current)
+
+    def test_standing(self) -> None:
+        """A higher standing than the current claim's wins. Among several of them the highest wins."""
+        self.second.standing = Standing.CONFIRMED
+        self.assert_winner(self.second)
+        self.current.standing = Standing.INDIRECT
+        self.assert_winner(self.second)
+        self.second.standing = Standing.INDIRECT
+        self.assert_winner(self.first)
+        self.current.standing = Standing.CONFIRMED
+        self.assert_winner(self.current)
+
+    def test_repeated_location_of_the_holder(self) -> None:
+        """Another LOCATION that the holder announced twice since it announced the current one wins."""
+        moved = claim(now=1030, max_age=1000, port=81)
+        moved.previous_at = 1010
+        self.service.others = (moved, self.first)
+        self.service.home = "10.0.0.99"
+        self.assert_winner(moved)
+        self.contest.answered = {FIRST}
+        self.assert_winner(self.first)
+        self.contest.answered = set()
+        self.current.received_at = 1010
+        self.assert_winner(self.current)
+        self.current.received_at = 1000
+        moved.sender = OTHER
+        self.assert_winner(self.current)
+        self.service.others = (claim("10.0.0.6", 1030, 1000, sender=OWNER),)
+        self.service.others[0].previous_at = 1010
+        self.assert_winner(self.current)
+
+    def test_latest_repeated_location(self) -> None:
+        """Of several LOCATIONs that the holder repeats, the one received last wins."""
+        moved, later = claim(now=1030, max_age=1000, port=81), claim(now=1031, max_age=1000, port=82)
+        moved.previous_at = later.previous_at = 1010
+        for others in ((moved, later), (later, moved)):
+            self.service.others = others
+            self.assert_winner(later)
+
+    def test_announcement_without_evidence(self) -> None:
+        """An announcement of another host than the home is no reply."""
+        self.contest.announced = {FIRST}
+        self.assert_winner(self.current)
+
+    def test_superseded_claims(self) -> None:
+        """A claim that its owner moved away from does not win."""
+        self.contest.answered = {FIRST, SECOND}
+        self.second.superseded = True
+        self.assert_winner(self.first)
+
+    def test_expired_claims(self) -> None:
+        """A claim that has expired does not win."""
+        self.contest.answered = {FIRST, SECOND}
+        self.second.expires_at = 1105
+        self.assert_winner(self.first)
+
+    def test_trust(self) -> None:
+        """A claim with a lower standing than the trusted one does not win."""
+        self.contest.answered = {FIRST}
+        self.first.standing = Standing.INDIRECT
+        self.assert_winner(self.current, Standing.DIRECT)
+        self.assert_winner(self.first, Standing.INDIRECT)
+
+    def test_missed_announcement(self) -> None:
+        """A current claim that missed its own announcement loses to one of its standing received in the contest."""
+        self.service.others = (self.first, self.second)
+        self.current.received_at = 107
+        self.assert_winner(self.current, now=1106)
+        self.current.received_at = 106
+        self.assert_winner(self.second, now=1106)
+        self.first.received_at = self.second.received_at = 1099
+        self.assert_winner(self.current, now=1106)
+        self.first.received_at = 1100
+        self.assert_winner(self.first, now=1106)
+        self.first.standing = Standing.INDIRECT
+        self.assert_winner(self.current, now=1106)
+        self.current.standing = self.second.standing = Standing.INDIRECT
+        self.assert_winner(self.current, now=1106)

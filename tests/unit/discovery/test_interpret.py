@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
+from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.interpret import (
     NO_DEVICE_ID,
     UNMATCHED,
@@ -86,7 +86,7 @@ class AdvertisementTests(InterpretTestCase):
 
     def test_max_age(self) -> None:
         """A missing max-age is replaced by the default, and a long one is reduced to the longest accepted."""
-        for announced, accepted in {None: DEFAULT_MAX_AGE, 1: 1, 10**9: LONGEST_MAX_AGE}.items():
+        for announced, accepted in {None: 1800, 1: 1, 86399: 86399, 86401: 86400, 10**9: 86400}.items():
             meaning = self.interpret(alive(max_age=announced))
             assert isinstance(meaning, Advertisement)
             self.assertEqual(meaning.max_age, accepted)

@@ -36,12 +36,41 @@ class LogLimitTests(SynchronousTestCase):
         self.limit.allows("10.0.0.5", "no LOCATION", 100.0)
         self.assertTrue(self.limit.allows("10.0.0.6", "no LOCATION", 100.0))
 
+    def test_all_senders(self) -> None:
+        """No more than 60 lines are allowed in any minute, however many senders there are."""
+        allowed: list[float] = []
+        for step in range(60_000):
+            now = step / 100
+            if self.limit.allows(str(step), "no LOCATION", now):
+                allowed.append(now)
+        self.assertEqual(self.limit.suppressed, 60_000 - len(allowed))
+        self.assertGreaterEqual(len(allowed), 300)
+        for first in allowed:
+            self.assertLessEqual(sum(first <= now < first + 60 for now in allowed), 60)
+
+    def test_suppressed_line(self) -> None:
+        """A line that the limit for all senders suppressed is allowed later, and is not counted for its sender."""
+        for number in range(30):
+            self.assertTrue(self.limit.allows(str(number), "no LOCATION", 100.0))
+        self.assertFalse(self.limit.allows("last", "no LOCATION", 100.0))
+        self.assertEqual(self.limit.suppressed, 1)
+        self.assertTrue(self.limit.allows("last", "no LOCATION", 102.0))
+
+    def test_repetitions_are_free(self) -> None:
+        """A line that is not allowed for its sender does not count against the limit for all senders."""
+        self.assertTrue(self.limit.allows("first", "no LOCATION", 100.0))
+        for _ in range(1000):
+            self.limit.allows("first", "no LOCATION", 100.0)
+        self.assertEqual(self.limit.suppressed, 0)
+        self.assertEqual(sum(self.limit.allows(str(number), "no LOCATION", 100.0) for number in range(100)), 29)
+
     def test_memory_is_bounded(self) -> None:
         """Of more than 1024 senders, the entry of the least recently logged one is removed."""
         self.limit.allows("first", "no LOCATION", 0.0)
-        self.limit.allows("second", "no LOCATION", 0.0)
-        self.limit.allows("first", "no device ID", 60.0)
+        self.limit.allows("second", "no LOCATION", 60.0)
+        self.limit.allows("first", "no device ID", 120.0)
         for number in range(1023):
-            self.limit.allows(str(number), "no LOCATION", 60.0)
-        self.assertFalse(self.limit.allows("first", "no LOCATION", 1000.0))
-        self.assertTrue(self.limit.allows("second", "no LOCATION", 1000.0))
+            self.assertTrue(self.limit.allows(str(number), "no LOCATION", 200.0 + 2 * number))
+        self.assertFalse(self.limit.allows("first", "no LOCATION", 1e5))
+        self.assertTrue(self.limit.allows("second", "no LOCATION", 1e5))
+        self.assertEqual(len(self.limit._senders), 1024)

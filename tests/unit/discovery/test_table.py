@@ -1,70 +1,18 @@
-"""Tests for :mod:`ssdpreg.discovery.table`."""
+"""Tests for :mod:`ssdpreg.discovery.table`: lifetime, byebye, addresses, adoption and search terms."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import chain
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
-
-from ssdpreg.discovery.advertisement import Advertisement, Appeared, Changed, Event, Left, SearchNeeded
-from ssdpreg.discovery.location import Endpoint
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded
 from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
-
-URN = "urn:schemas-upnp-org:service:api:2.0"
-OTHER_URN = "urn:schemas-upnp-org:service:lldp:0.1"
-
-
-def advertisement(
-    host: str = "10.0.0.5", max_age: int = 1800, device_id: str = "D", urn: str = URN, server: str = ""
-) -> Advertisement:
-    """Return an advertisement of a service at a host."""
-    return Advertisement(
-        device_id=device_id,
-        urn=urn,
-        term=SearchTerm(urn, "RackHD"),
-        nt=urn,
-        usn=f"uuid:{device_id}::{urn}",
-        location=f"http://{host}/",
-        endpoint=Endpoint("http", host, 80),
-        max_age=max_age,
-        server=server,
-    )
-
-
-class TableTestCase(SynchronousTestCase):
-    """Base class: a table, and a clock that calls ``expire`` whenever it is due."""
-
-    def setUp(self) -> None:
-        self.table = AdvertisementTable()
-        self.now = 1000.0
-
-    def receive(self, advertisement: Advertisement, sender: str = "", *, answer: bool = False) -> tuple[Event, ...]:
-        """Process an advertisement, from the host of its LOCATION unless a sender is given."""
-        sender = sender or advertisement.endpoint.host
-        return tuple(self.table.observe(advertisement, sender, self.now, answer=answer))
-
-    def bye(self, sender: str = "10.0.0.5", device_id: str = "D", urn: str | None = URN) -> tuple[Event, ...]:
-        """Process a byebye."""
-        return tuple(self.table.bye(device_id, urn, sender, self.now))
-
-    def wait(self, seconds: float) -> list[tuple[float, Event]]:
-        """Advance the clock. Return the events, each with the seconds since the call."""
-        start, end = self.now, self.now + seconds
-        events: list[tuple[float, Event]] = []
-        while self.table.next_due <= end:
-            self.now = max(self.now, self.table.next_due)
-            events.extend((round(self.now - start, 6), event) for event in self.table.expire(self.now))
-        self.now = end
-        return events
-
-    def hosts(self) -> list[str]:
-        """Return the hosts of the live services."""
-        return sorted(live.advertisement.endpoint.host for live in self.table)
+from ssdpreg.ssdp.reception import Channel
+from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 
 class LifetimeTests(TableTestCase):
@@ -72,24 +20,36 @@ class LifetimeTests(TableTestCase):
 
     def test_appears_once(self) -> None:
         """Only the first advertisement of a service causes an event. Copies, replies and renewals do not."""
-        self.assertEqual(self.receive(advertisement()), (Appeared(advertisement()),))
+        self.assertEqual(self.receive(advertisement()), [Appeared(advertisement())])
         for _ in range(3):
-            self.assertEqual(self.receive(advertisement()), ())
-        self.assertEqual(self.receive(advertisement(), answer=True), ())
+            self.assertEqual(self.receive(advertisement()), [])
+        self.assertEqual(self.receive(advertisement(), channel=Channel.SEARCH), [])
         self.assertEqual(len(self.table), 1)
 
     def test_search_and_expiry(self) -> None:
         """A service is searched for once at 80 % of max-age, and expires at max-age plus a tenth."""
-        self.receive(advertisement(max_age=100))
-        self.assertEqual(
-            self.wait(1000),
-            [(80, SearchNeeded(advertisement(max_age=100), 30)), (110, Left(advertisement(max_age=100), "expired"))],
-        )
-        self.assertEqual((len(self.table), self.table.next_due), (0, math.inf))
+        one = advertisement(max_age=100)
+        self.receive(one)
+        self.now += 79.9
+        self.assertEqual(self.table.expire(self.now), [])
+        self.now += 0.1
+        self.assertEqual(self.table.next_due, self.now)
+        self.assertEqual(self.table.expire(self.now), [SearchNeeded(one, 30, ("10.0.0.5",), scheduled=True)])
+        self.assertEqual(self.wait(1000), [(30, Left(one, "expired"))])
+        self.assertEqual((len(self.table), self.table.tracked, self.table.next_due), (0, 0, math.inf))
+        self.assertEqual(self.searched, [])
+
+    def test_short_lifetime(self) -> None:
+        """The search before the expiry of a short-lived service waits at least a search round for replies."""
+        self.receive(advertisement(max_age=4))
+        self.now += 3.2
+        (event,) = self.table.expire(self.now)
+        assert isinstance(event, SearchNeeded)
+        self.assertEqual(event.within, 3)
 
     def test_grace(self) -> None:
         """The grace is a tenth of max-age, at least 1 s and at most 60 s."""
-        for max_age, lifetime in {4: 5, 10: 11, 100: 110, 1800: 1860, 86400: 86460}.items():
+        for max_age, lifetime in {4: 5, 10: 11, 100: 110, 600: 660, 1800: 1860, 86400: 86460}.items():
             self.assertEqual(advertisement(max_age=max_age).lifetime, lifetime)
 
     def test_renewal(self) -> None:
@@ -98,80 +58,119 @@ class LifetimeTests(TableTestCase):
         self.wait(79)
         self.receive(advertisement(max_age=100))
         self.wait(79)
-        self.receive(advertisement(max_age=10), answer=True)
-        self.assertEqual(
-            self.wait(1000),
-            [(8, SearchNeeded(advertisement(max_age=100), 3)), (11, Left(advertisement(max_age=100), "expired"))],
-        )
+        self.receive(advertisement(max_age=10), channel=Channel.SEARCH)
+        self.assertEqual(self.wait(1000), [(11, Left(advertisement(max_age=100), "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [166])
+
+    def test_renewal_after_the_search(self) -> None:
+        """A service that is received after the search has its full lifetime, with another search before its end."""
+        self.receive(advertisement(max_age=100))
+        self.wait(90)
+        self.receive(advertisement(max_age=100))
+        self.assertEqual(self.wait(1000), [(110, Left(advertisement(max_age=100), "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [80, 170])
 
     def test_case_of_device_ids(self) -> None:
         """Device IDs are compared case-insensitively."""
         self.receive(advertisement(device_id="abc-D"))
-        self.assertEqual(self.receive(advertisement(device_id="ABC-d")), ())
+        self.assertEqual(self.receive(advertisement(device_id="ABC-d")), [])
+        self.bye(device_id="aBc-D")
+        self.assertEqual(len(self.wait(3)), 1)
 
     def test_identity(self) -> None:
         """Two devices with the same type, and two types of one device, are different services."""
         for one in (advertisement(), advertisement(device_id="E"), advertisement(urn=OTHER_URN)):
-            self.assertEqual(self.receive(one), (Appeared(one),))
+            self.assertEqual(self.receive(one), [Appeared(one)])
+        self.assertEqual((len(self.table), self.table.tracked), (3, 3))
 
     def test_limits(self) -> None:
         """The number of services is limited, in all and for each sender. Known services are still renewed."""
         self.table = AdvertisementTable(limit=3, limit_per_sender=2)
         for device_id in "DE":
             self.receive(advertisement(device_id=device_id))
-        with self.assertRaises(RejectedError):
+        with self.assertRaises(RejectedError) as caught:
             self.receive(advertisement(device_id="F"))
-        self.receive(advertisement(device_id="F"), "10.0.0.6")
-        with self.assertRaises(RejectedError):
-            self.receive(advertisement(device_id="G"), "10.0.0.7")
-        self.assertEqual(self.receive(advertisement(device_id="F"), "10.0.0.6"), ())
+        self.assertEqual(caught.exception.reason, "too many services of one sender")
+        other = advertisement("10.0.0.6", device_id="F")
+        self.receive(other)
+        with self.assertRaises(RejectedError) as caught:
+            self.receive(advertisement("10.0.0.7", device_id="G"))
+        self.assertEqual(caught.exception.reason, "too many services")
+        self.assertEqual(self.receive(other), [])
         self.wait(2000)
-        self.assertEqual(self.receive(advertisement(device_id="F")), (Appeared(advertisement(device_id="F")),))
+        self.assertEqual(self.receive(advertisement(device_id="F")), [Appeared(advertisement(device_id="F"))])
 
     def test_live_services(self) -> None:
-        """The iteration yields the live services with their times."""
+        """The iteration yields the live services with their times and their standing."""
         self.receive(advertisement(max_age=100))
         self.wait(50)
-        self.receive(advertisement(max_age=100))
+        self.receive(advertisement(max_age=100), channel=Channel.HOST)
         (live,) = self.table
         self.assertEqual(
-            (live.sender, live.appeared_at, live.received_at, live.expires_at), ("10.0.0.5", 1000, 1050, 1160)
+            (live.sender, live.appeared_at, live.received_at, live.expires_at, live.standing),
+            ("10.0.0.5", 1000, 1050, 1160, Standing.CONFIRMED),
         )
+
+    def test_limited_number_of_decisions(self) -> None:
+        """A call decides about a limited number of services. The others stay due."""
+        for number in range(10):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+        self.now += 1500
+        self.assertEqual([len(self.table.expire(self.now, limit=4)) for _ in range(4)], [4, 4, 2, 0])
 
 
 class ByeByeTests(TableTestCase):
     """Departure of services by byebye."""
 
     def test_delay(self) -> None:
-        """A byebye takes effect after 2 s. Repetitions do not delay it."""
+        """A byebye takes effect after 2 s. Repetitions neither delay it nor cause another search."""
         self.receive(advertisement())
         self.bye()
         self.now += 0.5
         self.bye()
         self.assertEqual(self.wait(10), [(1.5, Left(advertisement(), "byebye"))])
+        self.assertEqual(self.searched, [(0, ("10.0.0.5",))])
+
+    def test_search(self) -> None:
+        """The search at a byebye wants its replies within the delay, and counts against the budget."""
+        self.receive(advertisement())
+        self.assertEqual(
+            self.table.bye("D", URN, "10.0.0.5", self.now), [SearchNeeded(advertisement(), 2, ("10.0.0.5",))]
+        )
 
     def test_byebye_then_alive(self) -> None:
         """An alive within 2 s of a byebye keeps the service: devices send both when they start."""
         self.receive(advertisement())
         self.bye()
         self.now += 1.5
-        self.assertEqual(self.receive(advertisement()), ())
+        self.assertEqual(self.receive(advertisement()), [])
         self.assertEqual(self.wait(100), [])
 
     def test_changed_server(self) -> None:
         """Another SERVER field is an event only after a restart of the device."""
         self.receive(advertisement(server="old"))
-        self.assertEqual(self.receive(advertisement(server="new")), ())
+        self.assertEqual(self.receive(advertisement(server="new")), [])
         self.bye()
-        self.assertEqual(self.receive(advertisement(server="new")), (Changed(advertisement(server="new")),))
+        self.assertEqual(self.receive(advertisement(server="new")), [Changed(advertisement(server="new"))])
 
     def test_byebye_then_another_location(self) -> None:
-        """A service that is announced at another LOCATION after a byebye is changed in place."""
+        """A service that is announced at another address after a byebye appears there after the delay."""
         self.receive(advertisement())
         self.bye()
         moved = advertisement("10.0.0.6")
-        self.assertEqual(self.receive(moved), (Changed(moved),))
-        self.assertEqual(self.wait(100), [])
+        self.assertEqual(self.receive(moved), [])
+        self.assertEqual(self.wait(5), [(2, Left(advertisement(), "byebye"))])
+        self.assertEqual(self.receive(moved), [Appeared(moved)])
+
+    def test_byebye_then_another_location_that_replies(self) -> None:
+        """A service that is announced at another address after a byebye is changed in place if that host replies."""
+        self.receive(advertisement())
+        moved = advertisement("10.0.0.6")
+        self.reply(moved)
+        self.bye()
+        self.receive(moved)
+        self.receive(moved, channel=Channel.HOST)
+        self.assertEqual(self.wait(100), [(2, Changed(moved, Standing.CONFIRMED))])
 
     def test_byebye_of_a_device(self) -> None:
         """A byebye without a type ends all services of the device, and of no other device."""
@@ -191,46 +190,36 @@ class ByeByeTests(TableTestCase):
 
     def test_unknown_service(self) -> None:
         """A byebye of an unknown service has no effect."""
-        self.assertEqual(self.bye(), ())
-        self.assertEqual(self.table.next_due, math.inf)
+        self.assertEqual(self.table.bye("D", URN, "10.0.0.5", self.now), [])
+        self.receive(advertisement(urn=OTHER_URN))
+        self.assertEqual(self.table.bye("D", URN, "10.0.0.5", self.now), [])
+        self.assertEqual(self.table.bye("E", None, "10.0.0.5", self.now), [])
+        self.assertEqual((self.wait(100), self.searched), ([], []))
 
 
 class OtherSenderTests(TableTestCase):
-    """Messages of another sender than the one that announced a service: they cause a search."""
+    """Messages of another sender than the one that announced a service: they cause searches, and nothing else."""
 
     def setUp(self) -> None:
         super().setUp()
         self.receive(advertisement())
 
-    def test_byebye_and_reply(self) -> None:
-        """A service stays if its device replies to the search that a byebye of another sender causes."""
-        self.assertEqual(self.bye("10.0.0.66"), (SearchNeeded(advertisement(), 3),))
-        self.now += 1
-        self.receive(advertisement(), answer=True)
-        self.assertEqual(self.wait(100), [])
-
     def test_byebye_without_a_reply(self) -> None:
-        """A service leaves after two search rounds if its device has replied before and no longer does."""
-        self.receive(advertisement(), answer=True)
-        self.bye("10.0.0.66")
-        self.assertEqual(self.wait(100), [(3, SearchNeeded(advertisement(), 3)), (6, Left(advertisement(), "byebye"))])
-
-    def test_byebye_for_a_device_that_never_replied(self) -> None:
-        """A byebye of another sender does not end a service whose device has never replied to a search."""
+        """A byebye of another sender ends no service, even if its device has replied before and no longer does."""
+        self.receive(advertisement(), channel=Channel.HOST)
         self.bye("10.0.0.66")
         self.assertEqual(self.wait(1000), [])
+        self.assertEqual([at for at, _ in self.searched], [0, 3])
 
-    def test_other_location_and_reply(self) -> None:
-        """A service whose device replies keeps its LOCATION when another sender claims a different one."""
-        self.receive(advertisement(), answer=True)
-        forged = advertisement("10.0.0.66")
-        self.assertEqual(self.receive(forged), (SearchNeeded(advertisement(), 3),))
-        self.now += 1
-        self.receive(advertisement(), answer=True)
-        for _ in range(5):
-            self.assertEqual(self.receive(forged), ())
-        self.assertEqual(self.wait(100), [])
-        self.assertEqual(self.hosts(), ["10.0.0.5"])
+    def test_byebye_of_another_sender_ends_its_claim(self) -> None:
+        """A byebye of a sender with another claim ends that claim, and causes no contest."""
+        self.receive(advertisement("10.0.0.6"))
+        self.wait(50)
+        self.searched.clear()
+        self.bye("10.0.0.6")
+        self.assertEqual((self.wait(100), self.searched), ([], []))
+        self.bye()
+        self.assertEqual(self.wait(100), [(2, Left(advertisement(), "byebye"))])
 
     def test_repeated_claim_is_not_owned(self) -> None:
         """A sender that repeats the advertisement of another sender cannot move the service."""
@@ -242,170 +231,185 @@ class OtherSenderTests(TableTestCase):
         """A sender that repeats the advertisement of another sender cannot shorten its lifetime."""
         self.receive(advertisement(max_age=1), "10.0.0.66")
         self.bye("10.0.0.66")
-        self.assertEqual([event for _, event in self.wait(1000) if isinstance(event, Left)], [])
+        self.assertEqual(self.wait(1000), [])
 
-    def test_other_location_without_a_reply(self) -> None:
-        """Another LOCATION becomes the current one after two search rounds without a reply from the present one."""
-        self.receive(advertisement(), answer=True)
+    def test_other_location_of_a_device_that_stopped_replying(self) -> None:
+        """A device that stopped replying loses its service to a host that replies, after two rounds."""
+        self.receive(advertisement(), channel=Channel.HOST)
+        self.wait(100)
         moved = advertisement("10.0.0.6")
+        self.reply(moved)
         self.receive(moved)
-        self.assertEqual(self.wait(100), [(3, SearchNeeded(advertisement(), 3)), (6, Changed(moved))])
+        self.assertEqual(self.wait(100), [(6, Changed(moved, Standing.CONFIRMED))])
 
-    def test_other_location_for_a_device_that_never_replied(self) -> None:
-        """If the device has never replied, the other LOCATION becomes the current one when the present one expires."""
+    def test_other_location_without_any_reply(self) -> None:
+        """A device at a new address, which never replies, has its service there when the old address has expired."""
         self.wait(1000)
         moved = advertisement("10.0.0.6")
         self.receive(moved)
-        events = [entry for entry in self.wait(1000) if not isinstance(entry[1], SearchNeeded)]
-        self.assertEqual(events, [(860, Changed(moved))])
+        self.assertEqual(self.wait(900), [(860, Left(advertisement(), "expired"))])
+        self.assertEqual(self.receive(moved), [Appeared(moved)])
 
     def test_other_location_again(self) -> None:
-        """A known other LOCATION causes a search if the current one was not received for half of its max-age."""
+        """A known other LOCATION is contested again if the current one was not received for half of its max-age."""
         second = advertisement("10.0.0.6")
         self.receive(second)
-        self.receive(advertisement(), answer=True)
+        self.receive(advertisement(), channel=Channel.SEARCH)
         self.wait(800)
-        self.assertEqual(self.receive(second), ())
+        self.searched.clear()
+        self.receive(second)
+        self.assertEqual(self.searched, [])
         self.wait(200)
-        self.assertEqual(self.receive(second), (SearchNeeded(advertisement(), 3),))
+        self.receive(second)
+        self.assertEqual(self.searched, [(1000, ("10.0.0.5", "10.0.0.6"))])
 
-    def test_one_search_round_at_a_time(self) -> None:
-        """Repeated byebyes of another sender cause no search during a search round."""
-        self.receive(advertisement(), answer=True)
+    def test_one_contest_at_a_time(self) -> None:
+        """Repeated byebyes of another sender cause no search during a contest."""
         self.bye("10.0.0.66")
         for _ in range(10):
             self.now += 0.1
-            self.assertEqual(self.bye("10.0.0.66"), ())
-        self.assertEqual(self.wait(100)[-1], (5, Left(advertisement(), "byebye")))
+            self.bye("10.0.0.66")
+        self.assertEqual(self.wait(8.9), [])
+        self.assertEqual([at for at, _ in self.searched], [0, 3])
+        self.bye("10.0.0.66")
+        self.wait(0.1)
+        self.bye("10.0.0.66")
+        self.assertEqual([at for at, _ in self.searched], [0, 3, 10])
+        self.assertEqual(self.table.contests, 2)
 
     def test_reply_ends_the_contest(self) -> None:
-        """After a reply of the device, an earlier byebye of another sender has no effect on later search rounds."""
-        self.receive(advertisement(), answer=True)
+        """A reply of the home ends a contest: there is no second round."""
+        self.reply(advertisement())
         self.bye("10.0.0.66")
-        self.receive(advertisement(), answer=True)
-        self.receive(advertisement("10.0.0.66"))
-        # The other claim ends before the rounds do, so no candidate is left.
-        self.bye("10.0.0.66")
-        events = self.wait(20)
-        self.assertEqual([event for _, event in events if not isinstance(event, SearchNeeded)], [])
+        self.assertEqual(self.wait(20), [])
+        self.assertEqual([at for at, _ in self.searched], [0])
 
     def test_too_many_locations(self) -> None:
-        """The number of other LOCATIONs of one service is limited."""
+        """The number of other LOCATIONs of one service is limited. A higher standing displaces a lower one."""
         for number in range(66, 70):
+            self.receive(advertisement(f"10.0.0.{number}"), "10.0.0.90")
+        for _ in range(2):
+            with self.assertRaises(RejectedError) as caught:
+                self.receive(advertisement("10.0.0.70"), "10.0.0.90")
+            self.assertEqual(caught.exception.reason, "too many LOCATIONs of one service")
+        for number in range(70, 74):
             self.receive(advertisement(f"10.0.0.{number}"))
         with self.assertRaises(RejectedError):
-            self.receive(advertisement("10.0.0.70"))
+            self.receive(advertisement("10.0.0.74"))
+        self.receive(advertisement("10.0.0.74"), channel=Channel.HOST)
+        self.assertEqual(self.hosts(), ["10.0.0.5"])
+
+    def test_expired_locations_do_not_count(self) -> None:
+        """Other LOCATIONs that have expired do not keep new ones out."""
+        for number in range(66, 70):
+            self.receive(advertisement(f"10.0.0.{number}", max_age=4))
+        self.wait(5)
+        self.receive(advertisement("10.0.0.70"))
 
 
-class MoveTests(TableTestCase):
-    """Services with several LOCATIONs, at the same time or one after the other."""
+class AddressTests(TableTestCase):
+    """Devices with several addresses, at the same time or one after the other."""
 
     def setUp(self) -> None:
         super().setUp()
         self.first, self.second = advertisement("10.0.0.5"), advertisement("10.0.0.6")
         self.receive(self.first)
 
-    def test_move_by_its_sender(self) -> None:
-        """The sender that announced a service moves it at once by announcing another LOCATION."""
-        self.assertEqual(self.receive(self.second, "10.0.0.5"), (Changed(self.second),))
-
     def test_two_addresses_do_not_alternate(self) -> None:
-        """The current LOCATION stays while it is received, although the previous one is received too."""
-        self.receive(self.second, "10.0.0.5")
-        for _ in range(10):
-            self.now += 100
-            self.assertEqual(self.receive(self.first, "10.0.0.5"), ())
-            self.assertEqual(self.receive(self.second, "10.0.0.5"), ())
-        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        """The current address stays while it is received, although the other one is received and replies too."""
+        for repliers in ((), (self.second,), (self.first, self.second)):
+            self.setUp()
+            self.wait(100)
+            for _ in range(40):
+                self.reply(*repliers)
+                self.wait(100)
+                self.assertEqual(self.receive(self.second), [])
+                self.assertEqual(self.receive(self.first), [])
+            self.assertEqual(self.hosts(), ["10.0.0.5"])
 
-    def test_expiry_of_the_current_location(self) -> None:
-        """The other LOCATION becomes the current one when the current one expires."""
-        self.receive(self.second, "10.0.0.5")
-        self.wait(1000)
-        self.receive(self.first, "10.0.0.5")
+    def test_expiry_of_the_current_address(self) -> None:
+        """The other address becomes the current one when the current one expires, if the other one replied."""
+        self.receive(self.first, channel=Channel.HOST)
+        self.receive(self.second, channel=Channel.HOST)
+        self.wait(800)
+        self.receive(self.second)
+        self.assertEqual(self.wait(1061), [(1060, Changed(self.second, Standing.CONFIRMED))])
+
+    def test_lifetime_after_a_change(self) -> None:
+        """An address that became the current one is searched for, and expires, by its own max-age."""
+        self.receive(self.first, channel=Channel.HOST)
+        self.receive(self.second, channel=Channel.HOST)
+        self.wait(20)
+        self.bye("10.0.0.5")
+        self.searched.clear()
         self.assertEqual(
-            [entry for entry in self.wait(861) if not isinstance(entry[1], SearchNeeded)], [(860, Changed(self.first))]
+            self.wait(4000),
+            [(2, Changed(self.second, Standing.CONFIRMED)), (1840, Left(self.second, "expired"))],
         )
+        self.assertEqual(self.searched, [(1440, ("10.0.0.6",))])
 
     def test_superseded_location(self) -> None:
         """A LOCATION from which the service was moved does not become the current one again by a byebye."""
+        moved = advertisement(port=8080)
+        self.receive(self.first, channel=Channel.HOST)
         self.now += 1000
-        self.receive(self.second, "10.0.0.5")
+        self.receive(moved)
         self.bye("10.0.0.5")
+        self.assertEqual(self.wait(10), [(2, Left(moved, "byebye"))])
+
+    def test_superseded_location_of_another_owner(self) -> None:
+        """A LOCATION that its sender moved away from inherits nothing, although its host replied once."""
+        self.table = AdvertisementTable()
+        self.receive(self.first, "10.0.0.9")
+        self.receive(self.second, "10.0.0.9")
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        self.bye("10.0.0.9")
         self.assertEqual(self.wait(10), [(2, Left(self.second, "byebye"))])
 
     def test_no_expired_candidate(self) -> None:
-        """Neither a superseded nor an expired LOCATION becomes the current one."""
-        self.receive(replace(self.second, max_age=4), "10.0.0.5")
-        self.assertEqual(self.wait(10)[-1], (5, Left(replace(self.second, max_age=4), "expired")))
-        self.receive(self.first)
-        self.receive(replace(self.second, max_age=4))
-        self.assertEqual(self.wait(4000)[-1], (1860, Left(self.first, "expired")))
-
-    def test_byebye_after_a_change(self) -> None:
-        """A LOCATION that became the current one is ended by search rounds like the first one."""
-        self.receive(self.second, "10.0.0.6", answer=True)
-        self.receive(self.first, answer=True)
+        """An expired address does not become the current one, although its host replied."""
+        self.receive(replace(self.second, max_age=4), channel=Channel.HOST)
+        self.wait(6)
         self.bye("10.0.0.5")
-        self.assertEqual(self.wait(10), [(2, Changed(self.second))])
-        self.bye("10.0.0.66")
-        self.assertEqual(self.wait(10)[-1], (6, Left(self.second, "byebye")))
+        self.assertEqual(self.wait(10), [(2, Left(self.first, "byebye"))])
 
-    def test_move_back_after_expiry(self) -> None:
-        """A move back to a previous LOCATION whose lifetime has ended takes effect at once."""
-        self.receive(self.second, "10.0.0.5")
-        for _ in range(3):
-            self.wait(900)
-            self.receive(self.second, "10.0.0.5")
-        self.assertEqual(self.receive(self.first, "10.0.0.5"), (Changed(self.first),))
-
-    def test_byebye_of_one_address(self) -> None:
-        """A byebye from one address of a multi-homed device changes the service to the other address."""
-        self.receive(self.second, "10.0.0.6")
-        self.receive(self.first, answer=True)
-        self.assertEqual(self.bye("10.0.0.5"), ())
-        self.assertEqual(self.wait(10), [(2, Changed(self.second))])
+    def test_home_is_preferred(self) -> None:
+        """Of two other addresses that replied, the home becomes the current one."""
+        third = advertisement("10.0.0.7")
+        self.wait(500)
+        self.reply(self.second)
+        self.receive(self.second)
+        self.wait(20)
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        self.repliers.clear()
+        self.receive(self.first, channel=Channel.HOST)
+        self.receive(third, channel=Channel.HOST)
+        self.wait(1)
         self.bye("10.0.0.6")
-        self.assertEqual(self.wait(10), [(2, Left(self.second, "byebye"))])
+        self.wait(5)
+        self.assertEqual(self.hosts(), ["10.0.0.5"])
 
     def test_byebye_of_the_other_address(self) -> None:
         """A byebye from an address that is not the current one causes no event."""
-        self.receive(self.second, "10.0.0.6")
-        self.receive(self.first, answer=True)
-        self.assertEqual(self.bye("10.0.0.6"), ())
+        self.receive(self.second, channel=Channel.HOST)
+        self.assertEqual(self.bye("10.0.0.6"), [])
         self.assertEqual(self.wait(100), [])
-
-    def test_lifetime_after_a_change(self) -> None:
-        """A LOCATION that became the current one is searched for, and expires, by its own max-age."""
-        self.receive(self.second, "10.0.0.6")
-        self.receive(self.first, answer=True)
         self.bye("10.0.0.5")
-        self.assertEqual(
-            self.wait(4000),
-            [(2, Changed(self.second)), (1440, SearchNeeded(self.second, 420)), (1860, Left(self.second, "expired"))],
-        )
+        self.assertEqual(self.wait(100), [(2, Left(self.first, "byebye"))])
 
     def test_byebye_of_all_addresses(self) -> None:
         """A byebye ends all claims of its sender."""
-        self.receive(self.second, "10.0.0.5")
-        self.receive(self.first, "10.0.0.5")
+        self.receive(self.second, "10.0.0.5", channel=Channel.HOST)
         self.bye("10.0.0.5")
-        self.assertEqual(self.wait(10), [(2, Left(self.second, "byebye"))])
+        self.assertEqual(self.wait(10), [(2, Left(self.first, "byebye"))])
 
     def test_same_location_from_another_sender(self) -> None:
-        """The same LOCATION from another sender prolongs the claim: IPv4 and IPv6 copies are one claim."""
+        """The same LOCATION from another sender is the same claim: it neither prolongs nor contests it."""
         self.now += 1000
-        self.assertEqual(self.receive(self.first, "10.0.0.7"), ())
+        self.assertEqual(self.receive(self.first, "10.0.0.7"), [])
         (live,) = self.table
-        self.assertEqual((live.sender, live.expires_at), ("10.0.0.5", 3860))
-
-    def test_new_owner_of_a_claim(self) -> None:
-        """The sender that prolongs a claim owns it after the lifetime of the first owner."""
-        for _ in range(4):
-            self.now += 500
-            self.receive(self.first, "10.0.0.7")
-        self.bye("10.0.0.7")
-        self.assertEqual(self.wait(10), [(2, Left(self.first, "byebye"))])
+        self.assertEqual((live.sender, live.expires_at), ("10.0.0.5", 2860))
+        self.assertEqual(self.searched, [])
 
 
 class AdoptTests(TableTestCase):
@@ -413,24 +417,58 @@ class AdoptTests(TableTestCase):
 
     def test_lifetime(self) -> None:
         """An adopted service has its full lifetime, and at least a minute, to be received."""
-        for max_age, lifetime in {4: 60, 1800: 1860}.items():
+        for max_age, lifetime in {4: 60, 60: 66, 1800: 1860}.items():
             adopted = advertisement(max_age=max_age)
-            self.assertEqual(self.table.adopt(adopted, self.now), [Appeared(adopted)])
-            events = [entry for entry in self.wait(4000) if not isinstance(entry[1], SearchNeeded)]
-            self.assertEqual(events, [(lifetime, Left(adopted, "expired"))])
+            self.assertEqual(self.table.adopt(adopted, self.now), [Appeared(adopted, Standing.INDIRECT)])
+            self.assertEqual(self.wait(4000), [(lifetime, Left(adopted, "expired"))])
+
+    def test_remaining_lifetime(self) -> None:
+        """An adopted service whose remaining lifetime is known expires at its end."""
+        self.table.adopt(advertisement(), self.now, 12.5)
+        self.assertEqual(self.wait(4000), [(12.5, Left(advertisement(), "expired"))])
+        self.table.adopt(advertisement(), self.now, -1.0)
+        self.assertEqual(self.table.expire(self.now), [Left(advertisement(), "expired")])
 
     def test_received_again(self) -> None:
-        """An adopted service that is received has the lifetime of that advertisement."""
-        self.table.adopt(advertisement(max_age=4), self.now)
-        self.assertEqual(self.receive(advertisement(max_age=4)), ())
-        self.assertEqual(self.wait(10)[-1], (5, Left(advertisement(max_age=4), "expired")))
+        """An adopted service that is received has the lifetime and the standing of that advertisement."""
+        short = advertisement(max_age=4)
+        self.table.adopt(short, self.now)
+        self.assertEqual(self.receive(short), [Changed(short, Standing.DIRECT)])
+        self.assertEqual(self.wait(10), [(5, Left(short, "expired"))])
+
+    def test_standing(self) -> None:
+        """An adopted service keeps its standing: its first direct reception is no change."""
+        self.assertEqual(
+            self.table.adopt(advertisement(), self.now, standing=Standing.DIRECT),
+            [Appeared(advertisement(), Standing.DIRECT)],
+        )
+        self.assertEqual(self.receive(advertisement()), [])
+
+    def test_trust(self) -> None:
+        """An adopted service is live at once with the lowest standing that makes services live."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.assertEqual(self.table.adopt(advertisement(), self.now), [Appeared(advertisement(), Standing.CONFIRMED)])
 
     def test_moved(self) -> None:
-        """The new LOCATION of an adopted service becomes the current one after two search rounds without a reply."""
-        self.table.adopt(advertisement(), self.now)
+        """The new address of an adopted service becomes the current one after two rounds without a reply."""
         moved = advertisement("10.0.0.6")
-        self.receive(moved)
-        self.assertEqual(self.wait(10)[-1], (6, Changed(moved)))
+        for repliers in ((), (moved,)):
+            self.setUp()
+            self.reply(*repliers)
+            self.table.adopt(advertisement(), self.now)
+            self.receive(moved)
+            ((at, event),) = self.wait(20)
+            self.assertEqual((at, type(event)), (6, Changed))
+            self.assertEqual(self.hosts(), ["10.0.0.6"])
+
+    def test_adopted_host_is_the_home(self) -> None:
+        """The host of an adopted service keeps it against another host that replies, if it replies as well."""
+        adopted, forged = advertisement(), advertisement("10.0.0.66")
+        self.table.adopt(adopted, self.now)
+        self.reply(adopted, forged)
+        self.receive(forged)
+        self.wait(20)
+        self.assertEqual(self.hosts(), ["10.0.0.5"])
 
     def test_received_before_adoption(self) -> None:
         """A service that was received already is not changed by its adoption."""
@@ -442,23 +480,32 @@ class AdoptTests(TableTestCase):
 class ReassignTests(TableTestCase):
     """Changes of the search terms."""
 
+    def reassign(self, tags: dict[str, str]) -> list[Event]:
+        """Replace the search terms. Return all events."""
+        return list(chain.from_iterable(self.table.reassign(SearchTerms(tags).match, self.now)))
+
     def test_unmatched_service(self) -> None:
         """A service that no term matches any more leaves. The other services are not affected."""
         self.receive(advertisement())
         self.receive(advertisement(urn=OTHER_URN))
-        terms = SearchTerms({OTHER_URN: "RackHD"})
-        self.assertEqual(self.table.reassign(terms.match, self.now), [Left(advertisement(), "unconfigured")])
-        self.assertEqual(len(self.table), 1)
+        self.assertEqual(self.reassign({OTHER_URN: "RackHD"}), [Left(advertisement(), "unconfigured")])
+        self.assertEqual((len(self.table), self.table.tracked), (1, 1))
+
+    def test_same_terms(self) -> None:
+        """Equal search terms affect no service."""
+        self.receive(advertisement())
+        self.assertEqual(list(self.table.reassign(SearchTerms({URN: "RackHD"}).match, self.now)), [])
 
     def test_service_of_another_term(self) -> None:
         """A service that another term matches now appears with that term, and keeps its remaining lifetime."""
         self.receive(advertisement(max_age=100))
         self.wait(50)
-        pattern = SearchTerm("urn:*", "All")
-        renamed = replace(advertisement(max_age=100), term=pattern)
-        events = self.table.reassign(SearchTerms({"urn:*": "All"}).match, self.now)
-        self.assertEqual(events, [Left(advertisement(max_age=100), "unconfigured"), Appeared(renamed)])
-        self.assertEqual(self.wait(1000)[-1], (60, Left(renamed, "expired")))
+        renamed = replace(advertisement(max_age=100), term=SearchTerm("urn:*", "All"))
+        self.assertEqual(
+            self.reassign({"urn:*": "All"}),
+            [Left(advertisement(max_age=100), "unconfigured"), Appeared(renamed, Standing.DIRECT)],
+        )
+        self.assertEqual(self.wait(1000), [(60, Left(renamed, "expired"))])
 
     def test_two_versions_become_one_service(self) -> None:
         """Two versions that one term matches now become one service, which leaves once."""
@@ -466,57 +513,19 @@ class ReassignTests(TableTestCase):
         first, second = advertisement(urn=f"{urn}1"), advertisement(urn=f"{urn}2")
         self.receive(first)
         self.receive(second)
-        self.assertEqual(
-            self.table.reassign(SearchTerms({f"{urn}1": "RackHD"}).match, self.now), [Left(second, "unconfigured")]
-        )
+        self.assertEqual(self.reassign({f"{urn}1": "RackHD"}), [Left(second, "unconfigured")])
         self.assertEqual(len(self.table), 1)
         self.assertEqual(self.wait(4000)[-1], (1860, Left(first, "expired")))
         self.assertEqual((len(self.table), self.table.next_due), (0, math.inf))
 
-
-HOSTS = ["10.0.0.5", "10.0.0.6", "10.0.0.7"]
-STEPS = st.one_of(
-    st.tuples(
-        st.just("receive"), st.sampled_from(HOSTS), st.sampled_from(HOSTS), st.sampled_from([1, 30]), st.booleans()
-    ),
-    st.tuples(st.just("bye"), st.sampled_from(HOSTS), st.sampled_from([None, URN])),
-    st.tuples(st.just("wait"), st.floats(0, 40)),
-)
-
-
-class InvariantTests(SynchronousTestCase):
-    """Invariants for any sequence of messages."""
-
-    @settings(derandomize=True, deadline=None, max_examples=300)
-    @given(st.lists(STEPS, max_size=40))
-    def test_events_describe_the_table(self, steps: list[tuple[object, ...]]) -> None:
-        """The events describe the content of the table exactly, and every service expires in the end."""
-        table, now, known = AdvertisementTable(), 0.0, dict[str, Advertisement]()
-
-        def apply(events: list[Event]) -> None:
-            for event in events:
-                if isinstance(event, Appeared):
-                    self.assertNotIn(event.advertisement.device_id, known)
-                    known[event.advertisement.device_id] = event.advertisement
-                elif isinstance(event, Changed):
-                    self.assertIn(event.advertisement.device_id, known)
-                    known[event.advertisement.device_id] = event.advertisement
-                elif isinstance(event, Left):
-                    self.assertEqual(known.pop(event.advertisement.device_id), event.advertisement)
-
-        for step in steps:
-            match step:
-                case ("receive", str(host), str(sender), int(max_age), bool(answer)):
-                    apply(table.observe(advertisement(host, max_age), sender, now, answer=answer))
-                case ("bye", str(sender), urn):
-                    assert urn is None or isinstance(urn, str)
-                    apply(table.bye("D", urn, sender, now))
-                case ("wait", float(seconds)):
-                    now += seconds
-                    apply(table.expire(now))
-            self.assertEqual([live.advertisement for live in table], list(known.values()))
-            self.assertEqual(len(table), len(known))
-        for _ in range(10):
-            now += 100
-            apply(table.expire(now))
-        self.assertEqual((len(table), known, table.next_due), (0, {}, math.inf))
+    def test_one_service_at_a_time(self) -> None:
+        """Services are affected one at a time, and a service that left meanwhile is not affected."""
+        for number in range(3):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+        events = self.table.reassign(SearchTerms({}).match, self.now)
+        self.assertEqual([type(event) for event in next(events)], [Left])
+        self.assertEqual(len(self.table), 2)
+        self.bye("10.0.1.1", device_id="1")
+        self.wait(3)
+        self.assertEqual([event.advertisement.device_id for each in events for event in each], ["2"])
+        self.assertEqual((len(self.table), self.table.tracked), (0, 0))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.errors import BackendRefusedError
-from ssdpreg.registration import Plan
 from ssdpreg.registration.rejections import RejectedChanges
 from ssdpreg.testing import make_registration
 
@@ -52,31 +51,54 @@ class RejectedChangesTests(SynchronousTestCase):
         self.assertIs(self.rejected.error(ONE.service_id), DENIED)
 
     def test_retry_time(self) -> None:
-        """A change is retried 60 s after a missing permission, and an hour after any other rejection."""
-        for status, pause in {401: 60.0, 403: 60.0, 400: 3600.0, 500: 3600.0}.items():
-            self.rejected.add(ONE.service_id, ONE, BackendRefusedError(status, "No"), 1000.0)
-            self.assertFalse(self.rejected.due(Plan(register=(ONE,)), 1000.0 + pause - 0.1))
-            self.assertEqual(self.rejected.due(Plan(register=(ONE,)), 1000.0 + pause), Plan(register=(ONE,)))
+        """A registration is retried after 30 s. The pause doubles with each further rejection, up to an hour."""
+        now, pauses = 1000.0, []
+        for _ in range(10):
+            self.rejected.add(ONE.service_id, ONE, INVALID, now)
+            pause = 1.0
+            while not self.rejected.may_try(ONE.service_id, ONE, now + pause):
+                pause += 1.0
+            now += pause
+            pauses.append(pause)
+        self.assertEqual(pauses, [30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0, 3600.0])
 
     def test_retry_of_a_removal(self) -> None:
-        """A rejected removal is retried after the same pause, also if the registration was changed meanwhile."""
-        self.rejected.add(ONE.service_id, None, DENIED, 0.0)
-        for found in (ONE, replace(ONE, port=9090)):
-            self.assertFalse(self.rejected.due(Plan(deregister=(found,)), 59.9))
-            self.assertEqual(self.rejected.due(Plan(deregister=(found,)), 60.0), Plan(deregister=(found,)))
+        """A rejected removal is retried every 30 s."""
+        for now in (0.0, 30.0, 60.0):
+            self.rejected.add(ONE.service_id, None, DENIED, now)
+            self.assertFalse(self.rejected.may_try(ONE.service_id, None, now + 29.9))
+            self.assertTrue(self.rejected.may_try(ONE.service_id, None, now + 30.0))
 
     def test_other_change_of_the_service(self) -> None:
-        """A changed registration, a removal after a rejected registration, and the reverse are due at once."""
-        changed = replace(ONE, address="192.0.2.99")
+        """A changed registration, a removal after a rejected registration, and the reverse may be tried at once."""
         self.rejected.add(ONE.service_id, ONE, INVALID, 0.0)
-        self.assertEqual(self.rejected.due(Plan((changed,)), 0.0), Plan((changed,)))
-        self.assertEqual(self.rejected.due(Plan((), (ONE,)), 0.0), Plan((), (ONE,)))
+        self.assertFalse(self.rejected.may_try(ONE.service_id, replace(ONE), 0.0))
+        self.assertTrue(self.rejected.may_try(ONE.service_id, replace(ONE, address="192.0.2.99"), 0.0))
+        self.assertTrue(self.rejected.may_try(ONE.service_id, None, 0.0))
         self.rejected.add(ONE.service_id, None, DENIED, 0.0)
-        self.assertEqual(self.rejected.due(Plan((ONE,)), 0.0), Plan((ONE,)))
+        self.assertTrue(self.rejected.may_try(ONE.service_id, ONE, 0.0))
 
     def test_other_services(self) -> None:
-        """The changes of other services are due, in their order."""
-        three = make_registration(3)
+        """The changes of other services may be tried."""
         self.rejected.add(TWO.service_id, TWO, INVALID, 0.0)
-        self.assertEqual(self.rejected.due(Plan((three, TWO, ONE)), 0.0), Plan((three, ONE)))
-        self.assertEqual(self.rejected.due(Plan((), (three, TWO, ONE)), 0.0), Plan((), (three, TWO, ONE)))
+        self.assertTrue(self.rejected.may_try(ONE.service_id, ONE, 0.0))
+
+    def test_accept(self) -> None:
+        """After an accepted change, the changes that were rejected with the same error may be tried."""
+        three = make_registration(3)
+        for each, error in ((ONE, INVALID), (TWO, INVALID), (three, DENIED)):
+            self.rejected.add(each.service_id, each, error, 0.0)
+        self.assertEqual(self.rejected.accept(ONE.service_id), [TWO.service_id])
+        self.assertEqual(self.rejected.accept(ONE.service_id), [])
+        self.assertTrue(self.rejected.may_try(TWO.service_id, TWO, 0.0))
+        self.assertEqual(len(self.rejected), 1)
+
+    def test_release_denied(self) -> None:
+        """The changes that were rejected for a missing permission can be released, and all can be removed."""
+        self.rejected.add(ONE.service_id, ONE, DENIED, 0.0)
+        self.rejected.add(TWO.service_id, TWO, INVALID, 0.0)
+        self.assertEqual(self.rejected.release_denied(), [ONE.service_id])
+        self.assertEqual(len(self.rejected), 1)
+        self.rejected.clear()
+        self.assertEqual((len(self.rejected), self.rejected.error(TWO.service_id)), (0, None))
+        self.assertTrue(self.rejected.add(TWO.service_id, TWO, INVALID, 0.0))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from sys import getsizeof
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.errors import HeaderError, MessageError, StartLineError
-from ssdpreg.ssdp.codec import USER_AGENT, decode, encode
+from ssdpreg.discovery.location import LocationRules
+from ssdpreg.errors import HeaderError, MessageError, RejectedError, StartLineError
+from ssdpreg.ssdp.codec import OVERLONG_LOCATION, USER_AGENT, MessageCache, decode, encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 
@@ -239,6 +241,44 @@ class DecodeTests(SynchronousTestCase):
         message = decode(lines(*ALIVE, f"SERVER: {'x' * 60000}"))
         self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", server="x" * 512))
 
+    def test_wide_characters(self) -> None:
+        """A value with characters outside ASCII may have a quarter of the length: each may need four bytes."""
+        for name in ("NT", "USN"):
+            with self.assertRaises(HeaderError):
+                decode(lines(*(f"{name}: {'ü' * 129}" if line.startswith(f"{name}:") else line for line in ALIVE)))
+        message = decode(lines(*ALIVE, f"SERVER: {'ü' * 600}", f"LOCATION: {'ü' * 512}"))
+        self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", "ü" * 512, server="ü" * 128))
+
+    def test_long_location(self) -> None:
+        """A LOCATION or AL that is too long is replaced by one constant, which cannot be registered."""
+        for name in ("LOCATION", "AL"):
+            for value in ("http://" + "x" * 2042, "http://" + "x" * 60000, "http://" + "ü" * 506):
+                message = decode(lines(*ALIVE, f"{name}: {value}"))
+                assert isinstance(message, Alive)
+                self.assertIs(message.location, OVERLONG_LOCATION)
+            longest = "http://" + "x" * 2041
+            self.assertEqual(decode(lines(*ALIVE, f"{name}: {longest}")), Alive("urn:a", "uuid:1::urn:a", longest))
+        with self.assertRaises(RejectedError) as caught:
+            LocationRules([]).endpoint(OVERLONG_LOCATION, "10.0.0.9")
+        self.assertEqual(caught.exception.reason, "LOCATION is too long")
+
+    def test_longest_message(self) -> None:
+        """The values of a message of the longest values need less than 4 kB."""
+        for character, factor in (("x", 4), ("\U0001f600", 1)):
+            urn, location = character * 128 * factor, character * 512 * factor
+            message = decode(lines(*ALIVE[:3], f"NT: {urn}", f"USN: {urn}", f"LOCATION: {location}", f"SERVER: {urn}"))
+            assert isinstance(message, Alive)
+            values = (message.nt, message.usn, message.location, message.server)
+            self.assertEqual([len(value) for value in values], [128 * factor, 128 * factor, 512 * factor, 128 * factor])
+            self.assertLess(sum(map(getsizeof, values)), 4096)
+
+    def test_many_lines(self) -> None:
+        """Only the first 128 lines are parsed."""
+        fields = [f"X-{number}: x" for number in range(200)]
+        with self.assertRaises(HeaderError):
+            decode(lines(ALIVE[0], *fields, *ALIVE[1:]))
+        self.assertEqual(decode(lines(*ALIVE, *fields)), decode(lines(*ALIVE)))
+
     def test_reply_with_nt(self) -> None:
         """A reply with NT in place of ST is accepted."""
         self.assertEqual(decode(lines("HTTP/1.1 200 OK", *ALIVE[1:])), SearchResponse("urn:a", "uuid:1::urn:a"))
@@ -264,6 +304,49 @@ class DecodeTests(SynchronousTestCase):
             decode(f"NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{text}".encode(errors="replace"))
 
 
+class MessageCacheTests(SynchronousTestCase):
+    """Tests for :class:`MessageCache`, and for its use by :func:`decode`."""
+
+    def test_repeated(self) -> None:
+        """A datagram that is repeated is parsed once."""
+        datagram = lines(*ALIVE, "SERVER: repeated")
+        self.assertIs(decode(datagram), decode(bytes(bytearray(datagram))))
+
+    def test_long(self) -> None:
+        """A long datagram is not cached."""
+        datagram = lines(*ALIVE, f"X: {'x' * 1024}")
+        self.assertIsNot(decode(datagram), decode(datagram))
+
+    def test_limit(self) -> None:
+        """The oldest entries are removed so that the size never exceeds the limit."""
+        cache = MessageCache(100_000)
+        datagrams = [lines(*ALIVE, f"SERVER: {number:0100}") for number in range(1000)]
+        for datagram in datagrams:
+            cache.add(datagram, decode(datagram))
+            kept = [*cache.newer, *cache.older]
+            self.assertLessEqual(sum(map(cache.cost, kept)), 100_000)
+        self.assertEqual(kept, [*datagrams[-len(cache.newer) :], *cache.older])
+        self.assertGreater(len(kept), 50)
+
+    def test_cost(self) -> None:
+        """The estimated cost of an entry is at least the memory of its datagram and its message."""
+        for character in ("x", "ü", "\U0001f600"):
+            datagram = lines(*ALIVE, f"LOCATION: http://{character * 120}", f"SERVER: {character * 100}")
+            message = decode(datagram)
+            assert isinstance(message, Alive)
+            parts = (datagram, message, message.nt, message.usn, message.location, message.server)
+            self.assertGreaterEqual(MessageCache.cost(datagram), sum(map(getsizeof, parts)))
+
+    def test_used_again(self) -> None:
+        """A message that is used again survives the removal of older ones."""
+        used = lines(*ALIVE, "SERVER: used again")
+        message = decode(used)
+        for number in range(30_000):
+            decode(lines(*ALIVE, f"SERVER: {number}"))
+            if number % 1000 == 0:
+                self.assertIs(decode(used), message)
+
+
 class EncodeTests(SynchronousTestCase):
     """Tests for :func:`encode`."""
 
@@ -280,6 +363,12 @@ class EncodeTests(SynchronousTestCase):
                 f"USER-AGENT: {USER_AGENT}",
             ),
         )
+
+    def test_unicast_search(self) -> None:
+        """A search of one host has its address in HOST, and no MX."""
+        datagram = encode(SearchRequest("ssdp:all", None), ("10.0.0.9", 1900))
+        self.assertIn(b"\r\nHOST: 10.0.0.9:1900\r\n", datagram)
+        self.assertNotIn(b"MX", datagram)
 
     def test_user_agent(self) -> None:
         """USER-AGENT has three tokens: operating system, UPnP and product, each with a version."""

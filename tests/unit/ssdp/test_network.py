@@ -1,10 +1,14 @@
-"""Tests for :mod:`ssdpreg.ssdp.network` and :mod:`ssdpreg.ssdp.sockets`, with sockets in memory."""
+"""Tests for :mod:`ssdpreg.ssdp.network`, with sockets in memory."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+from random import Random
 
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,36 +19,61 @@ from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import GROUP, PORT, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.protocol import PeerAddress
-from tests.support.memory_reactor import MemoryMulticastReactor, MemoryPort
+from ssdpreg.ssdp.reception import Channel, Reception
+from tests.support.memory_reactor import MemoryLinks, MemoryMulticastReactor, MemoryPort
 
-ETH0 = NetworkInterface("eth0", 2, ("10.0.0.2",))
-ETH1 = NetworkInterface("eth1", 3, ("10.1.0.2", "10.2.0.2"))
-LO = NetworkInterface("lo", 1, ("127.0.0.1",), loopback=True, multicast=False)
+NET0, NET1, NET2 = (IPv4Network(f"10.{number}.0.0/24") for number in range(3))
+ETH0 = NetworkInterface("eth0", 2, ("10.0.0.2",), networks=(NET0,))
+ETH1 = NetworkInterface("eth1", 3, ("10.1.0.2", "10.2.0.2"), networks=(NET1, NET2))
+LO = NetworkInterface("lo", 1, ("127.0.0.1",), loopback=True, multicast=False, networks=(IPv4Network("127.0.0.0/8"),))
 PEER = ("10.0.0.9", 1900)
 BYEBYE = ByeBye("a", "uuid:d::a")
 SEARCH = SearchRequest("ssdp:all")
 RESPONSE = SearchResponse("a", "uuid:d::a", "http://10.0.0.9/", 1800, "s")
 
 
-class NetworkTests(SynchronousTestCase):
-    """Tests for :class:`Network`."""
+class NetworkTestCase(SynchronousTestCase):
+    """Base class: a network with sockets in memory."""
 
     def setUp(self) -> None:
         self.reactor = MemoryMulticastReactor()
+        self.links = MemoryLinks()
         self.host_interfaces: list[NetworkInterface] = [ETH0, ETH1, LO]
-        self.delivered: list[tuple[Message, PeerAddress, str]] = []
-        self.dropped: list[tuple[str, PeerAddress, str]] = []
+        self.delivered: list[tuple[Message, Reception]] = []
+        self.dropped: list[tuple[str, Reception]] = []
 
-    def network(self, *interfaces: str, ttl: int = 2) -> Network:
-        network = Network(self.reactor, self.deliver, self.drop, interfaces, ttl, lambda: self.host_interfaces)
+    def network(
+        self,
+        *interfaces: str,
+        ttl: int = 2,
+        announcing: bool = False,
+        allow: Sequence[IPv4Network | IPv6Network] = (),
+        ports: tuple[int, int] | None = None,
+    ) -> Network:
+        """Return a network whose sockets are open."""
+        network = Network(
+            self.reactor,
+            self.deliver,
+            self.drop,
+            interfaces,
+            ttl,
+            lambda: self.host_interfaces,
+            allow=allow,
+            ports=ports,
+            announcing=announcing,
+            open_links=lambda: self.links,
+            random=Random(1),
+        )
         network.refresh()
         return network
 
-    def deliver(self, message: Message, peer: PeerAddress, interface: str) -> None:
-        self.delivered.append((message, peer, interface))
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
+        self.assertEqual(reception.sender, peer[0])
+        self.delivered.append((message, reception))
 
-    def drop(self, error: MessageError, peer: PeerAddress, interface: str) -> None:
-        self.dropped.append((error.kind, peer, interface))
+    def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
+        self.assertEqual(reception.sender, peer[0])
+        self.dropped.append((error.kind, reception))
 
     def group_port(self, index: int) -> MemoryPort:
         """Return the port that receives multicast on one interface."""
@@ -53,16 +82,29 @@ class NetworkTests(SynchronousTestCase):
         [port] = [port for port in self.reactor.ports if port.options.get(joined, b"")[-4:] == interface]  # type: ignore[index]
         return port
 
-    def search_port(self, address: str) -> MemoryPort:
-        """Return the port that searches from one address."""
-        [port] = [port for port in self.reactor.ports if port.interface == address]
+    def ports_of(self, address: str) -> list[MemoryPort]:
+        """Return the ports that are bound to one address."""
+        return [port for port in self.reactor.ports if port.interface == address]
+
+    def port_of(self, address: str) -> MemoryPort:
+        """Return the only port that is bound to one address."""
+        [port] = self.ports_of(address)
         return port
 
+    def receive(self, port: MemoryPort, message: Message | bytes, sender: str = "10.0.0.9") -> None:
+        """Deliver a datagram to a socket."""
+        datagram = message if isinstance(message, bytes) else encode(message)
+        port.protocol.datagramReceived(datagram, (sender, 1900))
+
+
+class NetworkTests(NetworkTestCase):
+    """Tests for :class:`Network`."""
+
     def test_all_interfaces(self) -> None:
-        """Every interface that supports multicast has two sockets, and loopback has none."""
+        """Every interface that supports multicast has one socket, and loopback has none."""
         network = self.network()
         self.assertEqual(network.interfaces, (("eth0", "10.0.0.2"), ("eth1", "10.1.0.2")))
-        self.assertEqual(len(self.reactor.ports), 4)
+        self.assertEqual([port.number for port in self.reactor.ports], [PORT, PORT])
 
     def test_unusable(self) -> None:
         """Interfaces that are down, have no address or do not support multicast are not opened."""
@@ -99,69 +141,113 @@ class NetworkTests(SynchronousTestCase):
         self.assertNotIn(LogLevel.warn, [event["log_level"] for event in events])
 
     def test_sockets(self) -> None:
-        """The group socket joins on its interface only. The search socket sends from its address, with the TTL."""
-        self.network("eth0", ttl=7)
+        """The group socket joins on its interface only. A search socket sends from its address, with the TTL."""
+        self.network("eth0", ttl=7).search(SEARCH)
         group, search = self.reactor.ports
         self.assertEqual((group.interface, group.number), (GROUP, PORT))
         self.assertEqual(search.interface, "10.0.0.2")
-        self.assertEqual(search.ttl, 7)
+        self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_TTL], 7)
         interface = socket.inet_aton(GROUP) + socket.inet_aton("10.0.0.2") + struct.pack("@i", 2)
         self.assertEqual(group.options[socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP], interface)
         self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_IF], interface)
 
     def test_buffers_without_rights(self) -> None:
         """Without the right to force large receive buffers, they are requested from the kernel."""
-        self.reactor.refused_options[33] = PermissionError(errno.EPERM, "refused by the test")
-        self.network("eth0")
+        self.reactor.refused_options[socket.SOL_SOCKET, 33] = PermissionError(errno.EPERM, "refused by the test")
+        self.network("eth0").search(SEARCH)
         for port in self.reactor.ports:
             self.assertEqual(port.options[socket.SOL_SOCKET, socket.SO_RCVBUF], 4 * 1024 * 1024)
 
     def test_deliver(self) -> None:
-        """A multicast message is delivered with its sender and interface, and so is a unicast NOTIFY."""
+        """A multicast message is delivered with its sender and interface."""
         self.network()
-        self.group_port(ETH1.index).protocol.datagramReceived(encode(BYEBYE), PEER)
-        self.search_port("10.0.0.2").protocol.datagramReceived(encode(BYEBYE), PEER)
-        self.assertEqual(self.delivered, [(BYEBYE, PEER, "eth1"), (BYEBYE, PEER, "eth0")])
+        self.receive(self.group_port(ETH1.index), BYEBYE, "10.2.0.9")
+        self.assertEqual(self.delivered, [(BYEBYE, Reception("10.2.0.9", "eth1", Channel.GROUP, on_link=True))])
+
+    def test_forwarded(self) -> None:
+        """A multicast message from another network is delivered and marked, also if the operator named the network."""
+        self.network("eth0", allow=[NET1, IPv6Network("::/0")])
+        self.receive(self.group_port(ETH0.index), BYEBYE, "10.1.0.9")
+        self.receive(self.group_port(ETH0.index), BYEBYE, "10.2.0.9")
+        self.assertEqual(
+            [reception for _, reception in self.delivered],
+            [
+                Reception("10.1.0.9", "eth0", Channel.GROUP, on_link=False, named=True),
+                Reception("10.2.0.9", "eth0", Channel.GROUP, on_link=False, named=False),
+            ],
+        )
 
     def test_drop(self) -> None:
         """An invalid datagram is dropped with its sender and interface, whichever socket received it."""
-        self.network("eth0")
+        network = self.network("eth0", announcing=True)
+        network.search(SEARCH)
         for port in self.reactor.ports:
-            port.protocol.datagramReceived(b"no SSDP", PEER)
-        self.assertEqual(self.dropped, [("start line", PEER, "eth0")] * 2)
+            self.receive(port, b"no SSDP")
+        self.assertEqual(
+            [(kind, reception.channel) for kind, reception in self.dropped],
+            [("start line", channel) for channel in (Channel.GROUP, Channel.UNICAST, Channel.SEARCH)],
+        )
+        self.assertEqual({reception.interface for _, reception in self.dropped}, {"eth0"})
 
-    def test_responses(self) -> None:
-        """A reply is delivered from the search socket, and not from the group socket."""
+    def test_reply_to_group(self) -> None:
+        """A reply that is sent to the group is ignored."""
         self.network()
-        self.group_port(ETH0.index).protocol.datagramReceived(encode(RESPONSE), PEER)
-        self.assertEqual(self.delivered, [])
-        self.search_port("10.0.0.2").protocol.datagramReceived(encode(RESPONSE), PEER)
-        self.assertEqual(self.delivered, [(RESPONSE, PEER, "eth0")])
+        self.receive(self.group_port(ETH0.index), RESPONSE)
+        self.assertEqual((self.delivered, self.dropped), ([], []))
 
     def test_own_search(self) -> None:
         """A search of this network is not delivered on any interface; one of another program on this host is."""
-        self.network()
-        search = self.search_port("10.0.0.2")
+        network = self.network()
+        network.search(SEARCH)
+        network.search_hosts("ssdp:all", ["10.0.0.9"])
         group = self.group_port(ETH1.index).protocol
-        group.datagramReceived(encode(SEARCH), (search.interface, search.number))
+        sources = [(port.interface, port.number) for port in self.ports_of("10.0.0.2")]
+        self.assertEqual(len(sources), 2)
+        for source in sources:
+            group.datagramReceived(encode(SEARCH), source)
         self.assertEqual(self.delivered, [])
-        other_program = (search.interface, search.number + 100)
-        group.datagramReceived(encode(SEARCH), other_program)
-        self.assertEqual(self.delivered, [(SEARCH, other_program, "eth1")])
+        group.datagramReceived(encode(SEARCH), (sources[0][0], sources[0][1] + 100))
+        self.assertEqual(self.delivered, [(SEARCH, Reception("10.0.0.2", "eth1", on_link=False))])
 
     def test_send(self) -> None:
-        """A message is sent to the group once on each interface."""
-        self.network().send(SEARCH)
+        """An announcement is sent to the group once on each interface, from port 1900 of its address."""
+        self.network(announcing=True).send(BYEBYE)
         for address in ("10.0.0.2", "10.1.0.2"):
-            self.assertEqual(self.search_port(address).written, [(encode(SEARCH), (GROUP, PORT))])
+            port = self.port_of(address)
+            self.assertEqual((port.number, port.written), (PORT, [(encode(BYEBYE), (GROUP, PORT))]))
 
     def test_reply(self) -> None:
         """A reply is sent on the named interface; nothing is sent if that interface is no longer open."""
-        network = self.network()
+        network = self.network(announcing=True)
         network.reply(RESPONSE, PEER, "eth1")
         network.reply(RESPONSE, PEER, "gone")
-        self.assertEqual(self.search_port("10.1.0.2").written, [(encode(RESPONSE), PEER)])
-        self.assertEqual(self.search_port("10.0.0.2").written, [])
+        self.assertEqual(self.port_of("10.1.0.2").written, [(encode(RESPONSE), PEER)])
+        self.assertEqual(self.port_of("10.0.0.2").written, [])
+
+    def test_unicast_search(self) -> None:
+        """An announcer receives unicast searches, and ignores other unicast messages."""
+        self.network("eth0", announcing=True)
+        for message in (SEARCH, BYEBYE, RESPONSE):
+            self.receive(self.port_of("10.0.0.2"), message)
+        self.assertEqual(self.delivered, [(SEARCH, Reception("10.0.0.9", "eth0", Channel.UNICAST))])
+
+    def test_broadcasts(self) -> None:
+        """The broadcast addresses of all networks of the used interfaces are known."""
+        network = self.network("eth1")
+        self.assertEqual(network.broadcasts, {"10.1.0.0", "10.1.0.255", "10.2.0.0", "10.2.0.255"})
+        self.host_interfaces = [replace(ETH1, networks=(IPv4Network("10.1.0.2/31"), IPv4Network("10.2.0.2/32")))]
+        network.refresh()
+        self.assertEqual(network.broadcasts, frozenset())
+
+    def test_networks_changed(self) -> None:
+        """A network that is added to an interface is used at once, and no socket is reopened."""
+        network = self.network("eth0")
+        port = self.group_port(ETH0.index)
+        self.receive(port, BYEBYE, "10.1.0.9")
+        self.host_interfaces = [replace(ETH0, networks=(NET0, NET1))]
+        self.assertFalse(network.refresh())
+        self.receive(port, BYEBYE, "10.1.0.9")
+        self.assertEqual([reception.on_link for _, reception in self.delivered], [False, True])
 
     def test_refresh_unchanged(self) -> None:
         """A refresh without changes keeps all sockets."""
@@ -179,7 +265,7 @@ class NetworkTests(SynchronousTestCase):
         self.host_interfaces = [ETH0, ETH1]
         self.assertTrue(network.refresh())
         self.assertEqual([name for name, _ in network.interfaces], ["eth0", "eth1"])
-        self.assertEqual(self.reactor.ports[:2], ports)
+        self.assertEqual(self.reactor.ports[:1], ports)
 
     def test_refresh_removed(self) -> None:
         """A removed interface is closed. The refresh does not report a new one."""
@@ -188,7 +274,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertFalse(network.refresh())
         self.reactor.advance(0)
         self.assertEqual(network.interfaces, (("eth1", "10.1.0.2"),))
-        self.assertEqual(len(self.reactor.ports), 2)
+        self.assertEqual(len(self.reactor.ports), 1)
 
     def test_refresh_changed(self) -> None:
         """An interface with another address or another index is reopened."""
@@ -198,16 +284,16 @@ class NetworkTests(SynchronousTestCase):
             self.host_interfaces = [changed]
             self.assertTrue(network.refresh())
             self.reactor.advance(0)
-            self.assertEqual(len(self.reactor.ports), 2)
+            self.assertEqual(len(self.reactor.ports), 1)
             self.assertFalse(set(before) & set(self.reactor.ports))
 
     def test_refresh_failed_socket(self) -> None:
         """When either socket was closed by an error, both are reopened; sending before that raises nothing."""
-        network = self.network("eth0")
+        network = self.network("eth0", announcing=True)
         for number in range(2):
             died = self.reactor.ports[number]
             died.die()
-            network.send(SEARCH)
+            network.send(BYEBYE)
             self.assertEqual(network.interfaces, ())
             self.assertTrue(network.refresh())
             self.reactor.advance(0)
@@ -217,7 +303,7 @@ class NetworkTests(SynchronousTestCase):
     def assert_retried(self, problem: str) -> None:
         """Check that a problem of eth0 is logged once, does not affect eth1, and that eth0 is opened afterwards."""
         with capturedLogs() as events:
-            network = self.network()
+            network = self.network(announcing=True)
             self.assertFalse(network.refresh())
         self.assertEqual(network.interfaces, (("eth1", "10.1.0.2"),))
         [warning] = [event for event in events if event["log_level"] is LogLevel.warn]
@@ -236,7 +322,9 @@ class NetworkTests(SynchronousTestCase):
 
     def test_cannot_join(self) -> None:
         """A group that cannot be joined is retried, on all interfaces, and no socket stays open meanwhile."""
-        self.reactor.refused_options[socket.IP_ADD_MEMBERSHIP] = OSError(errno.ENOBUFS, "refused by the test")
+        self.reactor.refused_options[socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP] = OSError(
+            errno.ENOBUFS, "refused by the test"
+        )
         network = self.network()
         self.reactor.advance(0)
         self.assertEqual((network.interfaces, self.reactor.ports), ((), []))
@@ -272,12 +360,23 @@ class NetworkTests(SynchronousTestCase):
     def test_close(self) -> None:
         """Closing waits for every socket, including those of interfaces that were closed before."""
         network = self.network()
+        network.search(SEARCH)
         self.host_interfaces = [ETH1]
         network.refresh()
         closed = network.close()
         self.assertEqual(network.interfaces, ())
         self.assertNoResult(closed)
         self.reactor.advance(0)
-        self.assertEqual(self.reactor.ports, [])
+        self.assertEqual((self.reactor.ports, self.reactor.getDelayedCalls()), ([], []))
         self.successResultOf(closed)
         self.successResultOf(network.close())
+
+    def test_search_after_close(self) -> None:
+        """Neither a search nor an announcement after the end opens a socket."""
+        network = self.network()
+        network.close()
+        network.search(SEARCH)
+        network.search_hosts("ssdp:all", ["10.0.0.9"])
+        network.send(BYEBYE)
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.ports, [])

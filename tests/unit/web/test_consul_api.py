@@ -166,9 +166,9 @@ class ConsulAPITests(SynchronousTestCase):
         self.daemon.receive_alive("dev-2", LLDP)
         self.reactor.advance(1)
         self.assertIsNone(exchange.status)
-        self.daemon.receive_alive("dev-1", location="http://10.0.0.6:8080/")
+        self.daemon.receive_alive("dev-1", location="http://10.0.0.5:8081/")
         self.reactor.advance(1)
-        self.assertEqual([entry["Service"]["Address"] for entry in exchange.json], ["10.0.0.6"])
+        self.assertEqual([entry["Service"]["Port"] for entry in exchange.json], [8081])
 
     def test_disconnect(self) -> None:
         """A blocking query is cancelled when the client disconnects."""

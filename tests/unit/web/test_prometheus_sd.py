@@ -97,7 +97,7 @@ class PrometheusSDTests(SynchronousTestCase):
 
     def test_unusual_locations(self) -> None:
         """A LOCATION that was accepted never prevents the list."""
-        for number, location in enumerate(("http://[2001:db8::1%25a%25b]:80/", "http://[10.0.0.7]/", "HTTP://h")):
+        for number, location in enumerate(("http://[2001:DB8::1]:80?x", "http://[::ffff:10.0.0.7]/", "HTTP://h")):
             self.daemon.receive_alive(f"dev-{number}", location=location)
         groups: list[Any] = self.get().json
         self.assertEqual([group["targets"] for group in groups], [["[2001:db8::1]:80"], ["10.0.0.7:80"], ["h:80"]])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.advertisement import Advertisement, LiveService
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.events import LiveService
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.reconciler import ServiceState

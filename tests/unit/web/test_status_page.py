@@ -69,7 +69,7 @@ class StatusPageTests(SynchronousTestCase):
     def test_service(self) -> None:
         """A row has name, device, address, tag, age, remaining time and state of a service."""
         daemon = self.start()
-        daemon.receive_alive("dev-1", location="https://[2001:db8::5]/redfish", max_age=3600)
+        daemon.receive_alive("dev-1", location="https://[2001:db8::5]/redfish", max_age=3600, sender="2001:db8::5")
         self.reactor.pump([1] * 65)
         self.assertIn("RackHD-service:api:2.0 dev-1 [2001:db8::5]:443 RackHD 1 min 59 min registered", self.text())
         self.assertIn('data-age="65.0"', self.get())

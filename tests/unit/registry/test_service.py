@@ -1,145 +1,27 @@
-"""Tests for :mod:`ssdpreg.registry`, from received datagrams to the events of its listeners."""
+"""Tests for :mod:`ssdpreg.registry.service`, from received datagrams to the events of its listeners."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from ipaddress import ip_network
-from random import Random
-from typing import cast
-from unittest import mock
 
 from twisted.logger import LogLevel, capturedLogs
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from ssdpreg.config import CheckConfig
-from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListener
-from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.registry import LifetimeRecorder, LiveRegistrations, Registry
-from ssdpreg.ssdp.codec import decode, encode
-from ssdpreg.ssdp.interfaces import NetworkInterface
-from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
-from ssdpreg.ssdp.network import Network
-from ssdpreg.testing import make_registration
-from tests.support.memory_reactor import MemoryMulticastReactor
-
-API = "urn:schemas-upnp-org:service:api:2.0"
-LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
-REDFISH = "urn:dmtf-org:service:redfish-rest:1"
-
-
-@implementer(IRegistrationListener)
-class RecordingListener:
-    """
-    Listener that records its events.
-
-    :ivar events: For each event, its name and a description of the service; for a departure, the reason in place of the
-        name.
-    """
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str]] = []
-
-    def appeared(self, registration: Registration) -> None:
-        self._record("appeared", registration)
-
-    def changed(self, registration: Registration, before: Registration) -> None:
-        self._record("changed", registration)
-
-    def left(self, registration: Registration, reason: str) -> None:
-        self._record(reason, registration)
-
-    def _record(self, event: str, registration: Registration) -> None:
-        self.events.append((event, f"{registration.name} {registration.address}:{registration.port}"))
-
-
-@implementer(IRegistrationListener)
-class FailingListener:
-    """Listener that raises an exception for each event."""
-
-    def appeared(self, registration: Registration) -> None:
-        raise RuntimeError("appeared")
-
-    def changed(self, registration: Registration, before: Registration) -> None:
-        raise RuntimeError("changed")
-
-    def left(self, registration: Registration, reason: str) -> None:
-        raise RuntimeError("left")
-
-
-class RegistryTestCase(SynchronousTestCase):
-    """Base class: a registry on a network in memory."""
-
-    terms = {API: "RackHD", LLDP: "Inservice"}  # noqa: RUF012
-    rules = RegistrationRules(scope="rack-7")
-
-    def setUp(self) -> None:
-        self.reactor = MemoryMulticastReactor()
-        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
-        self.registry = self.make_registry()
-        self.listener = RecordingListener()
-        self.registry.subscribe(self.listener)
-
-    def make_registry(
-        self,
-        table: AdvertisementTable | None = None,
-        search_interval: float = 300,
-    ) -> Registry:
-        """Return a registry that is not started yet."""
-        registry = Registry(
-            self.reactor,
-            partial(Network, self.reactor, find_interfaces=lambda: self.adapters),
-            table or AdvertisementTable(),
-            self.rules,
-            LocationRules([ip_network("0.0.0.0/0")]),
-            search_interval=search_interval,
-            random=Random(1),
-        )
-        registry.set_search_terms(self.terms)
-        return registry
-
-    def start(self) -> None:
-        """Start the registry, and stop it at the end of the test."""
-        self.registry.startService()
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Stop the registry if it is running, and wait until its sockets are closed."""
-        if self.registry.running:
-            stopping = self.registry.stopService()
-            self.reactor.advance(0)
-            self.successResultOf(stopping)
-
-    def receive(self, message: Message | bytes, sender: str = "10.0.0.5", *, reply: bool = False) -> None:
-        """Deliver a datagram to the socket of the multicast group, or a reply to the socket that sends the searches."""
-        datagram = message if isinstance(message, bytes) else encode(message)
-        port = next(port for port in self.reactor.ports if (port.number == 1900) != reply)
-        port.protocol.datagramReceived(datagram, (sender, 50000))
-
-    def searches(self) -> list[tuple[str, int | None]]:
-        """Return the target and MX of each search sent since the last call."""
-        taken = []
-        for port in self.reactor.ports:
-            for datagram, _ in port.written:
-                message = decode(datagram)
-                assert isinstance(message, SearchRequest)
-                taken.append((message.st, message.mx))
-            port.written.clear()
-        return taken
-
-    def advance(self, seconds: float) -> None:
-        """Advance the clock in small steps."""
-        self.reactor.pump([0.05] * round(seconds / 0.05))
-
-
-def alive(host: str = "10.0.0.5:80", nt: str = API, device_id: str = "D", max_age: int | None = 1800) -> Alive:
-    """Return an ``ssdp:alive``."""
-    return Alive(nt, f"uuid:{device_id}::{nt}", f"http://{host}/x", max_age)
+from ssdpreg.interfaces import ISSDPListener
+from ssdpreg.ssdp.messages import Alive, ByeBye, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.reception import Channel, Reception
+from tests.unit.registry.registry_case import (
+    API,
+    LLDP,
+    REDFISH,
+    FailingListener,
+    RecordingListener,
+    RegistryTestCase,
+    alive,
+)
 
 
 class MessageTests(RegistryTestCase):
@@ -161,11 +43,8 @@ class MessageTests(RegistryTestCase):
         self.assertEqual([each.name for each in self.registry.registrations.values()], ["RackHD-service:api:2.0"])
 
     def test_response(self) -> None:
-        """A reply to a search makes a service live. A reply sent to the multicast group is ignored."""
-        response = SearchResponse(API, f"uuid:D::{API}", "http://10.0.0.5/", 1800)
-        self.receive(response)
-        self.assertEqual(self.listener.events, [])
-        self.receive(response, reply=True)
+        """A reply to a search makes a service live."""
+        self.receive(SearchResponse(API, f"uuid:D::{API}", "http://10.0.0.5/", 1800), reply=True)
         self.assertEqual(self.listener.events, [("appeared", "RackHD-service:api:2.0 10.0.0.5:80")])
 
     def test_al(self) -> None:
@@ -240,17 +119,40 @@ class MessageTests(RegistryTestCase):
         self.assertEqual(self.listener.events[1:], [("expired", "RackHD-service:api:2.0 10.0.0.5:80")])
 
     def test_contradicting_location(self) -> None:
-        """A contradicting LOCATION replaces that of a device that stopped replying to searches, and no other."""
-        self.receive(alive(device_id="D"))
-        self.receive(alive(device_id="E"))
-        self.receive(SearchResponse(API, f"uuid:E::{API}", "http://10.0.0.5:80/x", 1800), reply=True)
+        """A contradicting LOCATION replaces that of a device that does not reply, if its host does, and no other."""
+        for device_id in "DE":
+            self.receive(alive(device_id=device_id))
+        self.network.host_searches.clear()
         for device_id in "DE":
             self.receive(alive("10.0.0.6:80", device_id=device_id), "10.0.0.6")
+        self.assertEqual(self.network.host_searches, [(API, ("10.0.0.5", "10.0.0.6"))] * 2)
+        self.network.receive(
+            SearchResponse(API, f"uuid:E::{API}", "http://10.0.0.6:80/x", 1800), "10.0.0.6", Channel.HOST
+        )
         self.advance(7)
         self.assertEqual(
             sorted(each.address for each in self.registry.registrations.values()), ["10.0.0.5", "10.0.0.6"]
         )
         self.assertEqual(self.registry.services()[1][0].address, "10.0.0.6")
+
+    def test_needed_search(self) -> None:
+        """A search that a service needs is sent to the group and to the hosts of its claims."""
+        self.advance(5)
+        self.searches()
+        self.receive(alive())
+        self.receive(alive("10.0.0.6:80"), "10.0.0.6")
+        self.advance(0.3)
+        self.assertEqual(
+            (self.searches(), self.network.host_searches[-1]), ([(API, 1)], (API, ("10.0.0.5", "10.0.0.6")))
+        )
+
+    def test_check_of_an_indirect_claim(self) -> None:
+        """A configured check is registered when the host of the LOCATION announces the service itself."""
+        self.registry.set_rules(replace(self.rules, checks={API: CheckConfig(tcp=True)}))
+        self.receive(alive(), "10.0.0.9")
+        self.assertEqual([len(each.checks) for each in self.registry.registrations.values()], [1])
+        self.receive(alive())
+        self.assertEqual([len(each.checks) for each in self.registry.registrations.values()], [2])
 
     def test_one_timer(self) -> None:
         """One delayed call serves the expiry of all services."""
@@ -307,117 +209,71 @@ class MessageTests(RegistryTestCase):
         self.assertEqual(reasons, ["LOCATION's host is no address and no name", "no device ID"])
         self.assertEqual(self.registry.received["alive", "eth0"], 9)
 
-    def test_messages_without_a_sender(self) -> None:
-        """The methods for messages can be called without a sender."""
-        self.registry.notify_alive(alive())
-        self.registry.response(SearchResponse(API, f"uuid:E::{API}", "http://10.0.0.6/"))
-        self.registry.notify_bye(ByeBye(API, f"uuid:D::{API}"))
+    def test_messages_without_a_reception(self) -> None:
+        """The methods for messages can be called without the circumstances: the standing is then the lowest."""
+        self.registry.notify_alive(alive(), "10.0.0.5")
+        self.registry.notify_alive(alive(device_id="F"))
+        self.registry.response(SearchResponse(API, f"uuid:E::{API}", "http://10.0.0.6/"), "10.0.0.6")
+        self.registry.notify_update(Update(API, f"uuid:D::{API}"), "10.0.0.5")
+        self.assertEqual({live.standing for _, live in self.registry.services()}, {Standing.INDIRECT})
+        self.registry.notify_bye(ByeBye(API, f"uuid:D::{API}"), "10.0.0.5")
         self.advance(2.1)
-        self.assertEqual(len(self.registry.registrations), 1)
+        self.assertEqual(len(self.registry.registrations), 2)
+
+    def test_standing_of_a_datagram(self) -> None:
+        """The circumstances of the reception reach the table."""
+        for device_id, channel, on_link, sender in (
+            ("1", Channel.HOST, True, "10.0.0.5"),
+            ("2", Channel.GROUP, True, "10.0.0.5"),
+            ("3", Channel.GROUP, False, "10.0.0.5"),
+            ("4", Channel.GROUP, True, "10.0.0.6"),
+        ):
+            self.network.receive(alive(device_id=device_id), sender, channel, on_link=on_link)
+        self.assertEqual([live.standing for _, live in self.registry.services()], [2, 1, 0, 0])
+
+    def test_kinds_are_counted(self) -> None:
+        """Messages are counted by kind and interface. A search of another host is counted and has no effect."""
+        for message in (
+            alive(),
+            ByeBye(API, "uuid:D"),
+            Update(API, "uuid:D"),
+            SearchRequest(API),
+            SearchResponse(API, "uuid:D"),
+        ):
+            self.network.receive(message, interface="eth1")
+        self.assertEqual(
+            self.registry.received,
+            {(kind, "eth1"): 1 for kind in ("alive", "byebye", "update", "search", "response")},
+        )
+
+    def test_log_of_rejections_is_limited(self) -> None:
+        """However many senders announce unusable services, 60 lines a minute are logged at most."""
+        with capturedLogs() as logged:
+            for number in range(1000):
+                self.receive(alive("192.168.1165535"), f"10.0.{number // 250}.{number % 250}")
+                self.advance(0.05)
+        lines = [event for event in logged if event["log_level"] is LogLevel.info and "reason" in event]
+        self.assertLessEqual(len(lines), 60)
+        self.assertGreaterEqual(len(lines), 30)
+        self.assertEqual(self.registry.dropped["LOCATION's host is no address and no name"], 1000)
+
+    def test_limit_of_services(self) -> None:
+        """Services beyond the limit of one sender are rejected and counted."""
+        self.registry = self.make_registry(AdvertisementTable(limit_per_sender=2))
+        for device_id in "123":
+            self.receive(alive(device_id=device_id))
+        self.assertEqual(self.registry.dropped, {"too many services of one sender": 1})
 
     def test_failing_listener(self) -> None:
         """Messages are processed, and the other listeners are called, although a listener raises exceptions."""
         self.registry = self.make_registry()
         self.registry.subscribe(FailingListener())
         self.registry.subscribe(self.listener)
-        self.registry.deliver(alive(), ("10.0.0.5", 1900), "eth0")
-        self.registry.deliver(alive("10.0.0.5:81"), ("10.0.0.5", 1900), "eth0")
+        self.registry.deliver(alive(), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
+        self.registry.deliver(alive("10.0.0.5:81"), Reception("10.0.0.5", "eth0"), ("10.0.0.5", 1900))
         self.assertEqual([event for event, _ in self.listener.events], ["appeared", "changed"])
         self.assertEqual([each.port for each in self.registry.registrations.values()], [81])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
-
-
-class LiveRegistrationsTests(SynchronousTestCase):
-    """Tests for :class:`LiveRegistrations`."""
-
-    def setUp(self) -> None:
-        self.live = LiveRegistrations()
-        self.one, self.two = make_registration(1), make_registration(2)
-        self.moved = replace(self.one, address="192.0.2.99")
-
-    def subscribe(self) -> mock.Mock:
-        """Return a listener that records its calls."""
-        listener = mock.create_autospec(RecordingListener, instance=True)
-        self.live.subscribe(listener)
-        return cast(mock.Mock, listener)
-
-    def change_and_remove(self) -> None:
-        """Cause each of the three events once."""
-        self.live.put(self.one)
-        self.live.put(self.moved)
-        self.live.remove(self.one.service_id, "byebye")
-
-    def test_three_events(self) -> None:
-        """A new, a changed and a removed registration are published as three different events."""
-        listener = self.subscribe()
-        self.change_and_remove()
-        self.assertEqual(
-            listener.mock_calls,
-            [
-                mock.call.appeared(self.one),
-                mock.call.changed(self.moved, self.one),
-                mock.call.left(self.moved, "byebye"),
-            ],
-        )
-
-    def test_equal_registration(self) -> None:
-        """Nothing is published for a registration that is equal to the present one."""
-        self.live.put(self.one)
-        listener = self.subscribe()
-        self.live.put(make_registration(1))
-        self.assertEqual(listener.mock_calls, [])
-
-    def test_view(self) -> None:
-        """The view follows the changes, in the order of the first registrations."""
-        view = self.live.by_id
-        for registration in (self.two, self.one, self.moved, replace(self.two, port=1)):
-            self.live.put(registration)
-        self.assertEqual(
-            list(view.items()),
-            [(self.two.service_id, replace(self.two, port=1)), (self.one.service_id, self.moved)],
-        )
-        self.live.remove(self.two.service_id, "expired")
-        self.assertEqual(view, {self.one.service_id: self.moved})
-
-    def test_view_is_read_only(self) -> None:
-        """The view cannot be changed by its readers."""
-        self.live.put(self.one)
-        view = cast(dict[str, Registration], self.live.by_id)
-        with self.assertRaises(TypeError):
-            view[self.two.service_id] = self.two
-        with self.assertRaises(TypeError):
-            del view[self.one.service_id]
-        self.assertEqual(self.live.by_id, {self.one.service_id: self.one})
-
-    def test_view_is_updated_first(self) -> None:
-        """The view contains the change already when a listener is called."""
-        seen: list[dict[str, Registration]] = []
-        listener = self.subscribe()
-        for method in (listener.appeared, listener.changed, listener.left):
-            method.side_effect = lambda *_: seen.append(dict(self.live.by_id))
-        self.change_and_remove()
-        self.assertEqual(seen, [{self.one.service_id: self.one}, {self.one.service_id: self.moved}, {}])
-
-    def test_failing_listener(self) -> None:
-        """An exception of a listener is logged, and keeps neither the view nor other listeners from being updated."""
-        first, failing, last = self.subscribe(), FailingListener(), mock.create_autospec(RecordingListener)
-        self.live.subscribe(failing)
-        self.live.subscribe(last)
-        with capturedLogs() as logged:
-            self.live.put(self.one)
-            self.live.put(self.moved)
-            self.assertEqual(self.live.by_id, {self.one.service_id: self.moved})
-            self.live.remove(self.one.service_id, "byebye")
-        self.assertEqual(self.live.by_id, {})
-        for listener in (first, last):
-            self.assertEqual([name for name, _, _ in listener.mock_calls], ["appeared", "changed", "left"])
-        self.assertEqual(
-            [(event["listener"], event["event"]) for event in logged],
-            [(failing, "appeared"), (failing, "changed"), (failing, "left")],
-        )
-        self.assertEqual(
-            [str(failure.value) for failure in self.flushLoggedErrors(RuntimeError)], ["appeared", "changed", "left"]
-        )
 
 
 class SearchTermTests(RegistryTestCase):
@@ -483,6 +339,40 @@ class SearchTermTests(RegistryTestCase):
         self.registry.remove_search_term("urn:a")
         self.advance(1)
         self.assertEqual(self.searches(), [])
+
+
+class SliceTests(RegistryTestCase):
+    """Changes that affect more services than one turn of the reactor can process."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+        for number in range(1200):
+            self.receive(alive(device_id=str(number)), f"10.0.{number % 250}.1")
+
+    def test_removed_term(self) -> None:
+        """The services of a removed term leave in slices, so that datagrams are processed meanwhile."""
+        self.registry.remove_search_term(API)
+        # The first slice, and the service by which the registry learns that there are more.
+        self.assertEqual(len(self.registry.registrations), 699)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.registry.registrations), 0)
+
+    def test_changed_rules(self) -> None:
+        """Changed rules apply to services in slices. A service that left meanwhile does not come back."""
+        self.listener.events.clear()
+        self.registry.set_rules(replace(self.rules, tags=("new",)))
+        self.assertEqual(len(self.listener.events), 501)
+        self.registry.remove_search_term(API)
+        for _ in range(5):
+            self.reactor.advance(0)
+        self.assertEqual(len(self.registry.registrations), 0)
+
+    def test_stop(self) -> None:
+        """A registry that is stopped meanwhile does not go on."""
+        self.registry.remove_search_term(API)
+        self.stop()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
 class SearchTests(RegistryTestCase):
@@ -563,11 +453,11 @@ class SearchTests(RegistryTestCase):
 
     def test_settled_without_a_network(self) -> None:
         """The registry is not settled before there was an interface to search on."""
-        self.adapters = []
+        self.network.adapters.clear()
         self.start()
         self.advance(65)
         self.assertFalse(self.registry.settled)
-        self.adapters = [NetworkInterface("eth0", 2, ("10.0.0.1",))]
+        self.network.adapters["eth0"] = "10.0.0.1"
         self.advance(10)
         self.assertFalse(self.registry.settled)
         self.advance(6)
@@ -578,7 +468,7 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.advance(5)
         self.searches()
-        self.adapters = [*self.adapters, NetworkInterface("eth1", 3, ("10.1.0.1",))]
+        self.network.adapters["eth1"] = "10.1.0.1"
         self.advance(7)
         self.assertEqual([name for name, _ in self.registry.interfaces], ["eth0", "eth1"])
         self.assertEqual(sorted(self.searches()), sorted([(API, 3), (LLDP, 3)] * 4))
@@ -588,7 +478,8 @@ class SearchTests(RegistryTestCase):
         self.start()
         self.receive(alive())
         self.stop()
-        self.assertEqual((self.reactor.getDelayedCalls(), self.reactor.ports), ([], []))
+        self.assertEqual((self.reactor.getDelayedCalls(), self.network.closed), ([], True))
+        self.assertFalse(self.registry.settled)
         self.start()
         self.advance(1)
         self.assertTrue(self.searches())
@@ -622,6 +513,29 @@ class AdoptTests(RegistryTestCase):
         successor.adopt([registration])
         self.assertEqual(successor.registrations, {})
 
+    def test_standing(self) -> None:
+        """An adopted service with a configured check keeps it: it was registered for a direct claim."""
+        self.start()
+        self.receive(alive())
+        self.registry.set_rules(replace(self.rules, checks={API: CheckConfig(tcp=True)}))
+        (registration,) = self.registry.registrations.values()
+        for checks, standing in ((registration.checks, Standing.DIRECT), (frozenset(), Standing.INDIRECT)):
+            successor = self.make_registry()
+            successor.set_rules(replace(self.rules, checks={API: CheckConfig(tcp=True)}))
+            successor.adopt([replace(registration, checks=checks)])
+            self.assertEqual([live.standing for _, live in successor.services()], [standing])
+
+    def test_log(self) -> None:
+        """The number of adopted services is logged, if there are any."""
+        self.start()
+        self.receive(alive())
+        successor = self.make_registry()
+        with capturedLogs() as logged:
+            successor.adopt([])
+            successor.adopt(self.registry.registrations.values())
+            successor.adopt(self.registry.registrations.values())
+        self.assertEqual([event["count"] for event in logged if "count" in event], [1])
+
     def test_remaining_lifetime(self) -> None:
         """An adopted service keeps its remaining lifetime. A service whose lifetime has ended expires at once."""
         self.start()
@@ -642,38 +556,34 @@ class AdoptTests(RegistryTestCase):
         self.assertEqual(self.listener.events[-1][0], "expired")
 
 
-@implementer(ILifetimeStore)
-class MemoryLifetimeStore:
-    """Store of lifetimes, whose second recording fails."""
+class ReceptionTests(RegistryTestCase):
+    """Times in which the registry could not receive."""
 
-    def __init__(self) -> None:
-        self.recorded: list[dict[str, int]] = []
-
-    def remember(self, lifetimes: Mapping[str, float]) -> None:
-        self.recorded.append({key: round(seconds) for key, seconds in lifetimes.items()})
-        if len(self.recorded) == 2:
-            raise RuntimeError("second recording")
-
-    def remaining(self) -> Mapping[str, float]:
-        return {}
-
-
-class LifetimeRecorderTests(RegistryTestCase):
-    """Tests for :class:`LifetimeRecorder`."""
-
-    def test_records_lifetimes(self) -> None:
-        """Every 2 s the lifetimes of the services received meanwhile are recorded, also after an error."""
+    def test_suspended_process(self) -> None:
+        """After the process was suspended, services are searched for before they expire."""
         self.start()
-        store = MemoryLifetimeStore()
-        recorder = LifetimeRecorder(self.reactor, self.registry, store)
-        recorder.startService()
-        self.addCleanup(recorder.stopService)
+        for device_id in "DE":
+            self.receive(alive(device_id=device_id, max_age=100))
+        self.advance(10)
+        self.searches()
+        self.reactor.advance(3600)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.registry.registrations), 2)
+        self.advance(1)
+        self.assertEqual(set(self.searches()) & {(API, 3), (LLDP, 3)}, {(API, 3), (LLDP, 3)})
+        self.receive(alive(device_id="E", max_age=100))
+        self.advance(40)
+        self.assertEqual([live.advertisement.device_id for _, live in self.registry.services()], ["E"])
+
+    def test_interface_that_is_down(self) -> None:
+        """Services of an interface that is down for longer than max-age stay until it is up again."""
+        self.start()
         self.receive(alive(max_age=100))
-        self.receive(alive(device_id="E", max_age=1000))
-        first, second = self.registry.registrations
-        for _ in range(2):
-            self.advance(5.2)
-            self.receive(alive(max_age=100))
-        self.advance(2)
-        self.assertTrue(self.flushLoggedErrors(RuntimeError))
-        self.assertEqual(store.recorded, [{first: 108, second: 1058}, {first: 109}, {first: 108}])
+        self.network.down.add("eth0")
+        self.advance(1000)
+        self.assertEqual(len(self.registry.registrations), 1)
+        self.network.down.clear()
+        self.advance(5)
+        self.assertEqual(len(self.registry.registrations), 1)
+        self.advance(40)
+        self.assertEqual(len(self.registry.registrations), 0)

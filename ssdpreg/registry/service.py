@@ -1,10 +1,11 @@
-"""Registry of live services: receives SSDP messages, searches, and publishes registrations to listeners."""
+"""The service that receives SSDP messages, searches, and publishes registrations to listeners."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from random import Random
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -14,19 +15,26 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ssdpreg.discovery.advertisement import Advertisement, Appeared, Changed, Event, Left, LiveService, SearchNeeded
-from ssdpreg.discovery.interpret import UNMATCHED, Departure, Meaning, Rejection, cached_interpreter
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
-from ssdpreg.discovery.search_terms import SearchTerms, search_target
+from ssdpreg.discovery.search_terms import SearchTerms
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import MessageError, RejectedError
-from ssdpreg.interfaces import ILifetimeStore, IRegistrationListener, ISSDPListener
+from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registration.meta import from_meta
-from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
+from ssdpreg.registry.live import LiveRegistrations
+from ssdpreg.registry.reception import ReceptionMonitor
+from ssdpreg.registry.searching import NeededSearches
+from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
-from ssdpreg.timers import EarliestCall, RepeatingCall
+from ssdpreg.timers import DelayedCalls, EarliestCall, RepeatingCall
 
 #: Seconds between the two search rounds at start and on a new interface.
 _SECOND_ROUND = 1.0
@@ -34,8 +42,8 @@ _SECOND_ROUND = 1.0
 _TRAVEL = 0.5
 #: Seconds between two checks for interfaces that appeared or disappeared.
 _REFRESH_INTERVAL = 10.0
-#: Seconds between two recordings of lifetimes.
-_RECORD_INTERVAL = 2.0
+#: Services that are examined in one turn of the reactor when search terms or rules change.
+_SLICE = 500
 
 _UNKNOWN: Mapping[str, float] = MappingProxyType({})
 
@@ -44,55 +52,16 @@ class Sockets(Protocol):
     """The part of :class:`ssdpreg.ssdp.network.Network` that :class:`Registry` uses."""
 
     def refresh(self) -> bool: ...
-    def send(self, message: Message) -> None: ...
+    def search(self, request: SearchRequest) -> None: ...
+    def search_hosts(self, st: str, hosts: Sequence[str]) -> None: ...
+    def check_reception(self) -> Mapping[str, str]: ...
     def close(self) -> Deferred[None]: ...
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]: ...
-
-
-class LiveRegistrations:
-    """
-    Registrations of the live services, published to listeners.
-
-    :ivar by_id: Read-only view of the registrations by service ID, in the order of their first announcement.
-    """
-
-    log = Logger()
-
-    def __init__(self) -> None:
-        self._by_id: dict[str, Registration] = {}
-        self._listeners: list[IRegistrationListener] = []
-        self.by_id: Mapping[str, Registration] = MappingProxyType(self._by_id)
-
-    def subscribe(self, listener: IRegistrationListener) -> None:
-        """Publish every further change to a listener."""
-        self._listeners.append(listener)
-
-    def put(self, registration: Registration) -> None:
-        """Add or replace a registration. Nothing is published if it is equal to the present one."""
-        before = self._by_id.get(registration.service_id)
-        if before == registration:
-            return
-        self._by_id[registration.service_id] = registration
-        if before is None:
-            self._publish("appeared", registration)
-        else:
-            self._publish("changed", registration, before)
-
-    def remove(self, service_id: str, reason: str) -> None:
-        """
-        Remove a registration.
-
-        :param reason: See :meth:`ssdpreg.interfaces.IRegistrationListener.left`.
-        """
-        self._publish("left", self._by_id.pop(service_id), reason)
-
-    def _publish(self, event: str, *arguments: object) -> None:
-        for listener in self._listeners:
-            try:
-                getattr(listener, event)(*arguments)
-            except Exception:  # noqa: PERF203
-                self.log.failure("{listener} failed on {event}", listener=listener, event=event)
+    @property
+    def receiving(self) -> frozenset[str]: ...
+    @property
+    def broadcasts(self) -> frozenset[str]: ...
 
 
 @implementer(ISSDPListener)
@@ -112,6 +81,9 @@ class Registry(Service):
     :ivar received: Number of messages by kind and interface.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
+    :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
+    :ivar needed_searches: Searches that the table needed.
+    :ivar reception: Monitor of the daemon's ability to receive.
     """
 
     log = Logger()
@@ -134,7 +106,9 @@ class Registry(Service):
         self._interpret = cached_interpreter(self._terms, locations)
         self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._searcher = SearchScheduler(reactor, self._network.send, mx, random or Random())
+        self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
+        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network)
+        self._delayed = DelayedCalls(reactor)
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
         self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
@@ -142,10 +116,12 @@ class Registry(Service):
         # Seconds from the first search until the last reply can have been received.
         self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _TRAVEL
         self._settles_at = math.inf
+        self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
         self._log_limit = LogLimit()
         self.received: Counter[tuple[str, str]] = Counter()
         self.dropped: Counter[str] = Counter()
         self.searches = 0
+        self.broadcasts: frozenset[str] = frozenset()
 
     # Search terms and rules.
 
@@ -171,15 +147,14 @@ class Registry(Service):
         added = not self._terms.tags.items() >= tags.items()
         self._terms = SearchTerms(tags)
         self._interpret = cached_interpreter(self._terms, self._locations)
-        self._apply_events(self._table.reassign(self._terms.match, self._reactor.seconds()))
+        self._apply_in_slices(self._table.reassign(self._terms.match, self._reactor.seconds()))
         if self.running and added:
             self._search()
 
     def set_rules(self, rules: RegistrationRules) -> None:
         """Replace the rules for registrations, of the present services as well. The scope must be the same."""
         self._rules = rules
-        for service in list(self._table):
-            self._live.put(rules.registration(service.advertisement))
+        self._apply_in_slices([Changed(each.advertisement, each.standing)] for each in list(self._table))
 
     # Live services.
 
@@ -195,6 +170,14 @@ class Registry(Service):
     def services(self) -> list[tuple[Registration, LiveService]]:
         """Return the live services with their registrations."""
         return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
+
+    def priority(self, service_id: str) -> int:
+        """Return the priority with which a service is registered: those of a higher standing come first."""
+        registration = self._live.by_id.get(service_id)
+        term = None if registration is None else self._terms.match(registration.nt)
+        if registration is None or term is None:
+            return Standing.INDIRECT
+        return min(self._table.standing(registration.device_id, term.identity(registration.nt)), Standing.DIRECT)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
@@ -218,7 +201,9 @@ class Registry(Service):
             # A service that would have another ID now is not adopted, so it will be deregistered.
             if advertisement is not None and self._service_id(advertisement) == registration.service_id:
                 lifetime = remaining.get(registration.service_id)
-                self._apply_events(self._table.adopt(advertisement, now, lifetime))
+                # A configured check, besides the alive check, was registered for direct claims only.
+                standing = Standing.DIRECT if len(registration.checks) > 1 else Standing.INDIRECT
+                self._apply_events(self._table.adopt(advertisement, now, lifetime, standing))
         # Some may have expired while no daemon was running.
         self._apply_events(self._table.expire(now))
         if len(self._table) > before:
@@ -229,6 +214,7 @@ class Registry(Service):
     def startService(self) -> None:
         super().startService()
         self._refreshing.start()
+        self.reception.start()
         if self._search_interval:
             self._searching.start(now=False)
 
@@ -236,66 +222,64 @@ class Registry(Service):
         super().stopService()
         self._searching.stop()
         self._refreshing.stop()
-        self._searcher.stop()
+        self.reception.stop()
+        self.needed_searches.stop()
+        self._scheduler.stop()
+        self._delayed.cancel_all()
         self._expiry.cancel()
         self._settles_at = math.inf
         return self._network.close()
 
     # Messages.
 
-    def deliver(self, message: Message, peer: tuple[str, int], interface: str) -> None:
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
         """
         Process a message from the network.
 
+        :param reception: Circumstances of the reception.
         :param peer: IP address and port of the sender.
-        :param interface: Name of the interface that received it.
         """
-        self.received[message.kind, interface] += 1
-        match message:
-            case Alive():
-                self.notify_alive(message, peer[0])
-            case SearchResponse():
-                self.response(message, peer[0])
-            case ByeBye():
-                self.notify_bye(message, peer[0])
-            case Update():
-                self.notify_update(message, peer[0])
+        self.received[message.kind, reception.interface] += 1
+        self._process(self._interpret(message, reception.sender), reception)
 
-    def drop(self, error: MessageError, peer: tuple[str, int], interface: str) -> None:
-        """Count a datagram that is not an SSDP message."""
+    def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
+        """Count a datagram that is not an accepted SSDP message."""
         self.dropped[error.kind] += 1
 
+    # Methods of ISSDPListener. Messages without the circumstances of their reception have the lowest standing.
+
     def notify_alive(self, message: Alive, sender: str = "") -> None:
-        self._process(self._interpret(message, sender), sender)
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
     def response(self, message: SearchResponse, sender: str = "") -> None:
-        self._process(self._interpret(message, sender), sender, answer=True)
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
     def notify_bye(self, message: ByeBye, sender: str = "") -> None:
-        self._process(self._interpret(message, sender), sender)
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
     def notify_update(self, message: Update, sender: str = "") -> None:
-        self._process(self._interpret(message, sender), sender)
+        self._process(self._interpret(message, sender), Reception(sender, on_link=False))
 
-    def _process(self, meaning: Meaning | None, sender: str, *, answer: bool = False) -> None:
-        now = self._reactor.seconds()
-        match meaning:
-            case Advertisement():
-                try:
-                    events = self._table.observe(meaning, sender, now, answer=answer)
-                except RejectedError as error:
-                    self._reject(Rejection(meaning.nt, error.reason), sender, now)
-                else:
+    def _process(self, meaning: Meaning | None, reception: Reception) -> None:
+        if isinstance(meaning, Advertisement):
+            now = self._reactor.seconds()
+            try:
+                events = self._table.observe(meaning, reception, now)
+            except RejectedError as error:
+                self._reject(Rejection(meaning.nt, error.reason), reception.sender)
+            else:
+                if events or self._table.next_due < self._expiry.when:
                     self._apply_events(events)
-            case Departure(device_id, urn):
-                self._apply_events(self._table.bye(device_id, urn, sender, now))
-            case Rejection():
-                self._reject(meaning, sender, now)
+        elif isinstance(meaning, Rejection):
+            self._reject(meaning, reception.sender)
+        elif meaning is not None:
+            now = self._reactor.seconds()
+            self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
 
-    def _reject(self, rejection: Rejection, sender: str, now: float) -> None:
+    def _reject(self, rejection: Rejection, sender: str) -> None:
         reason = rejection.reason
         self.dropped[reason] += 1
-        if reason != UNMATCHED and self._log_limit.allows(sender, reason, now):
+        if reason is not UNMATCHED and self._log_limit.allows(sender, reason, self._reactor.seconds()):
             self.log.info("Rejected {nt} from {sender}: {reason}", nt=rejection.nt, sender=sender, reason=reason)
 
     # Events of the table.
@@ -303,16 +287,29 @@ class Registry(Service):
     def _apply_events(self, events: Iterable[Event]) -> None:
         for event in events:
             match event:
-                case Appeared(advertisement) | Changed(advertisement):
-                    self._live.put(self._rules.registration(advertisement))
+                case Appeared(advertisement, standing) | Changed(advertisement, standing):
+                    self._live.put(self._rules.registration(advertisement, standing))
                 case Left(advertisement, reason):
                     self._live.remove(self._service_id(advertisement), reason)
-                case SearchNeeded(advertisement, within):
-                    self._searcher.search_soon(search_target(advertisement.term, advertisement.nt), within)
-        if self._table.next_due < math.inf:
-            self._expiry.request(self._table.next_due)
+                case SearchNeeded():
+                    self.needed_searches.request(event)
+        next_due = self._table.next_due
+        if next_due < self._expiry.when:
+            self._expiry.request(next_due)
+
+    def _apply_in_slices(self, events: Iterator[list[Event]]) -> None:
+        """Apply the events of many services, without blocking the reactor for long."""
+        for each in islice(events, _SLICE):
+            self._apply_events(each)
+        try:
+            following = next(events)
+        except StopIteration:
+            return
+        self._apply_events(following)
+        self._delayed.call(0.0, self._apply_in_slices, events)
 
     def _expire(self) -> None:
+        self.reception.check()
         self._apply_events(self._table.expire(self._reactor.seconds()))
 
     def _service_id(self, advertisement: Advertisement) -> str:
@@ -328,49 +325,15 @@ class Registry(Service):
         """
         exact = [term for term in self._terms.tags if not term.endswith("*")]
         # A pattern is no search target: every device is searched for instead.
-        self._searcher.search(exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL], delay)
+        self._scheduler.search(exact if len(exact) == len(self._terms.tags) else [*exact, SEARCH_ALL], delay)
         self.searches += 1
 
     def _refresh_interfaces(self) -> None:
         """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
-        if self._network.refresh():
+        opened = self._network.refresh()
+        if self._network.broadcasts != self.broadcasts:
+            self.broadcasts = self._network.broadcasts
+        if opened:
             self._search()
             self._search(_SECOND_ROUND)
             self._settles_at = min(self._settles_at, self._reactor.seconds() + self._settle_time)
-
-
-class LifetimeRecorder(Service):
-    """
-    Service that records the remaining lifetimes of services, so that a restart does not prolong them.
-
-    :param reactor: Provides ``IReactorTime``.
-    :param registry: Source of the lifetimes.
-    :param store: Destination.
-    """
-
-    log = Logger()
-
-    def __init__(self, reactor: Any, registry: Registry, store: ILifetimeStore) -> None:
-        self._reactor, self._registry, self._store = reactor, registry, store
-        self._recorded_at = -math.inf
-        self._recording = RepeatingCall(reactor, _RECORD_INTERVAL, self._record, self.log)
-
-    def startService(self) -> None:
-        super().startService()
-        self._recording.start(now=False)
-
-    def stopService(self) -> None:
-        super().stopService()
-        self._recording.stop()
-
-    def _record(self) -> None:
-        """Record the lifetimes of the services that were received since the last recording."""
-        now = self._reactor.seconds()
-        lifetimes = {
-            registration.service_id: service.expires_at - now
-            for registration, service in self._registry.services()
-            if service.received_at >= self._recorded_at
-        }
-        self._recorded_at = now
-        if lifetimes:
-            self._store.remember(lifetimes)

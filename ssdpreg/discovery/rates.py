@@ -1,0 +1,57 @@
+"""Budgets for work that unsolicited datagrams cause. Pure: time is an argument, in seconds."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+
+class TokenBucket:
+    """
+    Budget with an average rate and a burst.
+
+    :param rate: Tokens that are added in a second.
+    :param burst: Tokens that can be saved.
+    """
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._tokens = burst
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take a token. Return whether there was one."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is a token."""
+        tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        return max(0.0, (1 - tokens) / self._rate)
+
+
+class SenderBuckets:
+    """
+    A budget for each sender. The senders that were used least recently are forgotten, which gives them a new budget.
+
+    :param rate: See :class:`TokenBucket`.
+    :param burst: See :class:`TokenBucket`.
+    :param max_senders: Senders that are remembered.
+    """
+
+    def __init__(self, rate: float, burst: float, max_senders: int = 4096) -> None:
+        self._rate, self._burst, self._max_senders = rate, burst, max_senders
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, sender: str, now: float) -> bool:
+        """Take a token of a sender. Return whether there was one."""
+        bucket = self._buckets.pop(sender, None) or TokenBucket(self._rate, self._burst)
+        self._buckets[sender] = bucket
+        if len(self._buckets) > self._max_senders:
+            self._buckets.popitem(last=False)
+        return bucket.take(now)

@@ -1,0 +1,234 @@
+"""Differences between the live services and the known content of a backend. Pure: time is an argument, in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ssdpreg.errors import BackendRefusedError
+from ssdpreg.registration.guard import MassRemovalGuard
+from ssdpreg.registration.model import Outcome, Plan, Registration
+from ssdpreg.registration.pending import PendingChanges, Urgency
+from ssdpreg.registration.plan import plan
+from ssdpreg.registration.rejections import RejectedChanges
+
+#: Reason of a removal for which no service left.
+_UNCONFIGURED = "unconfigured"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """
+    State of a live service in the backend.
+
+    :ivar name: ``registered``, ``waiting`` or ``refused``.
+    :ivar reason: The backend's reason for a refusal, otherwise empty.
+    """
+
+    name: Literal["registered", "waiting", "refused"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """
+    Change that the backend applied.
+
+    :ivar verb: ``Registered``, ``Updated`` or ``Deregistered``.
+    :ivar registration: The registration.
+    :ivar reason: Reason of a removal, otherwise empty.
+    """
+
+    verb: Literal["Registered", "Updated", "Deregistered"]
+    registration: Registration
+    reason: str = ""
+
+
+class Differences:
+    """
+    Differences between the live services and the known content of a backend, in the order in which to end them.
+
+    A difference is the ID of a service: what has to be done follows from the state of the service when its turn comes.
+    The memory in use is bounded by the number of live services and of registrations in the backend. In particular,
+    nothing is kept for a service that appears and leaves before the backend holds it.
+
+    :param desired: Registrations of the live services by service ID: a view that changes with them.
+    :param priority: Returns the priority of a new service: those of a higher priority are registered first.
+    :ivar actual: Registrations that the backend is known to hold, by service ID; None before the first :meth:`load`.
+    :ivar adopted: Whether the live services include those of an earlier run. Otherwise only services that left are
+        removed.
+    :ivar rejected: The rejected changes.
+    """
+
+    def __init__(self, desired: Mapping[str, Registration], priority: Callable[[str], int]) -> None:
+        self._desired, self._priority = desired, priority
+        self.actual: dict[str, Registration] | None = None
+        self.adopted = False
+        self.rejected = RejectedChanges()
+        self._queue = PendingChanges()
+        self._guard = MassRemovalGuard()
+        # Removals that the guard has yet to allow.
+        self._suspects: dict[str, None] = {}
+        # Reasons of departures, for services that the backend holds or may be about to hold.
+        self._reasons: dict[str, str] = {}
+        self._in_progress: frozenset[str] = frozenset()
+
+    @property
+    def queued(self) -> int:
+        """Number of changes that can be applied now."""
+        return len(self._queue)
+
+    @property
+    def held(self) -> int:
+        """Number of removals that the guard holds back."""
+        return self._guard.held
+
+    @property
+    def pending(self) -> int:
+        """Number of changes that the backend has yet to apply, the rejected ones included."""
+        if self.actual is None:
+            return len(self._desired)
+        return len(self._queue) + len(self._suspects) + len(self.rejected) + len(self._in_progress)
+
+    @property
+    def remembered(self) -> int:
+        """Number of services for which something is kept besides their registrations."""
+        return len({*self._reasons, *self._suspects, *self._in_progress}) + len(self._queue) + len(self.rejected)
+
+    def state(self, service_id: str) -> ServiceState:
+        """Return the state of a live service in the backend."""
+        error = self.rejected.error(service_id)
+        if error is not None:
+            return ServiceState("refused", str(error))
+        found, wanted = (self.actual or {}).get(service_id), self._desired.get(service_id)
+        return ServiceState("registered" if found is not None and _equal(found, wanted) else "waiting")
+
+    # Changes of the live services.
+
+    def appeared(self, service_id: str, now: float) -> None:
+        """Process a service that is live now, or whose registration changed."""
+        self._reasons.pop(service_id, None)
+        self.compare(service_id, now)
+
+    def left(self, service_id: str, reason: str, now: float) -> None:
+        """Process a service that is no longer live."""
+        self.rejected.remove(service_id)
+        if service_id in (self.actual or {}) or service_id in self._in_progress:
+            self._reasons[service_id] = reason
+        self.compare(service_id, now)
+
+    # Comparison with the backend.
+
+    def load(self, found: dict[str, Registration]) -> None:
+        """Replace the known content of the backend. The caller compares all services afterwards."""
+        self.actual = found
+        self._reasons = {service_id: reason for service_id, reason in self._reasons.items() if service_id in found}
+        self._suspects.clear()
+        self._queue.clear()
+
+    def ids(self) -> list[str]:
+        """Return the IDs of all services that are live or in the backend."""
+        return [*self._desired, *(service_id for service_id in self.actual or () if service_id not in self._desired)]
+
+    def compare(self, service_id: str, now: float) -> None:
+        """Compare one service, and queue it if its registration in the backend has to change."""
+        if self.actual is None:
+            return
+        wanted, found = self._desired.get(service_id), self.actual.get(service_id)
+        self._suspects.pop(service_id, None)
+        if _equal(wanted, found):
+            self._queue.discard(service_id)
+            self.rejected.remove(service_id)
+            if wanted is not None:
+                # One object in place of two equal ones saves memory.
+                self.actual[service_id] = wanted
+        elif not self.rejected.may_try(service_id, wanted, now):
+            self._queue.discard(service_id)
+        elif wanted is not None and found is not None:
+            self._queue.add(service_id, wanted.address, Urgency.CHANGE)
+        elif wanted is not None:
+            self._queue.add(service_id, wanted.address, Urgency.NEW, self._priority(service_id))
+        elif found is not None:
+            self._queue.discard(service_id)
+            self._compare_removal(found)
+
+    def _compare_removal(self, found: Registration) -> None:
+        reason = self._reasons.get(found.service_id)
+        if reason == "byebye":
+            self._queue.add(found.service_id, found.address, Urgency.DEPARTURE)
+        elif reason is not None or self.adopted:
+            self._suspects[found.service_id] = None
+
+    def check_removals(self, now: float, *, full: bool) -> None:
+        """
+        Queue the removals that are not part of a suspicious mass removal.
+
+        :param full: Whether all services were compared just now.
+        """
+        if self.actual is None or not (self._suspects or full):
+            return
+        for service_id in self._guard.check(self._suspects, len(self.actual), now, full=full):
+            del self._suspects[service_id]
+            self._queue.add(service_id, self.actual[service_id].address, Urgency.DEPARTURE)
+
+    # Application of changes.
+
+    def take(self, count: int) -> Plan:
+        """Return the plan of the most urgent changes, at most so many. They are in progress until :meth:`record`."""
+        actual = self.actual or {}
+        ids = self._queue.take(count)
+        self._in_progress = frozenset(ids)
+        return plan(
+            {service_id: self._desired[service_id] for service_id in ids if service_id in self._desired},
+            {service_id: actual[service_id] for service_id in ids if service_id in actual},
+        )
+
+    def record(self, changes: Plan, outcome: Outcome, now: float) -> Iterator[AppliedChange]:
+        """Record which changes the backend applied, and yield them."""
+        assert self.actual is not None
+        for wanted in changes.register:
+            if wanted.service_id in outcome.applied:
+                verb: Literal["Updated", "Registered"] = "Updated" if wanted.service_id in self.actual else "Registered"
+                self.actual[wanted.service_id] = wanted
+                self._accept(wanted.service_id, now)
+                yield AppliedChange(verb, wanted)
+        for found in changes.deregister:
+            if found.service_id in outcome.applied:
+                self.actual.pop(found.service_id, None)
+                self._accept(found.service_id, now)
+                reason = self._reasons.pop(found.service_id, _UNCONFIGURED)
+                yield AppliedChange("Deregistered", found, reason)
+
+    def reject(
+        self, changes: Plan, refused: Mapping[str, BackendRefusedError], now: float
+    ) -> Iterator[tuple[str, BackendRefusedError]]:
+        """Record which changes the backend rejected, and yield those whose error is new."""
+        wanted = {registration.service_id: registration for registration in changes.register}
+        for service_id, error in refused.items():
+            if self.rejected.add(service_id, wanted.get(service_id), error, now):
+                yield service_id, error
+
+    def end_progress(self, now: float) -> None:
+        """End the progress of the latest plan: compare its services again, because they may have changed meanwhile."""
+        ids, self._in_progress = self._in_progress, frozenset()
+        self._compare_all(ids, now)
+        for service_id in ids:
+            if service_id not in (self.actual or {}):
+                self._reasons.pop(service_id, None)
+
+    def release_denied(self, now: float) -> None:
+        """Queue the changes that were rejected for a missing permission."""
+        self._compare_all(self.rejected.release_denied(), now)
+
+    def _accept(self, service_id: str, now: float) -> None:
+        self._compare_all(self.rejected.accept(service_id), now)
+
+    def _compare_all(self, service_ids: Iterable[str], now: float) -> None:
+        for service_id in service_ids:
+            self.compare(service_id, now)
+
+
+def _equal(one: Registration | None, other: Registration | None) -> bool:
+    # The comparison of all fields is needed only for registrations that were read from the backend.
+    return one is other or one == other

@@ -1,0 +1,96 @@
+"""Services whose registration in the backend may have to change, in the order in which to change them. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from enum import IntEnum
+from itertools import islice
+
+
+class Urgency(IntEnum):
+    """Kinds of changes, the most urgent one first."""
+
+    DEPARTURE = 0
+    CHANGE = 1
+    NEW = 2
+
+
+class PendingChanges:
+    """
+    Set of service IDs with an order. It contains no operations: what has to be done with a service is decided when it
+    is taken, from its state at that time.
+
+    The order is: departures, changes of registered services, new services of the highest priority, other new services.
+    Among equals, the hosts take turns: first those that had no turn yet, the latest one at first. Each host begins
+    with its own latest change. So the single service of a new host does not wait for thousands of services of others.
+    """
+
+    def __init__(self) -> None:
+        # By place: services by host. The last host has the next turn.
+        self._queues: dict[tuple[int, int], OrderedDict[str, dict[str, None]]] = {}
+        self._places: dict[str, tuple[tuple[int, int], str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, service_id: object) -> bool:
+        return service_id in self._places
+
+    def add(self, service_id: str, host: str, urgency: Urgency, priority: int = 0) -> None:
+        """
+        Add a service, or change its place: it is the latest change now.
+
+        :param host: Address of the service.
+        :param priority: Among services of the same urgency, those of a higher priority come first.
+        """
+        self.discard(service_id)
+        place = (int(urgency), -priority)
+        queue = self._queues.setdefault(place, OrderedDict())
+        services = queue.get(host)
+        if services is None:
+            services = queue[host] = {}
+        services[service_id] = None
+        self._places[service_id] = (place, host)
+
+    def discard(self, service_id: str) -> None:
+        """Remove a service, if it is contained."""
+        found = self._places.pop(service_id, None)
+        if found is None:
+            return
+        place, host = found
+        queue = self._queues[place]
+        services = queue[host]
+        del services[service_id]
+        if not services:
+            del queue[host]
+        if not queue:
+            del self._queues[place]
+
+    def clear(self) -> None:
+        """Remove all services."""
+        self._queues.clear()
+        self._places.clear()
+
+    def take(self, count: int) -> list[str]:
+        """Remove and return the most urgent services, at most so many."""
+        taken: list[str] = []
+        for place in sorted(self._queues):
+            self._take_from(place, count, taken)
+            if len(taken) == count:
+                break
+        return taken
+
+    def _take_from(self, place: tuple[int, int], count: int, taken: list[str]) -> None:
+        queue = self._queues[place]
+        while queue and len(taken) < count:
+            for host in list(islice(reversed(queue), count - len(taken))):
+                services = queue[host]
+                service_id, _ = services.popitem()
+                del self._places[service_id]
+                taken.append(service_id)
+                if services:
+                    queue.move_to_end(host, last=False)
+                else:
+                    del queue[host]
+        if not queue:
+            del self._queues[place]

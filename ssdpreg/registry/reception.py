@@ -1,0 +1,104 @@
+"""Monitor of the daemon's ability to receive: nothing may expire for time in which it could not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.timers import RepeatingCall
+
+#: Seconds between two checks, and delay of a check after which the process was suspended.
+_INTERVAL = 1.0
+_LATE = 2.0
+
+
+class Receivers(Protocol):
+    """The part of :class:`ssdpreg.ssdp.network.Network` that knows whether datagrams are received."""
+
+    def check_reception(self) -> Mapping[str, str]: ...
+    @property
+    def receiving(self) -> frozenset[str]: ...
+
+
+class ReceptionMonitor:
+    """
+    Monitor that holds the expiry of services while their announcements may have been lost.
+
+    Causes are a suspended process, an interface that is down, and an overflow of a receive buffer. When the cause has
+    ended, the devices are searched for, and have a search round to reply before their services expire.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param network: Knows which interfaces receive.
+    :param table: Table whose services are held.
+    :param search: Searches for all search terms.
+    :param grace: Seconds of a search round.
+    :ivar holds: Number of interruptions of the reception.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        network: Receivers,
+        table: AdvertisementTable,
+        search: Callable[[], None],
+        grace: float,
+    ) -> None:
+        self._reactor, self._network, self._table = reactor, network, table
+        self._search, self._grace = search, grace
+        self._checking = RepeatingCall(reactor, _INTERVAL, self.check, self.log)
+        self._checked_at = math.inf
+        self._searched_at = -math.inf
+        self._down: set[str] = set()
+        self.holds = 0
+
+    def start(self) -> None:
+        """Check the reception from now on."""
+        self._checked_at = self._reactor.seconds()
+        self._checking.start(now=False)
+
+    def stop(self) -> None:
+        """Check no longer."""
+        self._checking.stop()
+        self._checked_at = math.inf
+
+    def check(self) -> None:
+        """Hold the services that may not have been received since the last check. Called before every expiry, too."""
+        now = self._reactor.seconds()
+        late = now - self._checked_at
+        self._checked_at = now
+        if late > _INTERVAL + _LATE:
+            self.log.warn("The process was suspended for {seconds} s, searching", seconds=round(late, 1))
+            self._hold("", now)
+        losses = self._network.check_reception()
+        receiving = self._network.receiving
+        for interface, reason in losses.items():
+            if interface not in receiving:
+                if interface not in self._down:
+                    self.log.warn("Nothing is received on {interface}: {reason}", interface=interface, reason=reason)
+                    self._down.add(interface)
+                    self._table.hold(math.inf, interface)
+                    self.holds += 1
+            else:
+                self._hold(interface, now)
+        for interface in self._down - losses.keys() - receiving:
+            # The interface was removed long ago.
+            self._down.discard(interface)
+            self._table.hold(now, interface)
+        for interface in self._down & receiving:
+            self._down.discard(interface)
+            self.log.info("Datagrams are received on {interface} again", interface=interface)
+            self._hold(interface, now)
+
+    def _hold(self, interface: str, now: float) -> None:
+        self.holds += 1
+        self._table.hold(now + self._grace, interface)
+        # An overflow can last: one search at a time is enough.
+        if now - self._searched_at >= self._grace:
+            self._searched_at = now
+            self._search()

@@ -1,0 +1,134 @@
+"""All sockets of one network interface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import Any
+
+from ssdpreg.errors import MessageError
+from ssdpreg.ssdp.interfaces import InterfaceAddress
+from ssdpreg.ssdp.messages import Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
+from ssdpreg.ssdp.reception import Channel, Receptions
+from ssdpreg.ssdp.search_rounds import Deliver, Drop, SearchRounds
+from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+
+
+class InterfaceSockets:
+    """
+    The sockets of one interface.
+
+    The group socket receives multicast datagrams as long as the interface is used. Searches are sent, and replies are
+    received, by sockets that are open for one round each. An announcer has one more socket for its messages.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param sockets: Opens and closes the sockets.
+    :param interface: The interface and its address.
+    :param networks: Networks of the interface.
+    :param named: Networks that the operator named.
+    :param deliver: Called for each accepted message.
+    :param drop: Called for each other datagram.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: UDPSockets,
+        interface: InterfaceAddress,
+        networks: Sequence[IPv4Network],
+        named: Sequence[IPv4Network | IPv6Network],
+        deliver: Deliver,
+        drop: Drop,
+    ) -> None:
+        self.interface = interface
+        self._sockets, self._named, self._deliver, self._drop = sockets, named, deliver, drop
+        self._networks = tuple(networks)
+        self._from_group = self._make_receptions(Channel.GROUP)
+        self._from_unicast = self._make_receptions(Channel.UNICAST)
+        reachability = GroupReachability(interface.name)
+        self._group = SSDPProtocol(self._receive_multicast, self._drop_multicast)
+        self._announcer = SSDPProtocol(self._receive_unicast, self._drop_unicast, reachability)
+        self._rounds = SearchRounds(reactor, sockets, interface, self._make_receptions, deliver, drop)
+        self._open: list[OpenSocket] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether the sockets that stay open are open. The reactor closes a socket when reading from it fails."""
+        return bool(self._open) and all(opened.alive for opened in self._open)
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """Networks of the interface."""
+        return self._networks
+
+    @networks.setter
+    def networks(self, networks: tuple[IPv4Network, ...]) -> None:
+        if networks != self._networks:
+            self._networks = networks
+            self._from_group = self._make_receptions(Channel.GROUP)
+            self._from_unicast = self._make_receptions(Channel.UNICAST)
+
+    def contains(self, host: str) -> bool:
+        """Return whether a host is on the network of the interface."""
+        address = IPv4Address(host)
+        return any(address in network for network in self._networks)
+
+    def open(self, *, announcing: bool) -> None:
+        """
+        Open the sockets that stay open.
+
+        :param announcing: Whether to open the socket of an announcer.
+        :raise CannotListenError: If another program uses the port exclusively, or the interface lost its address.
+        :raise OSError: If the interface no longer exists.
+        """
+        self._open.append(self._sockets.open_group(self.interface, self._group))
+        if announcing:
+            self._open.append(self._sockets.open_announcing(self.interface, self._announcer))
+
+    def send(self, message: Message, address: PeerAddress) -> None:
+        """Send a message of an announcer, as :meth:`SSDPProtocol.send` does."""
+        self._announcer.send(message, address)
+
+    def search(self, request: SearchRequest) -> None:
+        """Send a search to the group."""
+        self._rounds.search(request)
+
+    def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
+        """Send a search to each of some hosts on the network of the interface."""
+        self._rounds.search_hosts(st, hosts)
+
+    def take_overflows(self) -> int:
+        """Return the number of datagrams dropped since the last call, because a receive buffer was full."""
+        self._rounds.count_overflows()
+        count = self._rounds.overflows + sum(opened.take_overflows() for opened in self._open)
+        self._rounds.overflows = 0
+        return count
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._rounds.close()
+        for opened in self._open:
+            self._sockets.close(opened)
+
+    def _make_receptions(self, channel: Channel) -> Receptions:
+        return Receptions(self.interface.name, channel, self._networks, self._named)
+
+    def _receive_multicast(self, message: Message, peer: PeerAddress) -> None:
+        kind = type(message)
+        # A reply is sent to the socket that searched, never to the group. A search of this process loops back, also
+        # from one interface to another.
+        if kind is SearchResponse or (kind is SearchRequest and peer in self._sockets.sources):
+            return
+        self._deliver(message, self._from_group[peer[0]], peer)
+
+    def _drop_multicast(self, error: MessageError, peer: PeerAddress) -> None:
+        self._drop(error, self._from_group[peer[0]], peer)
+
+    def _receive_unicast(self, message: Message, peer: PeerAddress) -> None:
+        """Deliver a unicast search, and ignore any other message."""
+        if isinstance(message, SearchRequest):
+            self._deliver(message, self._from_unicast[peer[0]], peer)
+
+    def _drop_unicast(self, error: MessageError, peer: PeerAddress) -> None:
+        self._drop(error, self._from_unicast[peer[0]], peer)

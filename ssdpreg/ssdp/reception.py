@@ -1,0 +1,83 @@
+"""Circumstances of the reception of a datagram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+
+#: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
+_CACHED_SENDERS = 4096
+
+
+class Channel(Enum):
+    """Socket that received a datagram."""
+
+    #: Socket bound to the SSDP group: announcements.
+    GROUP = "group"
+    #: Socket of a search round that was sent to the group: replies of any device.
+    SEARCH = "search"
+    #: Socket of a search that was sent to single hosts: replies of these hosts.
+    HOST = "host"
+    #: Socket bound to port 1900 of the interface's address: unicast searches. Only an announcer opens it.
+    UNICAST = "unicast"
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """
+    Circumstances of the reception of a datagram.
+
+    :ivar sender: IP address of the sender, empty if unknown.
+    :ivar interface: Name of the interface.
+    :ivar channel: Socket that received it.
+    :ivar on_link: Whether the sender is on the network of the interface, so that no router forwarded the datagram.
+    :ivar named: Whether the sender is in a network that the operator named.
+    """
+
+    sender: str
+    interface: str = ""
+    channel: Channel = Channel.GROUP
+    on_link: bool = True
+    named: bool = False
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether it was received in reply to a search of this daemon."""
+        return self.channel is Channel.SEARCH or self.channel is Channel.HOST
+
+
+class Receptions(dict[str, Reception]):
+    """
+    Receptions by sender, made at the first lookup of a sender.
+
+    :param interface: Name of the interface.
+    :param channel: Socket that receives.
+    :param networks: Networks of the interface.
+    :param named: Networks that the operator named.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        channel: Channel,
+        networks: Sequence[IPv4Network],
+        named: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> None:
+        super().__init__()
+        self._interface, self._channel, self._networks, self._named = interface, channel, networks, named
+
+    def __missing__(self, sender: str) -> Reception:
+        if len(self) >= _CACHED_SENDERS:
+            self.clear()
+        address = IPv4Address(sender)
+        reception = Reception(
+            sender,
+            self._interface,
+            self._channel,
+            any(address in network for network in self._networks),
+            any(address in network for network in self._named),
+        )
+        self[sender] = reception
+        return reception

@@ -1,0 +1,129 @@
+"""Check of whether datagrams may have been lost on this host."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ssdpreg.ssdp.interface_sockets import InterfaceSockets
+from ssdpreg.ssdp.interfaces import NetworkInterface
+from ssdpreg.ssdp.links import Links, LinkWatch
+
+#: Seconds for which a removed interface is reported. It may be created again, as by a restart of the network.
+_REPORT_REMOVED = 3600.0
+#: Number of interfaces that are reported although they are not used any more.
+_MOST_MISSING = 256
+#: Seconds for which the names of the receiving interfaces are cached.
+_CACHED_FOR = 1.0
+
+
+class ReceptionCheck:
+    """
+    Record of the losses of datagrams on each interface.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param sockets: Sockets of the used interfaces by name. Only read.
+    :param open_links: Makes the source of the interfaces' states.
+    :ivar overflows: Number of datagrams that the kernel dropped because a receive buffer was full.
+    """
+
+    def __init__(self, reactor: Any, sockets: Mapping[str, InterfaceSockets], open_links: Callable[[], Links]) -> None:
+        self._reactor, self._sockets = reactor, sockets
+        self._links = LinkWatch(open_links)
+        #: Reasons by interface, for :meth:`take`.
+        self._lost: dict[str, str] = {}
+        #: Interfaces that were used and cannot be used now, with the reason and the time at which each was missing
+        #: first.
+        self._missing: dict[str, tuple[str, float]] = {}
+        self._loopback: frozenset[str] = frozenset()
+        self._receiving: frozenset[str] = frozenset()
+        self._receiving_until = -math.inf
+        self.overflows = 0
+
+    @property
+    def receiving(self) -> frozenset[str]:
+        """
+        Names of the interfaces that can receive now.
+
+        Loopback is not contained while it is used in place of another interface.
+        """
+        now = self._reactor.seconds()
+        if now >= self._receiving_until:
+            self._links.update()
+            self._receiving = frozenset(
+                name
+                for name, sockets in self._sockets.items()
+                if sockets.alive
+                and not self._links.problem(sockets.interface.index)
+                and not (self._missing and name in self._loopback)
+            )
+            self._receiving_until = now + _CACHED_FOR
+        return self._receiving
+
+    def take(self) -> Mapping[str, str]:
+        """Return the reason of a loss since the last call, by the name of the interface."""
+        self._links.update()
+        self._receiving_until = -math.inf
+        for name, sockets in self._sockets.items():
+            self._record(name, sockets)
+        now = self._reactor.seconds()
+        for name, (reason, since) in list(self._missing.items()):
+            if reason == "interface removed" and now >= since + _REPORT_REMOVED:
+                del self._missing[name]
+            else:
+                self._lost[name] = reason
+        lost, self._lost = self._lost, {}
+        return lost
+
+    def closing(self, sockets: InterfaceSockets) -> None:
+        """Record that the sockets of an interface are closed."""
+        name = sockets.interface.name
+        self._record(name, sockets)
+        self._lost.setdefault(name, "socket closed")
+        if len(self._missing) < _MOST_MISSING:
+            self._missing[name] = ("socket closed", self._reactor.seconds())
+
+    def refresh(self, interfaces: Sequence[NetworkInterface]) -> None:
+        """
+        Determine which of the interfaces that were used are missing.
+
+        :param interfaces: All interfaces of this host.
+        """
+        self._receiving_until = -math.inf
+        self._loopback = frozenset(interface.name for interface in interfaces if interface.loopback)
+        found = {interface.name: interface for interface in interfaces}
+        now = self._reactor.seconds()
+        for name, (before, since) in list(self._missing.items()):
+            reason = _reason(found.get(name))
+            if name in self._sockets or (name in self._loopback and not reason):
+                # Loopback is closed when another interface can be used.
+                del self._missing[name]
+            else:
+                reason = reason or "socket closed"
+                self._missing[name] = (reason, since if reason == before else now)
+
+    def close(self) -> None:
+        """Close the source of the interfaces' states."""
+        self._links.close()
+
+    def _record(self, name: str, sockets: InterfaceSockets) -> None:
+        """Record the losses of one interface."""
+        overflows = sockets.take_overflows()
+        self.overflows += overflows
+        reason = self._links.take(sockets.interface.index)
+        if not reason and not sockets.alive:
+            reason = "socket closed"
+        if not reason and overflows:
+            reason = "receive buffer overflow"
+        if reason:
+            self._lost[name] = reason
+
+
+def _reason(interface: NetworkInterface | None) -> str:
+    """Return why an interface cannot be used, or an empty text."""
+    if interface is None:
+        return "interface removed"
+    if not interface.up:
+        return "interface down"
+    return "" if interface.addresses else "no address"

@@ -1,0 +1,192 @@
+"""Sockets of the search rounds of one network interface: each is open for a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from ssdpreg.errors import MessageError, OffLinkReplyError, UnsolicitedError
+from ssdpreg.ssdp.interfaces import InterfaceAddress
+from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
+from ssdpreg.ssdp.reception import Channel, Reception, Receptions
+from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+
+Deliver = Callable[[Message, Reception, PeerAddress], None]
+Drop = Callable[[MessageError, Reception, PeerAddress], None]
+
+#: Seconds that a reply may need on its way, in addition to the MX of the search.
+TRAVEL = 0.5
+#: Seconds that a host may need to reply to a unicast search. UPnP Device Architecture 2.0 (UDA), 1.3.3, allows 1 s;
+#: BMCs need more under load.
+HOST_REPLY_TIME = 2.5
+#: Longest MX. UDA, 1.3.3: a device treats a higher value as 5.
+_LONGEST_MX = 5
+#: Seconds from the opening of a socket until the next search opens another. A socket is open for at most this time and
+#: the time of replies, so that at most :data:`MOST_SOCKETS` of an interface are open at the same time.
+_REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
+#: Largest number of open sockets of an interface: (2 + 5.5) / 2 and (1 + 3) / 1, each rounded up and one more.
+MOST_SOCKETS = 10
+
+_UNSOLICITED = UnsolicitedError("no reply to a search")
+_OFF_LINK = OffLinkReplyError("the sender is on another network")
+
+
+class SearchRound:
+    """
+    Socket of one search round, and the searches that were sent from it.
+
+    :param interface: The interface.
+    :param receptions: Receptions of its senders.
+    :param hosts: Hosts that are searched, to which more can be added; None for a round that is sent to the group.
+    :param deliver: Called for each reply.
+    :param drop: Called for each other datagram.
+    """
+
+    def __init__(
+        self,
+        sockets: UDPSockets,
+        interface: InterfaceAddress,
+        receptions: Receptions,
+        hosts: set[str] | None,
+        deliver: Deliver,
+        drop: Drop,
+        reachability: GroupReachability,
+    ) -> None:
+        self.hosts = hosts
+        #: Call that closes the socket.
+        self.closing: IDelayedCall | None = None
+        self._receptions, self._deliver, self._drop = receptions, deliver, drop
+        self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability)
+        self.socket: OpenSocket = sockets.open_search(interface, self._protocol)
+
+    def send(self, message: Message, address: PeerAddress) -> None:
+        """Send a search."""
+        self._protocol.send(message, address)
+
+    def _receive(self, message: Message, peer: PeerAddress) -> None:
+        reception = self._receptions[peer[0]]
+        # Some devices, such as those with ssdpy, send an announcement in place of a reply.
+        expected = isinstance(message, SearchResponse | Alive) and (self.hosts is None or peer[0] in self.hosts)
+        if not expected:
+            self._drop(_UNSOLICITED, reception, peer)
+        elif not (reception.on_link or reception.named):
+            self._drop(_OFF_LINK, reception, peer)
+        else:
+            self._deliver(message, reception, peer)
+
+    def _drop_invalid(self, error: MessageError, peer: PeerAddress) -> None:
+        self._drop(error, self._receptions[peer[0]], peer)
+
+
+class SearchRounds:
+    """
+    The search rounds of one interface.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param sockets: Opens and closes the sockets.
+    :param interface: The interface.
+    :param receptions: Makes the receptions of a channel.
+    :param deliver: Called for each reply.
+    :param drop: Called for each other datagram.
+    :ivar overflows: Number of datagrams that the kernel dropped because the receive buffer of a socket was full.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: UDPSockets,
+        interface: InterfaceAddress,
+        receptions: Callable[[Channel], Receptions],
+        deliver: Deliver,
+        drop: Drop,
+    ) -> None:
+        self._reactor, self._sockets, self._interface = reactor, sockets, interface
+        self._make_receptions, self._deliver, self._drop = receptions, deliver, drop
+        self._reachability = GroupReachability(interface.name)
+        #: The round that the next search is sent in, and the time at which it began, by channel.
+        self._current: dict[Channel, tuple[SearchRound, float]] = {}
+        self._open: set[SearchRound] = set()
+        self._failed = False
+        self.overflows = 0
+
+    def search(self, request: SearchRequest) -> None:
+        """Send a search to the group."""
+        current = self._round(Channel.SEARCH)
+        if current is not None:
+            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + TRAVEL))
+            current.send(request, (GROUP, PORT))
+
+    def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
+        """
+        Send a search to each of some hosts.
+
+        :param hosts: IPv4 addresses on the network of the interface.
+        """
+        current = self._round(Channel.HOST)
+        if current is not None and current.hosts is not None:
+            self._keep_open(current, HOST_REPLY_TIME + TRAVEL)
+            for host in hosts:
+                current.hosts.add(host)
+                # UDA, 1.3.2: a unicast search has no MX.
+                current.send(SearchRequest(st, None), (host, PORT))
+
+    def count_overflows(self) -> None:
+        """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""
+        self.overflows += sum(each.socket.take_overflows() for each in self._open)
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for each in list(self._open):
+            self._close(each)
+
+    def _round(self, channel: Channel) -> SearchRound | None:
+        """Return the present round of a channel, or a new one; None if no socket can be opened."""
+        now = self._reactor.seconds()
+        current, began = self._current.get(channel, (None, 0.0))
+        if current is not None and current.socket.alive and now < began + _REUSED_FOR[channel]:
+            return current
+        try:
+            opened = SearchRound(
+                self._sockets,
+                self._interface,
+                self._make_receptions(channel),
+                set() if channel is Channel.HOST else None,
+                self._deliver,
+                self._drop,
+                self._reachability,
+            )
+        except (OSError, CannotListenError) as error:
+            if not self._failed:
+                self.log.warn("Cannot search on {interface}: {error}", interface=self._interface.name, error=error)
+            self._failed = True
+            return None
+        if self._failed:
+            self.log.info("Can search on {interface} again", interface=self._interface.name)
+        self._failed = False
+        self._open.add(opened)
+        self._current[channel] = opened, now
+        return opened
+
+    def _keep_open(self, opened: SearchRound, seconds: float) -> None:
+        """Keep a socket open for at least some seconds from now."""
+        if opened.closing is None:
+            opened.closing = self._reactor.callLater(seconds, self._close, opened)
+        elif opened.closing.getTime() < self._reactor.seconds() + seconds:
+            opened.closing.reset(seconds)
+
+    def _close(self, opened: SearchRound) -> None:
+        self.overflows += opened.socket.take_overflows()
+        self._open.discard(opened)
+        for channel, (current, _) in list(self._current.items()):
+            if current is opened:
+                del self._current[channel]
+        if opened.closing is not None and opened.closing.active():
+            opened.closing.cancel()
+        self._sockets.close(opened.socket)

@@ -1,0 +1,439 @@
+"""
+Mutation run: changes the code in one place at a time, and checks that the unit tests notice it.
+
+Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. It runs only
+the test modules that execute the changed line, the fastest first, until one fails. The mutations are those of
+cosmic-ray. Mutants of annotations, docstrings and log lines are left out, since they change no behaviour.
+
+``survivors.txt`` lists the mutants that are known to survive, with the reasons. The exit status is 1 if less than 95 %
+of the mutants are noticed, or if a mutant survives that is not listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import importlib.util
+import io
+import json
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import unittest
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from random import Random
+from types import CodeType, ModuleType
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from coverage import Coverage
+
+ROOT = Path(__file__).parents[2]
+SURVIVORS = Path(__file__).with_name("survivors.txt")
+
+#: Code that is mutated.
+TARGETS = (
+    "ssdpreg/discovery",
+    "ssdpreg/registration",
+    "ssdpreg/ssdp",
+    "ssdpreg/backends/consul_agent.py",
+    "ssdpreg/backends/consul_checks.py",
+    "ssdpreg/backends/consul_connection.py",
+    "ssdpreg/backends/consul_format.py",
+    "ssdpreg/backends/consul_http.py",
+    "ssdpreg/backends/consul_own_service.py",
+)
+#: Folders and modules of the tests that run.
+TESTS = (
+    "tests/unit/discovery",
+    "tests/unit/registration",
+    "tests/unit/ssdp",
+    "tests/unit/registry",
+    "tests/unit/backends",
+)
+#: Libraries that are imported before the forks.
+_PRELOADED = (
+    "attr",
+    "hypothesis",
+    "hypothesis.stateful",
+    "prometheus_client",
+    "treq",
+    "treq.testing",
+    "twisted.application.service",
+    "twisted.internet.task",
+    "twisted.internet.testing",
+    "twisted.trial.unittest",
+    "twisted.web.client",
+    "twisted.web.server",
+    "zope.interface.verify",
+)
+#: Seconds after which a mutant counts as noticed: it made the tests hang.
+_TIMEOUT = 60.0
+#: Part of the mutants that has to be noticed.
+_REQUIRED = 0.95
+
+#: Replacements of comparisons and of binary operators. cosmic-ray has all combinations, most of which are noticed by
+#: any test.
+_COMPARISONS = {
+    "Eq": ("NotEq",),
+    "NotEq": ("Eq",),
+    "Lt": ("LtE", "GtE"),
+    "LtE": ("Lt", "Gt"),
+    "Gt": ("GtE", "LtE"),
+    "GtE": ("Gt", "Lt"),
+    "Is": ("IsNot",),
+    "IsNot": ("Is",),
+}
+_BINARY = {
+    "Add": ("Sub",),
+    "Sub": ("Add",),
+    "Mul": ("Div",),
+    "Div": ("Mul",),
+    "FloorDiv": ("Mul",),
+    "Mod": ("Mul",),
+    "Pow": ("Mul",),
+    "BitOr": ("BitAnd",),
+    "BitAnd": ("BitOr",),
+    "RShift": ("LShift",),
+    "LShift": ("RShift",),
+}
+_SIMPLE = (
+    "AddNot",
+    "NumberReplacer",
+    "RemoveDecorator",
+    "ReplaceAndWithOr",
+    "ReplaceBreakWithContinue",
+    "ReplaceContinueWithBreak",
+    "ReplaceFalseWithTrue",
+    "ReplaceOrWithAnd",
+    "ReplaceTrueWithFalse",
+    "ReplaceUnaryOperator_Delete_Not",
+    "ReplaceUnaryOperator_USub_UAdd",
+    "ZeroIterationForLoop",
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """
+    One change of the code.
+
+    :ivar module: Dotted name of the changed module.
+    :ivar line: Number of the changed line.
+    :ivar before: The line without the change.
+    :ivar after: The line with the change.
+    :ivar source: Whole changed text of the module.
+    """
+
+    module: str
+    path: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.before} => {self.after}"
+
+
+# Mutants.
+
+
+def operators() -> Iterator[str]:
+    """Yield the names of the operators of cosmic-ray that are used."""
+    available = set(operator_names())
+    wanted = [f"core/{name}" for name in _SIMPLE]
+    for kind, table in (("Comparison", _COMPARISONS), ("Binary", _BINARY)):
+        wanted += [
+            f"core/Replace{kind}Operator_{before}_{after}" for before, afters in table.items() for after in afters
+        ]
+    yield from (name for name in wanted if name in available)
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """Yield the mutants of a module."""
+    text = path.read_text()
+    relative = path.relative_to(ROOT)
+    module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    nodes = list(ast_nodes(get_ast(text)))
+    behaviour = _behaviour(text)
+    seen = set[str]()
+    for name in operators():
+        operator = get_operator(name)()
+        occurrences = sum(len(list(operator.mutation_positions(node))) for node in nodes)
+        for occurrence in range(occurrences):
+            mutated = mutate_code(text, get_operator(name)(), occurrence)
+            if mutated is None or mutated in seen:
+                continue
+            seen.add(mutated)
+            try:
+                if _behaviour(mutated) == behaviour:
+                    continue
+            except SyntaxError:
+                continue
+            yield _mutant(module, relative, text, mutated)
+
+
+def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
+    before, after = text.split("\n"), mutated.split("\n")
+    line = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
+    return Mutant(module, str(path), line + 1, before[line].strip(), after[line].strip(), mutated)
+
+
+def _behaviour(text: str) -> str:
+    """Return the syntax tree of a module without annotations, docstrings and log lines."""
+    return ast.dump(_WithoutAnnotations().visit(ast.parse(text)))
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    """Removes what changes no behaviour."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        # Whether an argument may be given by position or by name changes no behaviour of a correct program.
+        node.args, node.posonlyargs = [*node.posonlyargs, *node.args], []
+        node.args, node.kwonlyargs = [*node.args, *node.kwonlyargs], []
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        # Parts of a Protocol exist for the type checker.
+        if any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases):
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> ast.AST:
+        # Options of dataclasses that prevent mistakes, and save memory.
+        if node.arg in ("frozen", "slots"):
+            node.value = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        if isinstance(node.value, ast.Constant):
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return ast.Pass()
+        return self.generic_visit(node)
+
+
+# Runs in a fork.
+
+
+class _MutantLoader(SourceFileLoader):
+    """Loader of one module with another text."""
+
+    text = ""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.text, self.path, "exec", dont_inherit=True)
+
+
+class _MutantFinder:
+    """Finder that lets one module be loaded with another text."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._mutant.module:
+            return None
+        file = str(ROOT / self._mutant.path)
+        loader = _MutantLoader(fullname, file)
+        loader.text = self._mutant.source
+        return importlib.util.spec_from_file_location(fullname, file, loader=loader)
+
+
+class _FirstFailure(unittest.TestResult):
+    """Result that stops at the first failure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failfast = True
+
+
+def run_tests(modules: Iterable[str]) -> bool:
+    """Run test modules until a test fails. Return whether all passed."""
+    for module in modules:
+        result = _FirstFailure()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            unittest.defaultTestLoader.loadTestsFromName(module).run(result)
+        if not result.wasSuccessful():
+            return False
+    return True
+
+
+def in_fork(function: Callable[[], object], timeout: float) -> object | None:
+    """
+    Return the result of a function that runs in a fork, or None if it failed or took too long.
+
+    :param function: Returns a value that JSON can represent.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.close(reader)
+            os.setsid()
+            os.chdir(tempfile.mkdtemp(prefix="mutation-"))
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            os.write(writer, json.dumps(function()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    answer = b""
+    deadline = time.monotonic() + timeout
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            chunk = pipe.read(65536)
+            if not chunk:
+                break
+            answer += chunk
+        else:
+            os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return json.loads(answer) if answer else None
+
+
+def survives(mutant: Mutant, modules: Sequence[str]) -> bool:
+    """Return whether the unit tests do not notice a mutant."""
+
+    def run() -> bool:
+        sys.meta_path.insert(0, _MutantFinder(mutant))
+        return run_tests(modules)
+
+    return in_fork(run, _TIMEOUT) is True
+
+
+# Which tests execute which lines.
+
+
+@dataclass(frozen=True)
+class Tests:
+    """
+    A module of tests.
+
+    :ivar seconds: Duration.
+    :ivar lines: Numbers of the executed lines by path.
+    """
+
+    module: str
+    seconds: float
+    lines: dict[str, frozenset[int]]
+
+
+def measure(module: str) -> Tests:
+    """Run a module of tests without a mutant."""
+
+    def run() -> tuple[bool, float, dict[str, list[int]]]:
+        coverage = Coverage(data_file=None, source=[str(ROOT / "ssdpreg")], config_file=False)
+        coverage.start()
+        began = time.monotonic()
+        passed = run_tests([module])
+        seconds = time.monotonic() - began
+        coverage.stop()
+        data = coverage.get_data()
+        return (
+            passed,
+            seconds,
+            {str(Path(file).relative_to(ROOT)): list(data.lines(file) or ()) for file in data.measured_files()},
+        )
+
+    answer = in_fork(run, 300)
+    if not isinstance(answer, list) or not answer[0]:
+        raise SystemExit(f"{module} fails without a mutant")
+    return Tests(module, answer[1], {path: frozenset(lines) for path, lines in answer[2].items()})
+
+
+def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
+    """Yield the Python files in folders and single files."""
+    for name in paths:
+        path = ROOT / name
+        yield from sorted(path.glob(f"{beginning}*.py")) if path.is_dir() else [path]
+
+
+def modules_for(mutant: Mutant, tests: Sequence[Tests]) -> list[str]:
+    """Return the test modules that execute the changed line, the fastest first."""
+    # A statement of several lines is recorded at its first line.
+    lines = range(mutant.line, max(mutant.line - 12, 0), -1)
+    executing = [each for each in tests if mutant.line in each.lines.get(mutant.path, ())] or [
+        each for each in tests if any(line in each.lines.get(mutant.path, ()) for line in lines)
+    ]
+    return [each.module for each in sorted(executing, key=lambda each: each.seconds)]
+
+
+def known_survivors() -> set[str]:
+    """Return the mutants that are known to survive."""
+    if not SURVIVORS.exists():
+        return set()
+    return {line for line in SURVIVORS.read_text().splitlines() if line and not line.startswith(("#", " "))}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description="Check that the unit tests notice changes of the code.")
+    parser.add_argument("paths", nargs="*", default=TARGETS, help="code to mutate (default: %(default)s)")
+    parser.add_argument("--sample", type=int, help="number of mutants to try (default: all)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
+    parser.add_argument("--tests", nargs="*", default=TESTS, help="tests that run (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    found = [mutant for path in files(options.paths) for mutant in mutants(path)]
+    if options.sample is not None and options.sample < len(found):
+        found = sorted(Random(options.seed).sample(found, options.sample), key=lambda each: (each.path, each.line))
+    tests = [measure(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files(options.tests, "test_")]
+    known = known_survivors()
+    total, survived, unexpected = Counter[str](), Counter[str](), 0
+    for mutant in found:
+        modules = modules_for(mutant, tests)
+        total[mutant.path] += 1
+        if not modules or survives(mutant, modules):
+            survived[mutant.path] += 1
+            listed = str(mutant) in known
+            unexpected += not listed
+            print(f"{'listed' if listed else 'SURVIVED'} line {mutant.line}: {mutant}", flush=True)  # noqa: T201
+    for path, count in sorted(total.items()):
+        print(f"{path}: {count - survived[path]} of {count} noticed")  # noqa: T201
+    noticed = 1 - survived.total() / max(total.total(), 1)
+    print(f"{total.total()} mutants, {100 * noticed:.1f} % noticed, {unexpected} survivors not listed")  # noqa: T201
+    return int(noticed < _REQUIRED or unexpected > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""In-memory double of :class:`ssdpreg.ssdp.network.Network`, for tests of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from twisted.internet.defer import Deferred, succeed
+
+from ssdpreg.errors import MessageError
+from ssdpreg.ssdp.codec import decode, encode
+from ssdpreg.ssdp.messages import Message, SearchRequest
+from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.reception import Channel, Reception
+
+
+class MemoryNetwork:
+    """
+    Network that records searches, and that delivers the datagrams that a test receives.
+
+    :param deliver: As for the real network.
+    :param drop: As for the real network.
+    :ivar adapters: Addresses by the names of the interfaces of the host. :meth:`refresh` opens and closes them.
+    :ivar down: Interfaces that do not receive.
+    :ivar losses: Losses that the next check of the reception finds: reasons by interface.
+    :ivar searches: Searches that were sent to the group.
+    :ivar host_searches: Search targets and hosts of the searches that were sent to single hosts.
+    :ivar closed: Whether the sockets were closed since they were opened last.
+    """
+
+    def __init__(
+        self,
+        deliver: Callable[[Message, Reception, PeerAddress], None],
+        drop: Callable[[MessageError, Reception, PeerAddress], None],
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
+        self._deliver, self._drop = deliver, drop
+        self._open: dict[str, str] = {}
+        self.adapters = {"eth0": "10.0.0.1"} if adapters is None else dict(adapters)
+        self.down: set[str] = set()
+        self.losses: dict[str, str] = {}
+        self.searches: list[SearchRequest] = []
+        self.host_searches: list[tuple[str, tuple[str, ...]]] = []
+        self.closed = False
+
+    def refresh(self) -> bool:
+        opened = bool(self.adapters.keys() - self._open.keys())
+        self._open = dict(self.adapters)
+        self.closed = False
+        return opened
+
+    def search(self, request: SearchRequest) -> None:
+        # Once for each interface, as the real network does.
+        self.searches += [request] * len(self._open)
+
+    def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
+        self.host_searches.append((st, tuple(hosts)))
+
+    def check_reception(self) -> Mapping[str, str]:
+        losses, self.losses = self.losses, {}
+        return {**losses, **dict.fromkeys(self.down, "down")}
+
+    @property
+    def interfaces(self) -> Sequence[tuple[str, str]]:
+        return tuple(self._open.items())
+
+    @property
+    def broadcasts(self) -> frozenset[str]:
+        return frozenset()
+
+    @property
+    def receiving(self) -> frozenset[str]:
+        return frozenset(self._open.keys() - self.down)
+
+    def close(self) -> Deferred[None]:
+        self._open = {}
+        self.closed = True
+        return succeed(None)
+
+    def receive(
+        self,
+        message: Message | bytes,
+        sender: str = "10.0.0.5",
+        channel: Channel = Channel.GROUP,
+        interface: str = "eth0",
+        *,
+        on_link: bool = True,
+    ) -> None:
+        """Receive a datagram."""
+        reception = Reception(sender, interface, channel, on_link)
+        try:
+            decoded = decode(message if isinstance(message, bytes) else encode(message))
+        except MessageError as error:
+            self._drop(error, reception, (reception.sender, 1900))
+        else:
+            self._deliver(decoded, reception, (reception.sender, 1900))
+
+    def take_searches(self) -> list[tuple[str, int | None]]:
+        """Return the target and MX of each search of the group since the last call."""
+        taken, self.searches = self.searches, []
+        return [(request.st, request.mx) for request in taken]

@@ -1,0 +1,105 @@
+"""Tests for :mod:`ssdpreg.backends.http_connection`."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any, cast
+
+from treq.client import HTTPClient
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent
+from twisted.web.server import Site
+
+from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_connection import MAX_HEADER, UncompressedAgent, make_pool
+from ssdpreg.errors import BackendUnavailableError
+from tests.support.scripted_resource import ScriptedResource
+
+reactor = cast("Any", global_reactor)
+
+
+class EndlessServer(Protocol):
+    """
+    Server that sends the same bytes again and again after the first request.
+
+    :param start: Bytes that are sent once.
+    :param repeated: Bytes that are sent again and again.
+    :param closed: Fires when the client closes the connection.
+    """
+
+    def __init__(self, start: bytes, repeated: bytes, closed: Deferred[int]) -> None:
+        self._start, self._repeated, self._closed = start, repeated, closed
+        self._sent = 0
+        self._sending = LoopingCall(self._send)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._sending.running:
+            cast("Any", self.transport).write(self._start)
+            self._sending.start(0)
+
+    def connectionLost(self, reason: object = None) -> None:
+        if self._sending.running:
+            self._sending.stop()
+        self._closed.callback(self._sent)
+
+    def _send(self) -> None:
+        cast("Any", self.transport).write(self._repeated)
+        self._sent += len(self._repeated)
+
+
+class HTTPConnectionTests(TestCase):
+    """Tests for connections with real sockets."""
+
+    timeout = 30
+
+    async def connect(self, factory: Any) -> BoundedHTTPClient:
+        """Serve until the test ends, and return a client of the server."""
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        port = cast("Any", await endpoint.listen(factory))
+        self.addCleanup(port.stopListening)
+        pool = make_pool(reactor)
+        client = HTTPClient(UncompressedAgent(Agent(reactor, pool=pool)))
+        bounded = BoundedHTTPClient(reactor, f"http://127.0.0.1:{port.getHost().port}", client, pool)
+        self.addCleanup(bounded.close)
+        return bounded
+
+    async def assert_too_long(self, start: bytes, repeated: bytes) -> None:
+        """Check that a client gives up soon when a response has a header without end."""
+        closed: Deferred[int] = Deferred()
+        client = await self.connect(Factory.forProtocol(lambda: EndlessServer(start, repeated, closed)))
+        with self.assertRaises(BackendUnavailableError) as caught:
+            await client.request("GET", "/v1/x")
+        self.assertIn(f"the response header is longer than {MAX_HEADER} bytes", str(caught.exception))
+        self.assertLess(await closed, 50 * MAX_HEADER)
+
+    async def test_endless_fields(self) -> None:
+        """A response with header fields without end is an error after 64 kB."""
+        await self.assert_too_long(b"HTTP/1.1 200 OK\r\n", b"X-Field: " + b"x" * 1000 + b"\r\n")
+
+    async def test_endless_interim_responses(self) -> None:
+        """Interim responses without end are an error after 64 kB."""
+        await self.assert_too_long(b"", b"HTTP/1.1 100 Continue\r\nX-Field: x\r\n\r\n" * 100)
+
+    async def test_header_within_the_limit(self) -> None:
+        """Responses with 50 kB of header fields are accepted, several of them on one connection."""
+        resource = ScriptedResource(headers={f"X-Field-{number}": "x" * 1000 for number in range(50)})
+        client = await self.connect(Site(resource))
+        for _ in range(8):
+            response = await client.request("GET", "/v1/x")
+            self.assertEqual((response.status, response.body), (200, b"{}"))
+        self.assertEqual(len(resource.connections), 1)
+
+    async def test_no_compression(self) -> None:
+        """No compression is requested, and a compressed body is not decompressed."""
+        compressed = gzip.compress(b"x" * 1_000_000)
+        resource = ScriptedResource(body=compressed, headers={"Content-Encoding": "gzip"})
+        client = await self.connect(Site(resource))
+        response = await client.request("GET", "/v1/x")
+        self.assertEqual(response.body, compressed)
+        ((_, _, headers, _),) = resource.requests
+        self.assertNotIn("Accept-Encoding", headers)

@@ -1,0 +1,101 @@
+"""Tests for :mod:`ssdpreg.discovery.capacity`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.discovery.capacity import TOO_MANY, TOO_MANY_OF_SENDER, Capacity
+from ssdpreg.discovery.claims import Claim, TrackedService
+from ssdpreg.discovery.standing import Standing
+from ssdpreg.errors import RejectedError
+from ssdpreg.ssdp.reception import Reception
+from tests.unit.discovery.table_case import advertisement
+
+INDIRECT, DIRECT, CONFIRMED = Standing
+
+
+def service(standing: Standing = DIRECT, answers: bool = False, sender: str = "10.0.0.5") -> TrackedService:
+    """Return a service whose claim has a standing."""
+    claim = Claim(advertisement(), Reception(sender), 0.0)
+    claim.standing, claim.answers = standing, answers
+    return TrackedService(claim, 0.0)
+
+
+class CapacityTests(SynchronousTestCase):
+    """Tests for :class:`Capacity`."""
+
+    def setUp(self) -> None:
+        self.capacity = Capacity(3, 10)
+
+    def add(self, *services: TrackedService) -> None:
+        """Add services."""
+        for each in services:
+            self.capacity.add(each)
+
+    def assert_rejected(self, standing: Standing, answers: bool, reason: str, sender: str = "10.0.0.9") -> None:
+        """Check that a new service is rejected."""
+        with self.assertRaises(RejectedError) as caught:
+            self.capacity.admit(sender, standing, answers)
+        self.assertEqual(caught.exception.reason, reason)
+
+    def test_below_the_limit(self) -> None:
+        """Below the limit every service is admitted, and none is evicted."""
+        self.add(service(INDIRECT), service(INDIRECT))
+        self.assertIsNone(self.capacity.admit("10.0.0.9", INDIRECT, False))
+        self.assertEqual((len(self.capacity), self.capacity.evictions), (2, 0))
+
+    def test_order_of_eviction(self) -> None:
+        """The latest service of the lowest rank is evicted, if the new one has a higher rank."""
+        old, late, silent = service(INDIRECT), service(INDIRECT), service()
+        self.add(old, late, silent)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), late)
+        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, False), late)
+        self.assert_rejected(INDIRECT, False, TOO_MANY)
+        self.assertEqual(self.capacity.evictions, 2)
+        self.capacity.remove(late)
+        self.capacity.remove(old)
+        self.add(service(DIRECT, True), service(CONFIRMED))
+        self.assert_rejected(DIRECT, False, TOO_MANY)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True), silent)
+        self.capacity.remove(silent)
+        self.add(service(DIRECT, True))
+        self.assert_rejected(CONFIRMED, True, TOO_MANY)
+
+    def test_rank_follows_the_claim(self) -> None:
+        """A service whose standing has risen is no longer evicted as before."""
+        one, two, three = service(INDIRECT), service(INDIRECT), service(INDIRECT)
+        self.add(one, two, three)
+        three.claim.standing = DIRECT
+        self.capacity.update(three)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        # An update without a change keeps the order.
+        self.capacity.update(one)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        three.claim.answers = True
+        self.capacity.update(three)
+        self.capacity.remove(one)
+        self.capacity.remove(two)
+        self.add(service(CONFIRMED), service(CONFIRMED))
+        self.assert_rejected(CONFIRMED, True, TOO_MANY)
+        self.assertEqual(len(self.capacity), 3)
+
+    def test_quota(self) -> None:
+        """A sender that reached its quota may create another service for each one that is removed."""
+        self.capacity = Capacity(100, 2)
+        one, two = service(), service()
+        self.add(one, two)
+        self.assert_rejected(CONFIRMED, True, TOO_MANY_OF_SENDER, "10.0.0.5")
+        self.assertIsNone(self.capacity.admit("10.0.0.9", DIRECT, False))
+        self.capacity.remove(one)
+        self.assertIsNone(self.capacity.admit("10.0.0.5", DIRECT, False))
+        self.add(one)
+        self.assert_rejected(DIRECT, False, TOO_MANY_OF_SENDER, "10.0.0.5")
+
+    def test_departed_senders_are_not_kept(self) -> None:
+        """Nothing is kept about a sender whose services are gone."""
+        one, two = service(), service()
+        self.add(one, two)
+        self.capacity.remove(one)
+        self.assertEqual(self.capacity._created, {"10.0.0.5": 1})
+        self.capacity.remove(two)
+        self.assertEqual((dict(self.capacity._created), len(self.capacity)), ({}, 0))

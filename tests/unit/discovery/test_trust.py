@@ -1,0 +1,548 @@
+"""
+Tests for the standing of claims in :class:`ssdpreg.discovery.table.AdvertisementTable`.
+
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service
+(incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
+from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.errors import RejectedError
+from ssdpreg.ssdp.reception import Channel
+from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
+
+T, E = "10.0.0.5", "10.0.0.66"
+TRUE, FORGED = advertisement(T), advertisement(E, max_age=86400)
+
+
+class ContestTests(TableTestCase):
+    """Contests between the incumbent and another sender's claim."""
+
+    def test_decision(self) -> None:
+        """Each combination of incumbent, standing of the claim, and hosts that reply has its winner."""
+        direct, indirect = E, "10.0.0.99"
+        cases = [
+            # incumbent, claimed host, sender of the claim, repliers, winner
+            (TRUE, FORGED, direct, {T}, T),
+            (TRUE, FORGED, direct, {T, E}, T),
+            (TRUE, FORGED, direct, {E}, E),
+            (TRUE, FORGED, direct, set(), T),
+            (TRUE, FORGED, indirect, {T}, T),
+            (TRUE, FORGED, indirect, {T, E}, T),
+            (TRUE, FORGED, indirect, {E}, E),
+            (TRUE, FORGED, indirect, set(), T),
+            (FORGED, TRUE, T, {T}, T),
+            (FORGED, TRUE, T, {E}, E),
+            (FORGED, TRUE, T, {T, E}, E),
+            (FORGED, TRUE, T, set(), E),
+        ]
+        for incumbent, claimed, sender, repliers, winner in cases:
+            self.setUp()
+            self.receive(incumbent)
+            self.wait(100)
+            self.reply(*(each for each in (incumbent, claimed) if each.endpoint.host in repliers))
+            self.receive(claimed, sender)
+            self.wait(20)
+            self.assertEqual(self.hosts(), [winner], (incumbent.location, sender, repliers))
+
+    def test_higher_standing_wins_when_no_host_replies(self) -> None:
+        """A direct claim takes over from an indirect one, and not the other way round."""
+        self.receive(FORGED, "10.0.0.99")
+        self.assertEqual(self.receive(TRUE), [])
+        self.assertEqual(self.wait(20), [(6, Changed(TRUE, Standing.DIRECT))])
+        self.receive(FORGED, "10.0.0.99")
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_order_and_number_of_datagrams_decide_nothing(self) -> None:
+        """A thousand forged announcements, before and after each true one, move nothing."""
+        self.receive(TRUE)
+        self.reply(TRUE)
+        for _ in range(1000):
+            self.receive(FORGED)
+            self.wait(0.05)
+            self.receive(FORGED, "10.0.0.99")
+        self.receive(TRUE)
+        for _ in range(1000):
+            self.receive(FORGED)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_contest_searches_all_hosts_twice(self) -> None:
+        """All hosts that claim the service are searched for in two rounds of 3 s."""
+        self.receive(TRUE)
+        self.receive(FORGED)
+        self.wait(20)
+        self.assertEqual(self.searched, [(0, (T, E)), (3, (T, E))])
+
+    def test_contests_have_a_pause(self) -> None:
+        """However often a claim is repeated, a service is contested once in 10 s at most."""
+        self.receive(TRUE)
+        for _ in range(1000):
+            self.receive(FORGED)
+            self.bye(E, urn=None)
+            self.wait(0.1)
+        self.assertLessEqual(len(self.searched), 2 * 10)
+
+    def test_announcing_home_ends_the_contest(self) -> None:
+        """A home that never replies to searches keeps its service by announcing itself during the rounds."""
+        self.receive(TRUE)
+        self.wait(100)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(4)
+        self.receive(TRUE)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_home_returns(self) -> None:
+        """A home that lost its service gets it back after one round in which it announces itself again."""
+        self.receive(TRUE)
+        self.wait(500)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [E])
+        self.wait(60)
+        self.receive(TRUE)
+        self.wait(1)
+        self.assertEqual(self.receive(TRUE), [Changed(TRUE, Standing.DIRECT)])
+        self.assertEqual(self.hosts(), [T])
+
+    def test_silent_forgery_does_not_keep_a_device_out(self) -> None:
+        """A device that never replies gets its service from a forgery that missed its own announcements."""
+        self.receive(FORGED)
+        for _ in range(4):
+            self.wait(700)
+            for _ in range(2):
+                self.receive(TRUE)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+
+class TakeOverTests(TableTestCase):
+    """Departures of the incumbent while another claim is known."""
+
+    def test_forgery_does_not_inherit(self) -> None:
+        """After the byebye of the true device, a forgery whose host never replied does not take its place."""
+        self.receive(TRUE)
+        self.receive(FORGED)
+        self.wait(20)
+        self.bye(T)
+        self.assertEqual(self.wait(100000), [(2, Left(TRUE, "byebye"))])
+
+    def test_forgery_does_not_inherit_by_expiry(self) -> None:
+        """After the expiry of the true device, a forgery whose host never replied does not take its place."""
+        self.receive(TRUE)
+        self.receive(FORGED)
+        self.assertEqual(self.wait(100000), [(1860, Left(TRUE, "expired"))])
+
+    def test_forgery_between_byebye_and_alive(self) -> None:
+        """A forgery that is received between byebye and alive of a restart does not take the place of the device."""
+        self.receive(TRUE)
+        self.wait(100)
+        self.bye(T)
+        self.wait(1)
+        self.assertEqual(self.receive(FORGED), [])
+        self.wait(0.5)
+        self.assertEqual(self.receive(TRUE), [])
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_forgery_after_a_slow_restart(self) -> None:
+        """A forgery received while the device is away loses the service when the device is back and replies."""
+        self.receive(TRUE)
+        self.wait(100)
+        self.bye(T)
+        self.wait(10)
+        self.receive(FORGED)
+        self.wait(60)
+        self.assertEqual(self.hosts(), [E])
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(10)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_forgery_before_the_device_boots(self) -> None:
+        """A forgery received before the first announcement loses the service when the device replies."""
+        self.receive(FORGED)
+        self.wait(3600)
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.assertEqual([event for _, event in self.wait(10)], [Changed(TRUE, Standing.CONFIRMED)])
+
+    def test_second_address_takes_over(self) -> None:
+        """The second address of a device that replies has the service at once when the first one leaves."""
+        second = advertisement("10.0.0.6")
+        self.receive(TRUE)
+        self.reply(TRUE, second)
+        self.receive(second)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+        self.bye(T)
+        del self.repliers[T]
+        self.assertEqual([event for _, event in self.wait(2)], [Changed(second, Standing.CONFIRMED)])
+
+    def test_second_address_that_never_replies(self) -> None:
+        """The second address of a device that never replies has the service when it is received again."""
+        second = advertisement("10.0.0.6")
+        self.receive(TRUE)
+        self.receive(second)
+        self.wait(20)
+        self.bye(T)
+        self.assertEqual(self.wait(100), [(2, Left(TRUE, "byebye"))])
+        self.assertEqual(self.receive(second), [Appeared(second, Standing.DIRECT)])
+
+
+class ByeByeTests(TableTestCase):
+    """Byebyes that are forged."""
+
+    def test_byebye_of_another_sender(self) -> None:
+        """A byebye of a sender without a claim ends nothing, whether the device replies to searches or not."""
+        for repliers in ((TRUE,), ()):
+            self.setUp()
+            self.receive(TRUE)
+            self.reply(*repliers)
+            self.assertEqual(self.bye(E), [])
+            self.bye(E, urn=None)
+            self.assertEqual(self.wait(1700), [])
+            self.assertEqual(self.hosts(), [T])
+
+    def test_reply_voids_a_byebye_with_a_forged_sender(self) -> None:
+        """A device that is searched for after its byebye, and replies within 2 s, stays."""
+        self.receive(TRUE)
+        self.wait(10)
+        self.reply(TRUE)
+        self.bye(T)
+        self.assertEqual(self.searched[-1], (10, (T,)))
+        self.assertEqual(self.wait(100), [])
+
+    def test_move_with_a_forged_sender(self) -> None:
+        """A LOCATION that was announced with the device's own address as its sender does not outlast the device."""
+        forged = advertisement(T, max_age=86400, port=6666)
+        for replies in (True, False):
+            self.setUp()
+            self.receive(TRUE)
+            self.wait(100)
+            self.receive(forged)
+            self.wait(100)
+            if replies:
+                self.reply(TRUE)
+            self.receive(TRUE)
+            self.wait(20)
+            self.receive(TRUE)
+            self.wait(30)
+            (live,) = self.table
+            self.assertEqual(live.advertisement.location, TRUE.location, replies)
+
+    def test_reply_of_another_host_does_not_void_a_byebye(self) -> None:
+        """A reply from another address is no evidence that the device is alive."""
+        self.receive(TRUE)
+        self.bye(T)
+        self.receive(TRUE, E, channel=Channel.SEARCH)
+        self.assertEqual(self.wait(10), [(2, Left(TRUE, "byebye"))])
+
+
+class StandingTests(TableTestCase):
+    """Standing of receptions, and the lowest standing that makes a service live."""
+
+    def standing(self) -> Standing:
+        """Return the standing of the only service."""
+        (live,) = self.table
+        return live.standing
+
+    def test_standings(self) -> None:
+        """The sender, its network and the socket of the reception decide about the standing."""
+        for sender, channel, on_link, standing in (
+            (T, Channel.GROUP, True, Standing.DIRECT),
+            (T, Channel.SEARCH, True, Standing.DIRECT),
+            (T, Channel.HOST, True, Standing.CONFIRMED),
+            (T, Channel.GROUP, False, Standing.INDIRECT),
+            (E, Channel.GROUP, True, Standing.INDIRECT),
+            (E, Channel.HOST, True, Standing.INDIRECT),
+        ):
+            self.setUp()
+            self.receive(TRUE, sender, channel=channel, on_link=on_link)
+            self.assertIs(self.standing(), standing)
+
+    def test_standing_rises(self) -> None:
+        """A claim keeps its highest standing; the change from indirect to direct is published for health checks."""
+        self.receive(TRUE, E)
+        self.assertEqual(self.receive(TRUE), [Changed(TRUE, Standing.DIRECT)])
+        self.assertEqual(self.receive(TRUE, channel=Channel.HOST), [])
+        self.receive(TRUE)
+        self.assertIs(self.standing(), Standing.CONFIRMED)
+
+    def test_indirect_claim_lives_half_an_hour(self) -> None:
+        """An indirect claim expires after 1800 s even with a longer max-age, and only its own sender prolongs it."""
+        self.receive(FORGED, "10.0.0.99")
+        self.wait(800)
+        self.receive(FORGED, "10.0.0.98")
+        self.assertEqual(self.wait(10000), [(1000, Left(FORGED, "expired"))])
+
+    def test_another_sender_does_not_prolong(self) -> None:
+        """A copy of an announcement from another host keeps no departed device alive."""
+        self.receive(TRUE)
+        for _ in range(30):
+            self.wait(60)
+            self.receive(TRUE, E)
+        self.assertEqual(self.wait(100), [(60, Left(TRUE, "expired"))])
+
+    def test_trust_direct(self) -> None:
+        """With trust ``direct``, an indirect claim is not live until its host announces it."""
+        self.table = AdvertisementTable(trust=Standing.DIRECT)
+        self.assertEqual(self.receive(TRUE, E), [])
+        self.assertEqual((len(self.table), self.table.tracked), (0, 1))
+        self.assertEqual(self.receive(TRUE), [Appeared(TRUE, Standing.DIRECT)])
+
+    def test_trust_confirmed(self) -> None:
+        """With trust ``confirmed``, a service is live as soon as its host has replied to a unicast search."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.reply(TRUE)
+        self.assertEqual(self.receive(TRUE), [])
+        self.assertEqual(self.searched, [(0, (T,))])
+        self.assertEqual(self.wait(10), [(0.5, Appeared(TRUE, Standing.CONFIRMED))])
+
+    def test_trust_confirmed_without_a_reply(self) -> None:
+        """A device that does not reply is searched for again at its next announcements, at most once in 10 s."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        for _ in range(30):
+            self.assertEqual(self.receive(TRUE), [])
+            self.wait(1)
+        self.assertEqual([at for at, _ in self.searched], [0, 1, 11, 21])
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(11)
+        self.receive(TRUE)
+        self.wait(1)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_first_claim_is_no_home_before_it_is_live(self) -> None:
+        """With trust ``confirmed``, a forgery that was received first takes no place from a confirmed device."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.wait(1000)
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(20)
+        self.repliers.clear()
+        for _ in range(10):
+            self.receive(FORGED)
+            self.wait(11)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_forgery_is_not_live_with_trust_confirmed(self) -> None:
+        """A claim that is not confirmed takes no place from one that is, nor a free place."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(15)
+        self.assertEqual(self.hosts(), [T])
+        self.bye(T)
+        self.repliers.clear()
+        self.wait(10)
+        self.assertEqual(self.hosts(), [])
+
+
+class MoveTests(TableTestCase):
+    """Moves that the holder announces."""
+
+    def test_new_port_of_the_holder(self) -> None:
+        """A new LOCATION on the holder's own host takes effect at once."""
+        moved = advertisement(T, port=8080)
+        self.receive(TRUE)
+        self.assertEqual(self.receive(moved), [Changed(moved, Standing.DIRECT)])
+
+    def test_new_address(self) -> None:
+        """A device with a new address, whose old one is silent, has its service there after two rounds."""
+        moved = advertisement("10.0.0.6")
+        self.receive(TRUE)
+        self.wait(100)
+        self.reply(moved)
+        self.receive(moved)
+        self.assertEqual([(at, type(event)) for at, event in self.wait(20)], [(6, Changed)])
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+
+    def test_new_address_after_a_byebye(self) -> None:
+        """A device that says byebye before it moves is registered at its new address at its next announcement."""
+        moved = advertisement("10.0.0.6")
+        self.receive(TRUE)
+        self.bye(T)
+        self.wait(5)
+        self.assertEqual(self.receive(moved), [Appeared(moved, Standing.DIRECT)])
+
+    def test_direct_service_is_not_moved_to_another_host_by_its_sender(self) -> None:
+        """A sender whose claim is direct cannot send the service to another host without a contest."""
+        self.receive(TRUE)
+        self.assertEqual(self.receive(FORGED, T), [])
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_indirect_service_is_moved_by_its_sender(self) -> None:
+        """A sender that announces services of other hosts moves them."""
+        first, second = advertisement("10.1.0.1"), advertisement("10.1.0.2")
+        self.receive(first, "10.0.0.9")
+        self.assertEqual(self.receive(second, "10.0.0.9"), [Changed(second, Standing.INDIRECT)])
+
+    def test_budget(self) -> None:
+        """A service that moves all the time moves at once, after 10 s, then once a minute, last to its last place."""
+        self.receive(TRUE)
+        moves = []
+        for second in range(200):
+            self.now += 1
+            moves += [second for event in self.receive(advertisement(T, port=1000 + second)) if event]
+            moves += [second for _, event in self.wait(0) if isinstance(event, Changed)]
+        self.assertLessEqual(len(moves), 5)
+        self.wait(100)
+        (live,) = self.table
+        self.assertEqual(live.advertisement.endpoint.port, 1199)
+
+    def test_two_locations_do_not_alternate(self) -> None:
+        """A sender that announces two LOCATIONs in turn keeps the later one."""
+        second = advertisement(T, port=8080)
+        self.receive(TRUE)
+        self.receive(second)
+        for _ in range(10):
+            self.wait(100)
+            self.assertEqual(self.receive(TRUE), [])
+            self.assertEqual(self.receive(second), [])
+
+
+class HoldTests(TableTestCase):
+    """Time in which the daemon does not receive."""
+
+    def test_nothing_expires_during_a_hold(self) -> None:
+        """An expiry that falls into a hold waits for its end, and the device is searched for."""
+        self.receive(TRUE)
+        self.wait(1800)
+        self.table.hold(self.now + 200)
+        self.assertEqual(self.wait(199), [])
+        self.assertEqual(self.wait(2), [(1, Left(TRUE, "expired"))])
+
+    def test_hold_of_an_interface(self) -> None:
+        """While an interface is down, only services that were received on other interfaces expire."""
+        other = advertisement("10.1.0.5", device_id="F")
+        self.receive(TRUE, interface="eth0")
+        self.receive(other, interface="eth1")
+        self.table.hold(math.inf, "eth0")
+        self.assertEqual([event for _, event in self.wait(5000)], [Left(other, "expired")])
+        self.table.hold(self.now + 8, "eth0")
+        self.assertEqual(len(self.wait(40)), 1)
+
+    def test_most_services_at_once(self) -> None:
+        """Before more than half of the services expire at once, they are searched for."""
+        for number in range(10):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+        self.assertEqual(self.wait(1865), [])
+        self.assertTrue(any(at >= 1860 for at, _ in self.searched))
+        for number in range(3):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+        self.wait(2)
+        self.assertEqual(len(self.table), 3)
+
+    def test_most_of_many_services_at_once(self) -> None:
+        """The check counts all services that expire at once, not only those of one call."""
+        last = TRUE
+        for number in range(3000):
+            last = advertisement(f"10.0.{number % 250}.1", device_id=str(number))
+            self.receive(last)
+        self.wait(1859)
+        self.now += 2
+        self.assertEqual(self.table.expire(self.now, limit=1000), [SearchNeeded(last, 6, scheduled=True)])
+        for _ in range(5):
+            self.assertEqual(self.table.expire(self.now, limit=1000), [])
+        self.assertEqual(len(self.table), 3000)
+        self.wait(40)
+        self.assertEqual(len(self.table), 0)
+
+    def test_few_services_at_once(self) -> None:
+        """Up to five services, or up to half of all, expire without another search."""
+        for expiring, staying in ((5, 0), (6, 6)):
+            self.setUp()
+            for number in range(expiring):
+                self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+            for number in range(staying):
+                self.receive(advertisement(f"10.0.2.{number}", device_id=f"s{number}", max_age=5000))
+            self.wait(1859)
+            self.now += 2
+            self.assertEqual(len(self.table.expire(self.now)), expiring)
+            self.assertEqual(len(self.table), staying)
+
+    def test_search_before_mass_expiry(self) -> None:
+        """One search is sent for each search term, and the next mass expiry is examined a minute later."""
+        for number in range(6):
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number)))
+            self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), urn=OTHER_URN))
+        self.wait(1859)
+        self.now += 1
+        events = self.table.expire(self.now)
+        self.assertEqual(
+            [
+                (event.advertisement.term.urn, event.within, event.hosts, event.scheduled)
+                for event in events
+                if isinstance(event, SearchNeeded)
+            ],
+            [(URN, 6, (), True), (OTHER_URN, 6, (), True)],
+        )
+        self.assertEqual(self.wait(5.9), [])
+        self.assertEqual(len(self.wait(0.1)), 12)
+        for pause, left in ((50, 6), (11, 0)):
+            for number in range(6):
+                self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), max_age=1))
+            self.now += pause
+            self.assertEqual(sum(isinstance(event, Left) for event in self.table.expire(self.now)), left)
+
+
+class CapacityTests(TableTestCase):
+    """Order of eviction when the table is full."""
+
+    def test_eviction(self) -> None:
+        """A direct claim evicts the latest indirect one; a device that replied evicts a direct one that never did."""
+        self.table = AdvertisementTable(limit=2)
+        for number in (1, 2):
+            self.receive(advertisement(device_id=f"indirect-{number}"), E)
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement(device_id="indirect-3"), E)
+        events = self.receive(advertisement(device_id="direct-1"))
+        self.assertEqual([type(event) for event in events], [Left, Appeared])
+        self.assertEqual(events[0].advertisement.device_id, "indirect-2")
+        self.receive(advertisement(device_id="direct-2"))
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement(device_id="direct-3"))
+        self.receive(advertisement(device_id="replying-1"), channel=Channel.SEARCH)
+        self.assertEqual({live.advertisement.device_id for live in self.table}, {"direct-1", "replying-1"})
+        self.assertEqual(self.table.evictions, 3)
+
+    def test_reply_protects(self) -> None:
+        """A service whose host replied is not evicted."""
+        self.table = AdvertisementTable(limit=1)
+        self.receive(TRUE)
+        self.receive(TRUE, channel=Channel.SEARCH)
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement("10.0.0.7", device_id="F"), channel=Channel.SEARCH)
+
+    def test_quota_of_a_sender(self) -> None:
+        """One sender creates a limited number of services; others are not affected."""
+        self.table = AdvertisementTable(limit_per_sender=2)
+        for number in range(2):
+            self.receive(advertisement(device_id=str(number)))
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement(device_id="2"))
+        self.receive(advertisement("10.0.0.6", device_id="2"))
+        self.receive(advertisement(device_id="0", urn=OTHER_URN), "10.0.0.8")
+
+    def test_departed_services_are_not_kept(self) -> None:
+        """Services that come and go leave nothing behind."""
+        for number in range(20000):
+            self.receive(advertisement(device_id=str(number), max_age=86400))
+            self.bye(device_id=str(number))
+            self.now += 0.01
+            self.table.expire(self.now)
+        self.wait(10)
+        self.assertEqual((len(self.table), self.table.tracked), (0, 0))
+        self.assertLess(len(self.table._schedule), 2000)

@@ -1,0 +1,164 @@
+"""Tests for :mod:`ssdpreg.registration.differences`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.errors import BackendRefusedError
+from ssdpreg.registration import Outcome, Plan, Registration
+from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
+from ssdpreg.testing import make_registration
+
+ONE, TWO = make_registration(1), make_registration(2)
+INVALID = BackendRefusedError(400, "Invalid service address")
+
+
+class DifferencesTests(SynchronousTestCase):
+    """Tests for :class:`Differences`."""
+
+    def setUp(self) -> None:
+        self.desired: dict[str, Registration] = {}
+        self.priorities: dict[str, int] = {}
+        self.differences = Differences(self.desired, lambda service_id: self.priorities.get(service_id, 0))
+        self.differences.adopted = True
+
+    def load(self, *registrations: Registration) -> None:
+        """Load the content of the backend, and compare everything."""
+        self.differences.load({each.service_id: each for each in registrations})
+        for service_id in self.differences.ids():
+            self.differences.compare(service_id, 0.0)
+        self.differences.check_removals(0.0, full=True)
+
+    def appear(self, registration: Registration) -> None:
+        """Make a service live, or change its registration."""
+        self.desired[registration.service_id] = registration
+        self.differences.appeared(registration.service_id, 0.0)
+
+    def leave(self, registration: Registration, reason: str = "byebye") -> None:
+        """End a live service."""
+        del self.desired[registration.service_id]
+        self.differences.left(registration.service_id, reason, 0.0)
+
+    def apply(self, changes: Plan) -> list[AppliedChange]:
+        """Record that the backend applied a whole plan, and return its changes."""
+        applied = frozenset(each.service_id for each in (*changes.register, *changes.deregister))
+        recorded = list(self.differences.record(changes, Outcome(applied), 0.0))
+        self.differences.end_progress(0.0)
+        return recorded
+
+    def test_order(self) -> None:
+        """A byebye comes first, then a move, then new services, the ones of a high priority first."""
+        moved, three, four = replace(TWO, address="192.0.2.99"), make_registration(3), make_registration(4)
+        self.appear(ONE)
+        self.appear(TWO)
+        self.load(ONE, TWO)
+        self.priorities[three.service_id] = 1
+        for each in (three, four, moved):
+            self.appear(each)
+        self.leave(ONE)
+        taken = [self.differences.take(1) for _ in range(4)]
+        self.assertEqual(taken, [Plan((), (ONE,)), Plan((moved,)), Plan((three,)), Plan((four,))])
+
+    def test_nothing_is_kept(self) -> None:
+        """Nothing is kept for services that come and go while the backend does not hold them."""
+        for loaded in (False, True):
+            if loaded:
+                self.appear(TWO)
+                self.load(TWO)
+            for number in range(10, 1000):
+                registration = make_registration(number)
+                self.appear(registration)
+                self.leave(registration, "byebye" if number % 2 else "expired")
+            self.assertEqual((self.differences.remembered, self.differences.pending), (0, 0))
+
+    def test_bound_during_an_outage(self) -> None:
+        """The number of remembered departures is bounded by the content of the backend."""
+        every = [make_registration(number) for number in range(100)]
+        for each in every:
+            self.appear(each)
+        self.load(*every)
+        for _ in range(3):
+            for each in every:
+                self.leave(each)
+                self.appear(each)
+        self.assertEqual(self.differences.remembered, 0)
+        for each in every:
+            self.leave(each)
+        self.assertLessEqual(self.differences.remembered, 200)
+        self.load()
+        self.assertEqual(self.differences.remembered, 0)
+
+    def test_departure_in_progress(self) -> None:
+        """A service that leaves while it is registered is removed afterwards, with its reason."""
+        self.load()
+        self.appear(ONE)
+        changes = self.differences.take(10)
+        self.leave(ONE)
+        self.assertEqual(self.apply(changes), [AppliedChange("Registered", ONE)])
+        removal = self.differences.take(10)
+        self.assertEqual(self.apply(removal), [AppliedChange("Deregistered", ONE, "byebye")])
+        self.assertEqual(self.differences.remembered, 0)
+
+    def test_failed_departure_in_progress(self) -> None:
+        """Nothing is kept for a service that leaves while its registration fails."""
+        self.load()
+        self.appear(ONE)
+        self.differences.take(10)
+        self.leave(ONE)
+        self.differences.end_progress(0.0)
+        self.assertEqual((self.differences.remembered, self.differences.pending), (0, 0))
+
+    def test_failed_plan(self) -> None:
+        """Changes that were not applied are pending again."""
+        self.load()
+        self.appear(ONE)
+        self.assertEqual(self.differences.take(10), Plan((ONE,)))
+        self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
+        self.differences.end_progress(0.0)
+        self.assertEqual(self.differences.take(10), Plan((ONE,)))
+
+    def test_one_object(self) -> None:
+        """An equal registration of the backend is replaced by the one of the live service."""
+        self.appear(ONE)
+        self.load(replace(ONE))
+        assert self.differences.actual is not None
+        self.assertIs(self.differences.actual[ONE.service_id], ONE)
+
+    def test_rejected(self) -> None:
+        """A rejected change is pending, is not taken before its time, and is removed when the service leaves."""
+        self.load()
+        self.appear(ONE)
+        changes = self.differences.take(10)
+        rejected = list(self.differences.reject(changes, {ONE.service_id: INVALID}, 0.0))
+        self.differences.end_progress(0.0)
+        self.assertEqual(rejected, [(ONE.service_id, INVALID)])
+        self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
+        self.assertEqual(self.differences.state(ONE.service_id), ServiceState("refused", str(INVALID)))
+        self.differences.compare(ONE.service_id, 30.0)
+        self.assertEqual(self.differences.queued, 1)
+        self.leave(ONE)
+        self.assertEqual((self.differences.queued, self.differences.pending), (0, 0))
+
+    def test_accepted_again(self) -> None:
+        """When a rejected change is accepted, the others with the same error are pending at once."""
+        self.load()
+        for each in (ONE, TWO):
+            self.appear(each)
+        changes = self.differences.take(10)
+        list(self.differences.reject(changes, {ONE.service_id: INVALID, TWO.service_id: INVALID}, 0.0))
+        self.differences.end_progress(0.0)
+        self.differences.compare(ONE.service_id, 30.0)
+        self.apply(self.differences.take(10))
+        self.assertEqual(self.differences.take(10), Plan((TWO,)))
+
+    def test_not_adopted(self) -> None:
+        """Before the adoption, only a service that left is removed."""
+        self.differences.adopted = False
+        self.appear(ONE)
+        self.load(ONE, TWO)
+        self.leave(ONE, "expired")
+        self.differences.check_removals(0.0, full=False)
+        self.assertEqual(self.differences.take(10), Plan((), (ONE,)))
+        self.assertEqual(self.differences.pending, 1)

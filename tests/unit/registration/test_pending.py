@@ -1,0 +1,74 @@
+"""Tests for :mod:`ssdpreg.registration.pending`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.registration.pending import PendingChanges, Urgency
+
+
+class PendingChangesTests(SynchronousTestCase):
+    """Tests for :class:`PendingChanges`."""
+
+    def setUp(self) -> None:
+        self.pending = PendingChanges()
+
+    def add_new(self, *service_ids: str, host: str = "h", priority: int = 0) -> None:
+        """Add new services of one host."""
+        for service_id in service_ids:
+            self.pending.add(service_id, host, Urgency.NEW, priority)
+
+    def test_urgency(self) -> None:
+        """Departures come before changes, and changes before new services, the ones of a high priority first."""
+        self.add_new("new")
+        self.add_new("confirmed", priority=2)
+        self.add_new("direct", priority=1)
+        self.pending.add("changed", "h", Urgency.CHANGE)
+        self.pending.add("departed", "h", Urgency.DEPARTURE)
+        self.assertEqual(len(self.pending), 5)
+        self.assertEqual(self.pending.take(10), ["departed", "changed", "confirmed", "direct", "new"])
+        self.assertEqual((len(self.pending), self.pending.take(10)), (0, []))
+
+    def test_count(self) -> None:
+        """At most the given number of services is taken, and the others remain."""
+        self.pending.add("departed", "h", Urgency.DEPARTURE)
+        self.add_new("a", "b")
+        self.assertEqual(self.pending.take(0), [])
+        self.assertEqual(self.pending.take(2), ["departed", "b"])
+        self.assertIn("a", self.pending)
+        self.assertEqual(self.pending.take(2), ["a"])
+
+    def test_new_host(self) -> None:
+        """A service of a new host does not wait for many services of other hosts."""
+        for number in range(1000):
+            self.add_new(f"{number}", host=f"flood-{number % 10}")
+        self.pending.take(8)
+        self.add_new("honest", host="honest")
+        self.assertEqual(self.pending.take(8)[0], "honest")
+
+    def test_turns(self) -> None:
+        """The hosts take turns, also over several calls: a host with many services does not delay another one."""
+        for host in "abc":
+            self.add_new(*(f"{host}{number}" for number in range(3)), host=host)
+        taken = [service_id for _ in range(9) for service_id in self.pending.take(1)]
+        self.assertEqual([service_id[0] for service_id in taken], list("cba" * 3))
+        self.assertEqual(taken[0], "c2")
+
+    def test_place_changes(self) -> None:
+        """A service that is added again has only its latest place."""
+        self.add_new("a", host="h")
+        self.pending.add("a", "other", Urgency.DEPARTURE)
+        self.assertEqual((len(self.pending), self.pending.take(10)), (1, ["a"]))
+
+    def test_discard(self) -> None:
+        """A discarded service is not taken. Nothing is kept for it."""
+        self.add_new("a", "b")
+        for service_id in ("a", "a", "unknown"):
+            self.pending.discard(service_id)
+        self.assertEqual(self.pending.take(10), ["b"])
+        self.add_new("a")
+        self.pending.discard("a")
+        self.assertEqual(vars(self.pending), vars(PendingChanges()))
+        self.add_new("a")
+        self.pending.clear()
+        self.assertEqual(vars(self.pending), vars(PendingChanges()))

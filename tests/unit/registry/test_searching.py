@@ -1,0 +1,154 @@
+"""Tests for :mod:`ssdpreg.registry.searching`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.discovery.events import SearchNeeded
+from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.registry.searching import NeededSearches
+from ssdpreg.ssdp.search_scheduler import SearchScheduler
+from tests.support.memory_network import MemoryNetwork
+from tests.unit.discovery.table_case import advertisement
+
+
+class NeededSearchesTests(SynchronousTestCase):
+    """Tests for :class:`NeededSearches`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.rightNow = 12345.5
+        self.network = MemoryNetwork(lambda *_: None, lambda *_: None)
+        self.network.refresh()
+        self.scheduler = SearchScheduler(self.clock, self.network.search, 3, Random(1))
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network)
+
+    def request(
+        self, target: object, within: float = 3.0, hosts: tuple[str, ...] = ("10.0.0.5",), *, scheduled: bool = False
+    ) -> None:
+        """Request a search for a type."""
+        event = SearchNeeded(advertisement(urn=f"urn:{target}"), within, hosts, scheduled)
+        self.searches.request(event)
+
+    def sent(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the searches of single hosts that were sent since the last call."""
+        sent, self.network.host_searches = self.network.host_searches, []
+        return sent
+
+    def use_up(self) -> None:
+        """Use up the burst of the budget."""
+        for number in range(5):
+            self.request(f"burst-{number}")
+        self.sent()
+
+    def test_at_once(self) -> None:
+        """A search is sent at once to single hosts, and to the group a moment later."""
+        self.request("a")
+        self.assertEqual(self.sent(), [("urn:a", ("10.0.0.5",))])
+        self.clock.advance(0.2)
+        self.clock.advance(0)
+        self.assertEqual(self.network.take_searches(), [("urn:a", 1)])
+
+    def test_time_for_replies(self) -> None:
+        """The time for replies determines the MX of the search of the group."""
+        self.request("a", within=100)
+        self.clock.pump([0.2, 0])
+        self.assertEqual(self.network.take_searches(), [("urn:a", 3)])
+
+    def test_without_hosts(self) -> None:
+        """A search without hosts is sent to the group only."""
+        self.request("a", hosts=())
+        self.clock.pump([0.2, 0])
+        self.assertEqual((self.sent(), self.network.take_searches()), ([], [("urn:a", 1)]))
+
+    def test_target_of_a_pattern(self) -> None:
+        """A service of a pattern is searched for by its own type."""
+        one = advertisement(urn="urn:x:1")
+        pattern = replace(one, term=SearchTerm("urn:*", "T"))
+        self.searches.request(SearchNeeded(pattern, 3.0, ("10.0.0.5",)))
+        self.assertEqual(self.sent(), [("urn:x:1", ("10.0.0.5",))])
+
+    def test_budget(self) -> None:
+        """Searches that datagrams cause are sent in a burst of five, then one a second."""
+        for number in range(30):
+            self.request(number)
+        self.assertEqual(len(self.sent()), 5)
+        counts = []
+        for _ in range(10):
+            self.clock.advance(1)
+            counts.append(len(self.sent()))
+        self.assertEqual(counts, [1] * 10)
+
+    def test_average(self) -> None:
+        """However many searches are needed, there is one a second on average."""
+        for number in range(6000):
+            self.request(number % 200)
+            self.clock.advance(0.1)
+        self.assertLessEqual(len(self.sent()), 605)
+        self.assertGreaterEqual(len(self.network.take_searches()), 100)
+
+    def test_order(self) -> None:
+        """Searches that wait are sent in the order of their requests."""
+        self.use_up()
+        for name in "abc":
+            self.request(name)
+        self.clock.pump([1, 1, 1, 0.5])
+        self.assertEqual([target for target, _ in self.sent()], ["urn:a", "urn:b", "urn:c"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 0)
+
+    def test_scheduled_search(self) -> None:
+        """A search of the daemon's own schedule does not wait, nor does it use the budget."""
+        for number in range(20):
+            self.request(number, scheduled=True)
+        self.assertEqual(len(self.sent()), 20)
+        self.use_up()
+        self.request("a", scheduled=True)
+        self.assertEqual(self.sent(), [("urn:a", ("10.0.0.5",))])
+
+    def test_merged(self) -> None:
+        """Searches for one target that wait are one search of all hosts, each once, with the shortest time."""
+        self.use_up()
+        self.clock.advance(0.2)
+        self.clock.pump([0.1] * 7)
+        self.network.take_searches()
+        for host, within in (("10.0.0.5", 20.0), ("10.0.0.6", 4.0), ("10.0.0.5", 20.0)):
+            self.request("a", within, (host,))
+        self.clock.advance(1)
+        self.assertEqual(self.sent(), [("urn:a", ("10.0.0.5", "10.0.0.6"))])
+        self.clock.pump([0.2, 0])
+        self.assertEqual(self.network.take_searches(), [("urn:a", 2)])
+
+    def test_limit_of_hosts(self) -> None:
+        """The number of hosts of one search that waits is limited."""
+        self.use_up()
+        for number in range(100):
+            self.request("a", hosts=(f"10.0.0.{number}",))
+        self.clock.advance(1)
+        ((_, hosts),) = self.sent()
+        self.assertEqual(len(hosts), 16)
+
+    def test_limit_of_targets(self) -> None:
+        """The number of targets that wait is limited. Further ones are counted. Known ones are still merged."""
+        self.use_up()
+        for number in range(70):
+            self.request(number)
+        self.assertEqual(self.searches.rejected, 6)
+        self.request(0)
+        self.assertEqual(self.searches.rejected, 6)
+        self.clock.pump([1] * 100)
+        self.assertEqual(len(self.sent()), 64)
+
+    def test_stop(self) -> None:
+        """After a stop nothing is sent and no delayed call is left."""
+        self.use_up()
+        self.request("a")
+        self.searches.stop()
+        self.scheduler.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(10)
+        self.request("b")
+        self.assertEqual(self.sent(), [("urn:b", ("10.0.0.5",))])
