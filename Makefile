@@ -19,9 +19,8 @@ RUNNER =
 ARGS =
 TESTS = tests
 MINUTES = 30
-PACKAGING = setup.cfg pyproject.toml
-
 SECONDS = 60
+PACKAGING = setup.cfg pyproject.toml
 
 .PHONY: demo run unit test faults soak lint fuzz mutation pictures clean
 
@@ -62,7 +61,7 @@ pictures: .venv/installed-dev
 	$(BIN)/python demo/pictures.py
 
 clean:
-	rm -rf .venv .ci-venvs .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .ci-venvs .fuzz faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)

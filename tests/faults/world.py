@@ -19,6 +19,7 @@ from tests.faults.host_loop import HostLoop
 from tests.faults.proxy import CONSUL_PORT, PROXY_PORT, Proxy
 from tests.faults.row import EQUAL_TIMEOUT, Row
 from tests.support.hosts import Lan, Program
+from tests.support.paths import ROOT
 from tests.support.rack import Rack, twistd
 from tests.support.waiting import wait_until
 
@@ -28,6 +29,8 @@ _CHANGE = re.compile(r" (Registered|Updated|Deregistered) ")
 WEB_PORT = 8580
 #: Seconds between two looks at Consul and at the daemon.
 _LOOK_INTERVAL = 0.5
+#: Seconds in which the daemon must start. Several rows run at the same time.
+_START_TIMEOUT = 60.0
 #: Bytes of address space of the daemon: a fault must not take the whole machine.
 _ADDRESS_SPACE = 4 << 30
 _LIMIT = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({_ADDRESS_SPACE}, {_ADDRESS_SPACE}))"
@@ -105,7 +108,9 @@ class World:
 
     def start_daemon(self, backend: Mapping[str, Any] | None = None) -> None:
         """Start the daemon, for the first time or again."""
-        self._daemons.append(self.rack.start_daemon(self.configuration(backend), _LIMIT))
+        daemon = self._run(self.configuration(backend), "registry.json", _LIMIT)
+        self.rack.daemon = daemon
+        self._daemons.append(daemon)
 
     @property
     def output(self) -> str:
@@ -114,10 +119,13 @@ class World:
 
     def start_second_daemon(self, configuration: Mapping[str, Any]) -> Program:
         """Start another daemon on the same host."""
-        path = self.folder / "second.json"
+        return self._run(configuration, "second.json")
+
+    def _run(self, configuration: Mapping[str, Any], name: str, before: str = "") -> Program:
+        path = self.folder / name
         path.write_text(json.dumps(configuration))
-        daemon = self.rack.host.run(twistd("ssdpreg", "--config", str(path)), cwd=str(self.folder))
-        daemon.wait_for("Listening on eth0")
+        daemon = self.rack.host.run(twistd("ssdpreg", "--config", str(path), before=before), cwd=str(ROOT))
+        daemon.wait_for("Listening on eth0", _START_TIMEOUT)
         return daemon
 
     @property
