@@ -49,7 +49,7 @@ class IRegistrationListener(Interface):
         """
         Process a service that is no longer live.
 
-        :param reason: ``byebye``, ``expired`` or ``unconfigured``.
+        :param reason: ``byebye``, ``expired``, ``evicted`` or ``unconfigured``.
         """
 
 

@@ -19,6 +19,7 @@ from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.errors import BackendError, BackendForgotError, BackendInUseError, BackendUnavailableError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistrationListener, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
+from ssdpreg.registration.change_lines import ChangeLines, Line
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
 from ssdpreg.registration.slices import SliceSize
 from ssdpreg.timers import Backoff, EarliestCall, RepeatingCall
@@ -158,6 +159,7 @@ class Reconciler(Service):
         self._deregister_on_stop = deregister_on_stop
         self._differences = Differences(desired, priority)
         self._slice = SliceSize()
+        self._lines = ChangeLines()
         self._objects = LongLivedObjects()
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
@@ -203,6 +205,11 @@ class Reconciler(Service):
     def rejected(self) -> int:
         """Number of changes that the backend rejected and that wait for another attempt."""
         return len(self._differences.rejected)
+
+    @property
+    def summarized_changes(self) -> int:
+        """Number of changes that were logged in a summary, without a line of their own."""
+        return self._lines.summarized
 
     @property
     def keep_alive_failures(self) -> int:
@@ -260,7 +267,9 @@ class Reconciler(Service):
         found = await self._backend.read()
         outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
         for service_id in outcome.applied:
-            self._log_change(AppliedChange("Deregistered", found[service_id], "stopped"))
+            change = AppliedChange("Deregistered", found[service_id], "stopped")
+            self._log_lines(self._lines.add(change, self._reactor.seconds()))
+        self._log_lines(self._lines.summarize(self._reactor.seconds()))
         if outcome.unavailable is not None:
             raise outcome.unavailable
         await self._backend.retire()
@@ -371,13 +380,15 @@ class Reconciler(Service):
             if changes:
                 outcome = await self._backend.apply(changes)
                 self._slice.adapt(len(changes), self._reactor.seconds() - started_at)
-                for change in self._differences.record(changes, outcome, self._reactor.seconds()):
-                    self._log_change(change)
+                now = self._reactor.seconds()
+                for change in self._differences.record(changes, outcome, now):
+                    self._log_lines(self._lines.add(change, now))
                 await self._record_refusals(changes, outcome)
                 if outcome.unavailable is not None:
                     raise outcome.unavailable
         finally:
             self._differences.end_progress(self._reactor.seconds())
+            self._log_lines(self._lines.summarize(self._reactor.seconds()))
 
     async def _record_refusals(self, changes: Plan, outcome: Outcome) -> None:
         """
@@ -471,25 +482,9 @@ class Reconciler(Service):
 
     # Log lines.
 
-    def _log_change(self, change: AppliedChange) -> None:
-        registration = change.registration
-        if change.verb == "Deregistered":
-            self.log.info(
-                "Deregistered {service_id} of {name} at {address}:{port}: {reason}",
-                service_id=registration.service_id,
-                name=registration.name,
-                address=registration.address,
-                port=registration.port,
-                reason=change.reason,
-            )
-        else:
-            self.log.info(
-                change.verb + " {service_id} as {name} at {address}:{port}",
-                service_id=registration.service_id,
-                name=registration.name,
-                address=registration.address,
-                port=registration.port,
-            )
+    def _log_lines(self, lines: Iterable[Line]) -> None:
+        for line, fields in lines:
+            self.log.info(line, **fields)
 
 
 def _all_refused(registrations: Iterable[Registration], outcome: Outcome) -> bool:

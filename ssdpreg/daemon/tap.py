@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,6 +27,8 @@ from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
 from ssdpreg.ssdp.network import Network
+from ssdpreg.web.connections import Connections
+from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
 from ssdpreg.web.view import View
@@ -87,7 +89,7 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
     )
 
 
-def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
+def make_registry(reactor: Any, config: Config, scope: str, backlog: Callable[[], int]) -> Registry:
     """Make the service that receives messages and searches."""
     ssdp = config.ssdp
     registry = Registry(
@@ -105,6 +107,7 @@ def make_registry(reactor: Any, config: Config, scope: str) -> Registry:
         LocationRules(ssdp.allow, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
+        backlog=backlog,
     )
     registry.set_search_terms(config.search_terms())
     return registry
@@ -141,7 +144,9 @@ def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
     """Make the web server, unless it is switched off."""
     if config.web.endpoint is None:
         return []
-    return [WebService(reactor, config.web.endpoint, make_root(reactor, view))]
+    connections = Connections()
+    root = make_root(reactor, view, connections)
+    return [WebService(reactor, config.web.endpoint, root, connections, AcceptedHosts(config.web.hosts))]
 
 
 def makeService(options: Options) -> IService:
@@ -159,7 +164,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         # A fault that shows only when the backend is made, such as an invalid certificate.
         raise SystemExit(f"{options['config']}:\n{error}") from error
-    registry = make_registry(reactor, config, scope)
+    registry = make_registry(reactor, config, scope, lambda: reconciler.pending)
 
     def apply(changed: Config) -> None:
         registry.set_rules(make_rules(changed, scope))

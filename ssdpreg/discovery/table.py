@@ -46,6 +46,8 @@ class AdvertisementTable:
     :param limit: Number of services in all, so that the network cannot fill the memory.
     :param limit_per_sender: Number of services that one sender may create.
     :param trust: Lowest standing of a claim that makes a service live.
+    :ivar admit: Called as ``admit(sender, now)`` before a service is created. If it returns False, the service is
+        rejected.
     :ivar moves: Number of moves of services.
     :ivar contests: Number of contests about services.
     """
@@ -59,6 +61,7 @@ class AdvertisementTable:
         # Until this time nothing expires, by the interface of a claim's latest reception; "" for all interfaces.
         self._holds: dict[str, float] = {}
         self._next_mass_check = -math.inf
+        self.admit: Callable[[str, float], bool] = lambda sender, now: True
         self.moves = 0
         self.contests = 0
 
@@ -68,15 +71,12 @@ class AdvertisementTable:
     def __iter__(self) -> Iterator[LiveService]:
         for service in self._services():
             if service.live:
-                claim = service.claim
-                yield LiveService(
-                    claim.advertisement,
-                    claim.sender,
-                    service.appeared_at,
-                    claim.received_at,
-                    claim.expires_at,
-                    claim.standing,
-                )
+                yield _snapshot(service)
+
+    def get(self, device_id: str, urn: str) -> LiveService | None:
+        """Return the live service of a device and URN, or None."""
+        service = self._devices.get(device_id.casefold(), {}).get(urn)
+        return None if service is None or not service.live else _snapshot(service)
 
     @property
     def tracked(self) -> int:
@@ -87,11 +87,6 @@ class AdvertisementTable:
     def evictions(self) -> int:
         """Number of services that gave way to others when the table was full."""
         return self._capacity.evictions
-
-    def standing(self, device_id: str, urn: str) -> Standing:
-        """Return the standing of a service's current claim, the lowest for an unknown service."""
-        service = self._devices.get(device_id.casefold(), {}).get(urn)
-        return Standing.INDIRECT if service is None else service.claim.standing
 
     @property
     def next_due(self) -> float:
@@ -211,6 +206,8 @@ class AdvertisementTable:
     # Advertisements.
 
     def _create(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        if not self.admit(reception.sender, now):
+            raise RejectedError("too many new services at a time")
         claim = Claim(advertisement, reception, now)
         evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers)
         events = [] if evicted is None else self._remove(evicted, "evicted")
@@ -448,3 +445,10 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _snapshot(service: TrackedService) -> LiveService:
+    claim = service.claim
+    return LiveService(
+        claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at, claim.standing
+    )

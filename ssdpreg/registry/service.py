@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService
 from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
+from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
@@ -42,6 +44,11 @@ _SECOND_ROUND = 1.0
 _TRAVEL = 0.5
 #: Seconds between two checks for interfaces that appeared or disappeared.
 _REFRESH_INTERVAL = 10.0
+#: Changes that the backend may have yet to apply before the new services of each sender have a budget: so many at once,
+#: and so many in a second.
+_BACKLOG = 1000
+_NEW_BURST = 20.0
+_NEW_RATE = 2.0
 #: Services that are examined in one turn of the reactor when search terms or rules change.
 _SLICE = 500
 
@@ -62,6 +69,33 @@ class Sockets(Protocol):
     def receiving(self) -> frozenset[str]: ...
     @property
     def broadcasts(self) -> frozenset[str]: ...
+    @property
+    def overflows(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryStatistics:
+    """
+    Numbers for the metrics, since the start of the daemon unless stated otherwise.
+
+    :ivar tracked: Services in the table now, those included that are not live.
+    :ivar evictions: Services that gave way to others when the table was full.
+    :ivar moves: Moves of services.
+    :ivar contests: Contests about services.
+    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget.
+    :ivar interruptions: Times in which datagrams may have been lost.
+    :ivar overflows: Datagrams that the kernel dropped because a receive buffer was full.
+    :ivar suppressed_lines: Log lines about rejected announcements that were not logged because of their budget.
+    """
+
+    tracked: int
+    evictions: int
+    moves: int
+    contests: int
+    rejected_searches: int
+    interruptions: int
+    overflows: int
+    suppressed_lines: int
 
 
 @implementer(ISSDPListener)
@@ -78,6 +112,7 @@ class Registry(Service):
     :param locations: Rules for acceptable LOCATIONs.
     :param search_interval: Seconds between two searches; 0 for a search at start only.
     :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
+    :param backlog: Returns the number of changes that the backend has yet to apply.
     :ivar received: Number of messages by kind and interface.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
@@ -98,10 +133,14 @@ class Registry(Service):
         *,
         search_interval: float = 300.0,
         mx: int = 3,
+        backlog: Callable[[], int] = lambda: 0,
         random: Random | None = None,
     ) -> None:
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
+        self._table.admit = self._admit
+        self._backlog = backlog
+        self._new_services = SenderBuckets(_NEW_RATE, _NEW_BURST)
         self._terms = SearchTerms({})
         self._interpret = cached_interpreter(self._terms, locations)
         self._live = LiveRegistrations()
@@ -171,18 +210,36 @@ class Registry(Service):
         """Return the live services with their registrations."""
         return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
 
-    def priority(self, service_id: str) -> int:
-        """Return the priority with which a service is registered: those of a higher standing come first."""
+    def service(self, service_id: str) -> LiveService | None:
+        """Return the live service with an ID, or None. The time does not grow with the number of services."""
         registration = self._live.by_id.get(service_id)
         term = None if registration is None else self._terms.match(registration.nt)
         if registration is None or term is None:
-            return Standing.INDIRECT
-        return min(self._table.standing(registration.device_id, term.identity(registration.nt)), Standing.DIRECT)
+            return None
+        return self._table.get(registration.device_id, term.identity(registration.nt))
+
+    def priority(self, service_id: str) -> int:
+        """Return the priority with which a service is registered: those of a higher standing come first."""
+        service = self.service(service_id)
+        return Standing.INDIRECT if service is None else min(service.standing, Standing.DIRECT)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
         """Names and addresses of the interfaces on which SSDP is received."""
         return self._network.interfaces
+
+    def statistics(self) -> RegistryStatistics:
+        """Return numbers for the metrics."""
+        return RegistryStatistics(
+            tracked=self._table.tracked,
+            evictions=self._table.evictions,
+            moves=self._table.moves,
+            contests=self._table.contests,
+            rejected_searches=self.needed_searches.rejected,
+            interruptions=self.reception.holds,
+            overflows=self._network.overflows,
+            suppressed_lines=self._log_limit.suppressed,
+        )
 
     @property
     def settled(self) -> bool:
@@ -275,6 +332,10 @@ class Registry(Service):
         elif meaning is not None:
             now = self._reactor.seconds()
             self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
+
+    def _admit(self, sender: str, now: float) -> bool:
+        """Return whether a sender may create a service: no faster than the backend accepts them."""
+        return self._backlog() < _BACKLOG or self._new_services.take(sender, now)
 
     def _reject(self, rejection: Rejection, sender: str) -> None:
         reason = rejection.reason

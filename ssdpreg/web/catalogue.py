@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
+from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.sorted_keys import SortedKeys
 
 #: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
 EVERYTHING: Topic = ("everything", "")
+
+#: Number of services in one slice of a listing: some milliseconds of work, and some 100 kB of a response.
+SLICE = 100
 
 #: A device ID that is used as the name of a node: it needs no quoting in a URL.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -44,11 +52,6 @@ def node_name(device_id: str) -> str:
     return hashlib.sha256(device_id.casefold().encode()).hexdigest()[:32]
 
 
-def _topics(registration: Registration) -> frozenset[Topic]:
-    """Return the topics that a service belongs to, besides :data:`EVERYTHING`."""
-    return frozenset((name_topic(registration.name), node_topic(node_name(registration.device_id))))
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """
@@ -65,6 +68,25 @@ class Entry:
     modified: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """
+    Facts of a live service that are kept beside its registration.
+
+    :ivar name: Name of the service, in lower case.
+    :ivar node: Name of its device's node.
+    """
+
+    name: str
+    node: str
+    created: int
+    modified: int
+
+    @property
+    def topics(self) -> tuple[Topic, Topic]:
+        return ("name", self.name), node_topic(self.node)
+
+
 @implementer(IRegistrationListener)
 class Catalogue:
     """
@@ -73,34 +95,63 @@ class Catalogue:
     :param reactor: Provides ``IReactorTime``.
     :param registrations: The live services by service ID: the registry's own mapping, which is read at each query.
     :param wall_clock: Returns the seconds since 1970. The first index is made from it.
+    :param cooperator: Ends the queries that wait for one change, one after the other.
+    :ivar by_name: Sorted keys of the services: name and node in lower case, and service ID.
     """
 
     def __init__(
-        self, reactor: Any, registrations: Mapping[str, Registration], wall_clock: Callable[[], float] = time.time
+        self,
+        reactor: Any,
+        registrations: Mapping[str, Registration],
+        wall_clock: Callable[[], float] = time.time,
+        cooperator: Cooperator | None = None,
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
+        self._cooperator = cooperator or make_cooperator(reactor)
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
-        # Node, index of creation and index of the last change, by service ID.
-        self._facts: dict[str, tuple[str, int, int]] = {}
-        # Service IDs, and index of the last change, by topic. Topics without services are removed.
-        self._service_ids: dict[Topic, set[str]] = {}
+        self._facts: dict[str, _Facts] = {}
+        self.by_name: SortedKeys[tuple[str, ...]] = SortedKeys()
+        # Node in lower case, and service ID.
+        self._by_node: SortedKeys[tuple[str, ...]] = SortedKeys()
+        # Number of services by name and tags.
+        self._tags: dict[str, Counter[tuple[str, ...]]] = {}
+        self._names: SortedKeys[str] = SortedKeys()
+        # Number of services, and index of the last change, by topic. Topics without services are removed.
+        self._counts: Counter[Topic] = Counter()
         self._topic_indexes: dict[Topic, int] = {}
+        self._nodes = 0
         self._waiting: dict[Deferred[None], tuple[Topic, int]] = {}
         self._notification = EarliestCall(reactor, self._notify)
         for registration in registrations.values():
             self.appeared(registration)
 
-    def entries(self, topic: Topic = EVERYTHING) -> list[Entry]:
-        """Return the services of a topic, sorted by node and service ID."""
-        found: Iterable[str] = self._facts if topic == EVERYTHING else self._service_ids.get(topic, ())
-        by_node = sorted((self._facts[service_id][0], service_id) for service_id in found)
-        return [
-            Entry(self._registrations[service_id], *self._facts[service_id])
-            for _, service_id in by_node
-            if service_id in self._registrations
-        ]
+    @property
+    def devices(self) -> int:
+        """Number of devices with live services."""
+        return self._nodes
+
+    def slices(self, topic: Topic = EVERYTHING) -> Iterator[list[Entry]]:
+        """
+        Iterate over the services of a topic, sorted by node and service ID, in slices of at most :data:`SLICE`.
+
+        Services may appear and leave between two slices. Those that have left are skipped.
+        """
+        kind, value = topic
+        if kind == "name":
+            parts = self.by_name.starting_with((value,), SLICE)
+        else:
+            parts = self._by_node.starting_with((value,) if kind == "node" else (), SLICE)
+        for keys in parts:
+            yield [entry for key in keys if (entry := self._entry(key[-1])) is not None]
+
+    def names(self) -> Iterator[list[tuple[str, list[str]]]]:
+        """Iterate over the sorted names of services and all tags of each name, in slices."""
+        last: str | None = None
+        while names := self._names.after(last, SLICE):
+            last = names[-1]
+            yield [(name, sorted({tag for tags in self._tags[name] for tag in tags})) for name in names]
 
     def index(self, topic: Topic) -> int:
         """
@@ -124,7 +175,7 @@ class Catalogue:
         self._waiting[waiter] = topic, index
 
         def remove(result: Any) -> Any:
-            del self._waiting[waiter]
+            self._waiting.pop(waiter, None)
             if not self._waiting:
                 self._notification.cancel()
             return result
@@ -134,43 +185,79 @@ class Catalogue:
 
     def appeared(self, registration: Registration) -> None:
         self._index += 1
-        self._update(registration, created=self._index)
+        self._update_topics((), self._add(registration, created=self._index))
 
     def changed(self, registration: Registration, before: Registration) -> None:
         self._index += 1
-        _, created, _ = self._facts[registration.service_id]
-        self._update(registration, created)
-        self._remove(registration.service_id, _topics(before) - _topics(registration))
+        created = self._facts[registration.service_id].created
+        old_topics = self._remove(before)
+        self._update_topics(old_topics, self._add(registration, created))
 
     def left(self, registration: Registration, reason: str) -> None:
         self._index += 1
-        del self._facts[registration.service_id]
-        self._remove(registration.service_id, _topics(registration))
+        self._update_topics(self._remove(registration), ())
 
-    def _update(self, registration: Registration, created: int) -> None:
-        self._facts[registration.service_id] = node_name(registration.device_id), created, self._index
-        topics = _topics(registration)
-        for topic in topics:
-            self._service_ids.setdefault(topic, set()).add(registration.service_id)
-        self._touch(topics)
+    def _entry(self, service_id: str) -> Entry | None:
+        registration, facts = self._registrations.get(service_id), self._facts.get(service_id)
+        if registration is None or facts is None:
+            return None
+        return Entry(registration, facts.node, facts.created, facts.modified)
 
-    def _remove(self, service_id: str, topics: Iterable[Topic]) -> None:
-        self._touch(topics)
-        for topic in topics:
-            service_ids = self._service_ids[topic]
-            service_ids.remove(service_id)
-            if not service_ids:
-                del self._service_ids[topic], self._topic_indexes[topic]
-                self._last_removal = self._index
+    def _add(self, registration: Registration, created: int) -> Sequence[Topic]:
+        """Add a service to the sorted keys, and return its topics."""
+        service_id, name = registration.service_id, registration.name
+        facts = _Facts(sys.intern(name.casefold()), node_name(registration.device_id), created, self._index)
+        node = facts.node.casefold()
+        self._facts[service_id] = facts
+        self.by_name.add((facts.name, node, service_id))
+        self._by_node.add((node, service_id))
+        if name not in self._tags:
+            self._tags[name] = Counter()
+            self._names.add(name)
+        self._tags[name][registration.tags] += 1
+        return facts.topics
 
-    def _touch(self, topics: Iterable[Topic]) -> None:
-        """Set the index of topics that have changed, and end the queries that wait for them soon."""
-        for topic in topics:
+    def _remove(self, registration: Registration) -> Sequence[Topic]:
+        """Remove a service from the sorted keys, and return the topics that it had."""
+        service_id, name = registration.service_id, registration.name
+        facts = self._facts.pop(service_id)
+        node = facts.node.casefold()
+        self.by_name.discard((facts.name, node, service_id))
+        self._by_node.discard((node, service_id))
+        tags = self._tags[name]
+        tags[registration.tags] -= 1
+        if not tags[registration.tags]:
+            del tags[registration.tags]
+        if not tags:
+            del self._tags[name]
+            self._names.discard(name)
+        return facts.topics
+
+    def _update_topics(self, before: Sequence[Topic], after: Sequence[Topic]) -> None:
+        """Count a service in other topics than before, set their indexes, and end the queries that wait for them."""
+        for topic in after:
+            if topic not in before:
+                self._counts[topic] += 1
+                self._nodes += topic[0] == "node" and self._counts[topic] == 1
             self._topic_indexes[topic] = self._index
+        for topic in before:
+            if topic in after:
+                continue
+            self._counts[topic] -= 1
+            if self._counts[topic]:
+                self._topic_indexes[topic] = self._index
+            else:
+                del self._counts[topic], self._topic_indexes[topic]
+                self._nodes -= topic[0] == "node"
+                self._last_removal = self._index
         if self._waiting:
             self._notification.request(self._reactor.seconds() + _GATHERING)
 
     def _notify(self) -> None:
+        self._cooperator.cooperate(self._end_queries())
+
+    def _end_queries(self) -> Iterator[None]:
         for waiter, (topic, index) in list(self._waiting.items()):
-            if self.index(topic) > index:
+            if waiter in self._waiting and self.index(topic) > index:
                 waiter.callback(None)
+                yield

@@ -10,6 +10,9 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from ssdpreg.timers import RepeatingCall
+from ssdpreg.web.connections import EVENTS, Connections
+from ssdpreg.web.errors import ResponseError
+from ssdpreg.web.resources import client_of_request, plain_text
 
 #: Seconds between two comparisons of the state, and so the shortest time between two events.
 _INTERVAL = 1.0
@@ -25,20 +28,28 @@ class ChangeStream(Resource):
 
     :param reactor: Provides ``IReactorTime``.
     :param state: Returns a value that differs from the one before when the page has changed.
+    :param connections: Limits the number of clients.
     """
 
     isLeaf = True
     log = Logger()
 
-    def __init__(self, reactor: Any, state: Callable[[], object]) -> None:
+    def __init__(self, reactor: Any, state: Callable[[], object], connections: Connections) -> None:
         super().__init__()
+        self._connections = connections
         self._state = state
         self._last_state: object = None
         self._comparisons = 0
         self._clients: set[Request] = set()
         self._comparing = RepeatingCall(reactor, _INTERVAL, self._compare, self.log)
 
-    def render_GET(self, request: Request) -> int:
+    def render_GET(self, request: Request) -> int | bytes:
+        client = client_of_request(request)
+        try:
+            self._connections.hold(EVENTS, client)
+        except ResponseError as error:
+            return plain_text(request, str(error), error.status)
+        request.notifyFinish().addBoth(lambda _: self._connections.release(EVENTS, client))
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-cache")
         # Milliseconds after which a browser reconnects.

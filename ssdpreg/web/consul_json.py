@@ -7,7 +7,7 @@ A device is represented by an external node, which has no agent, as if it had be
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -40,14 +40,6 @@ def node_meta(entry: Entry) -> Mapping[str, str]:
     }
 
 
-def catalog_services(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """Return all tags of each service name."""
-    names: dict[str, set[str]] = {}
-    for entry in entries:
-        names.setdefault(entry.registration.name, set()).update(entry.registration.tags)
-    return {name: sorted(tags) for name, tags in sorted(names.items())}
-
-
 def catalog_service(entry: Entry, datacenter: str) -> JSON:
     """Describe a service together with its node."""
     registration = entry.registration
@@ -69,16 +61,22 @@ def catalog_service(entry: Entry, datacenter: str) -> JSON:
     }
 
 
-def catalog_nodes(entries: Sequence[Entry], datacenter: str) -> list[JSON]:
-    """Describe the nodes of all entries, each node once."""
-    return list({entry.node: _node_with_meta(entry, datacenter) for entry in entries}.values())
+def catalog_nodes(slices: Iterable[Sequence[Entry]], datacenter: str) -> Iterator[list[JSON]]:
+    """
+    Describe the nodes of all entries, each node once.
 
-
-def catalog_node(entries: Sequence[Entry], datacenter: str) -> JSON | None:
-    """Describe one node with all its services, or return None if it has no service."""
-    services = {entry.registration.service_id: _service(entry) for entry in entries}
-    nodes = catalog_nodes(entries, datacenter)
-    return {"Node": nodes[0], "Services": services} if nodes else None
+    :param slices: Entries, those of a node one after the other.
+    """
+    last: Entry | None = None
+    for entries in slices:
+        nodes = []
+        for entry in entries:
+            if last is not None and entry.node.casefold() != last.node.casefold():
+                nodes.append(node_with_meta(last, datacenter))
+            last = entry
+        yield nodes
+    if last is not None:
+        yield [node_with_meta(last, datacenter)]
 
 
 def health_service(entry: Entry, datacenter: str) -> JSON:
@@ -98,7 +96,7 @@ def health_service(entry: Entry, datacenter: str) -> JSON:
         "Definition": {},
         **_indexes(entry),
     }
-    return {"Node": _node_with_meta(entry, datacenter), "Service": _service(entry), "Checks": [check]}
+    return {"Node": node_with_meta(entry, datacenter), "Service": node_service(entry), "Checks": [check]}
 
 
 def _node(entry: Entry, datacenter: str) -> JSON:
@@ -111,11 +109,13 @@ def _node(entry: Entry, datacenter: str) -> JSON:
     }
 
 
-def _node_with_meta(entry: Entry, datacenter: str) -> JSON:
+def node_with_meta(entry: Entry, datacenter: str) -> JSON:
+    """Describe the node of an entry."""
     return {**_node(entry, datacenter), "Meta": node_meta(entry), **_indexes(entry)}
 
 
-def _service(entry: Entry) -> JSON:
+def node_service(entry: Entry) -> JSON:
+    """Describe a service without its node."""
     registration = entry.registration
     return {
         "ID": registration.service_id,

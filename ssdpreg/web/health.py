@@ -31,8 +31,8 @@ class Readyz(ReadOnlyResource):
         reasons = []
         if not self._view.registry.settled:
             reasons.append("the first search is not over yet")
-        if not self._view.reconciler.available:
-            reasons.append(f"{self._view.backend} is unavailable")
+        if self._view.backend_fault:
+            reasons.append(self._view.backend_fault)
         if reasons:
             raise ResponseError(f"not ready: {'; '.join(reasons)}\n", 503)
         return plain_text(request, "ready\n")

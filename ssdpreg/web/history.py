@@ -23,7 +23,7 @@ class Event:
 
     :ivar number: Serial number, from 1.
     :ivar at: Reading of the reactor's clock.
-    :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired`` or ``unconfigured``.
+    :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired``, ``evicted`` or ``unconfigured``.
     """
 
     number: int

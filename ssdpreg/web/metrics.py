@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -23,12 +24,34 @@ from twisted.web.server import Request
 
 import ssdpreg
 from ssdpreg.interfaces import IRequestStatistics
+from ssdpreg.web.backend_states import BackendStates
+from ssdpreg.web.catalogue import Catalogue
+from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
 from ssdpreg.web.history import History
 from ssdpreg.web.resources import ReadOnlyResource
 from ssdpreg.web.view import View
 
 _STATES = ("registered", "waiting", "refused")
-_REASONS = ("byebye", "expired", "unconfigured")
+_REASONS = ("byebye", "expired", "evicted", "unconfigured")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """
+    Sources of the metrics.
+
+    :ivar view: Parts of the daemon.
+    :ivar history: Numbers of events.
+    :ivar catalogue: Number of devices.
+    :ivar states: Numbers of services by state.
+    :ivar connections: Numbers of connections.
+    """
+
+    view: View
+    history: History
+    catalogue: Catalogue
+    states: BackendStates
+    connections: Connections
 
 
 class Metrics(ReadOnlyResource):
@@ -37,18 +60,19 @@ class Metrics(ReadOnlyResource):
 
     The resource of prometheus_client is not used: it collects in a thread, while the reactor changes the numbers.
 
-    :param view: Parts of the daemon.
-    :param history: Numbers of events.
+    :param numbers: The numbers.
     """
 
-    def __init__(self, view: View, history: History) -> None:
+    def __init__(self, numbers: Numbers) -> None:
         super().__init__()
+        self._states = numbers.states
         # The default registry of prometheus_client is shared by the whole process.
         self._collectors = CollectorRegistry()
-        self._collectors.register(DaemonCollector(view, history))
+        self._collectors.register(DaemonCollector(numbers))
         ProcessCollector(registry=self._collectors)
 
     async def respond(self, request: Request) -> bytes:
+        await self._states.refresh()
         encode, content_type = choose_encoder(request.getHeader("accept") or "")
         request.setHeader(b"Content-Type", content_type.encode())
         return encode(self._collectors)
@@ -58,12 +82,11 @@ class DaemonCollector(Collector):
     """
     Collector that reads the present numbers of the daemon.
 
-    :param view: Parts of the daemon.
-    :param history: Numbers of events.
+    :param numbers: The numbers.
     """
 
-    def __init__(self, view: View, history: History) -> None:
-        self._view, self._history = view, history
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers, self._view = numbers, numbers.view
 
     def collect(self) -> Iterator[Metric]:
         view = self._view
@@ -76,8 +99,24 @@ class DaemonCollector(Collector):
         yield GaugeMetricFamily(
             "ssdpreg_backend_pending", "Changes that have not been applied to the backend.", view.reconciler.pending
         )
+        yield GaugeMetricFamily(
+            "ssdpreg_backend_rejected",
+            "Changes that the backend rejected, until their next attempt.",
+            view.reconciler.rejected,
+        )
+        yield GaugeMetricFamily(
+            "ssdpreg_backend_held_removals",
+            "Removals that wait for a second comparison, because they are most of the services.",
+            view.reconciler.held_removals,
+        )
+        yield CounterMetricFamily(
+            "ssdpreg_backend_keep_alive_failures",
+            "Keep-alives that the backend did not accept.",
+            view.reconciler.keep_alive_failures,
+        )
         if view.requests is not None:
             yield from _requests(view.requests)
+        yield from _connections(self._numbers.connections)
 
     def _network(self) -> Iterator[Metric]:
         registry = self._view.registry
@@ -100,18 +139,37 @@ class DaemonCollector(Collector):
         for name in {name for name, _ in registry.interfaces}:
             interfaces.add_metric((name,), 1)
         yield interfaces
+        yield from self._limits()
         yield GaugeMetricFamily("ssdpreg_settled", "Whether the first search is over.", registry.settled)
 
+    def _limits(self) -> Iterator[Metric]:
+        numbers = self._view.registry.statistics()
+        yield GaugeMetricFamily(
+            "ssdpreg_services_tracked", "Services in the table, also those with too low a standing.", numbers.tracked
+        )
+        for name, text, value in (
+            ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
+            ("service_moves", "Moves of services to another LOCATION.", numbers.moves),
+            ("service_contests", "Contests between claims about a service.", numbers.contests),
+            ("searches_rejected", "Searches that were not sent because of their budget.", numbers.rejected_searches),
+            ("reception_interruptions", "Times in which datagrams may have been lost.", numbers.interruptions),
+            ("receive_buffer_overflows", "Datagrams lost because a receive buffer was full.", numbers.overflows),
+            (
+                "log_lines_suppressed",
+                "Log lines that were not written because of their budget.",
+                numbers.suppressed_lines,
+            ),
+        ):
+            yield CounterMetricFamily(f"ssdpreg_{name}", text, value)
+
     def _services(self) -> Iterator[Metric]:
-        registrations = self._view.registry.registrations
-        states: Counter[str] = Counter(self._view.reconciler.state(service_id).name for service_id in registrations)
+        states = self._numbers.states.counts
         services = GaugeMetricFamily("ssdpreg_services", "Live services, by state in the backend.", labels=("state",))
         for state in _STATES:
             services.add_metric((state,), states[state])
         yield services
-        devices = {registration.device_id.casefold() for registration in registrations.values()}
-        yield GaugeMetricFamily("ssdpreg_devices", "Devices that have live services.", len(devices))
-        counts = self._history.counts
+        yield GaugeMetricFamily("ssdpreg_devices", "Devices that have live services.", self._numbers.catalogue.devices)
+        counts = self._numbers.history.counts
         yield CounterMetricFamily("ssdpreg_services_appeared", "Services that appeared.", counts["alive"])
         left = CounterMetricFamily("ssdpreg_services_left", "Services that left, by reason.", labels=("reason",))
         for reason in _REASONS:
@@ -134,3 +192,23 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
     for operation, total in statistics.seconds.items():
         seconds.add_metric((operation,), totals[operation], total)
     yield seconds
+
+
+def _connections(connections: Connections) -> Iterator[Metric]:
+    yield GaugeMetricFamily("ssdpreg_web_connections", "Open connections of HTTP clients.", len(connections))
+    yield GaugeMetricFamily("ssdpreg_web_connections_limit", "Limit of open connections.", connections.limit)
+    held = GaugeMetricFamily(
+        "ssdpreg_web_open_requests", "Requests that stay open until something changes, by kind.", labels=("kind",)
+    )
+    for kind in HELD_KINDS:
+        held.add_metric((kind,), connections.held[kind])
+    yield held
+    for name, text, counts, reasons in (
+        ("connections_refused", "Connections refused, by reason.", connections.refused, REFUSED_REASONS),
+        ("connections_closed", "Connections closed by a limit, by reason.", connections.closed, CLOSED_REASONS),
+        ("requests_refused", "Requests refused, by reason.", connections.refused_requests, REFUSED_REQUEST_REASONS),
+    ):
+        family = CounterMetricFamily(f"ssdpreg_web_{name}", text, labels=("reason",))
+        for reason in reasons:
+            family.add_metric((reason,), counts[reason])
+        yield family

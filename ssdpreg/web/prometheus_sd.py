@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from twisted.internet.task import Cooperator
 from twisted.web.server import Request
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.registration import Registration
 from ssdpreg.registry import Registry
-from ssdpreg.web.catalogue import Catalogue, Entry
+from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Entry, name_topic
 from ssdpreg.web.errors import ResponseError
-from ssdpreg.web.resources import ReadOnlyResource, query_string
+from ssdpreg.web.json_stream import JSONWriter
+from ssdpreg.web.resources import Body, ReadOnlyResource, query_string
 
 #: Scheme and path of a LOCATION that was accepted. ``urlsplit`` raises ValueError for some of those that devices use.
 _PARTS = re.compile(r"(https?)://[^/?#]*([^?#]*)", re.IGNORECASE)
@@ -29,19 +30,28 @@ class PrometheusSD(ReadOnlyResource):
 
     :param registry: Provides ``settled``.
     :param catalogue: The live services.
+    :param cooperator: Makes the pieces of large responses.
     """
 
-    def __init__(self, registry: Registry, catalogue: Catalogue) -> None:
-        super().__init__()
+    def __init__(self, registry: Registry, catalogue: Catalogue, cooperator: Cooperator) -> None:
+        super().__init__(cooperator)
         self._registry, self._catalogue = registry, catalogue
 
-    async def respond(self, request: Request) -> bytes:
+    async def respond(self, request: Request) -> Body:
         filters = parse_filters(query_string(request))
         if not self._registry.settled:
             raise ResponseError("The first search is not over yet", 503)
-        groups = [_target_group(entry) for entry in self._catalogue.entries() if _matches(entry.registration, filters)]
         request.setHeader(b"Content-Type", b"application/json")
-        return json.dumps(groups).encode()
+        names = sorted(filters["service"]) if "service" in filters else None
+        topics = [EVERYTHING] if names is None else [name_topic(name) for name in names]
+        writer = JSONWriter()
+        return writer.document(
+            writer.array(
+                [_target_group(entry) for entry in entries if _matches(entry.registration, filters)]
+                for topic in topics
+                for entries in self._catalogue.slices(topic)
+            )
+        )
 
 
 def parse_filters(text: str) -> Mapping[str, frozenset[str]]:

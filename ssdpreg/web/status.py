@@ -8,8 +8,7 @@ nothing to a browser: it counts from an arbitrary moment.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ssdpreg.discovery.events import LiveService
@@ -19,6 +18,8 @@ from ssdpreg.web.history import Event
 
 #: Services on one page: few enough to render the page every second.
 PAGE_SIZE = 100
+
+_STATES = ("registered", "waiting", "refused")
 
 # Seconds.
 _MINUTE = 60
@@ -37,6 +38,7 @@ class Row:
     :ivar remaining: Seconds until the service expires.
     :ivar state: ``registered``, ``waiting`` or ``refused``.
     :ivar reason: The backend's reason for a refusal, otherwise empty.
+    :ivar standing: Standing of the service's claim: ``indirect``, ``direct`` or ``confirmed``.
     """
 
     registration: Registration
@@ -46,13 +48,7 @@ class Row:
     remaining: float
     state: str
     reason: str
-
-    @property
-    def words(self) -> str:
-        """The text that a filter is compared with, in lower case."""
-        registration = self.registration
-        texts = (registration.name, registration.device_id, self.address, *registration.tags, self.state)
-        return " ".join((*texts, self.tag)).casefold()
+    standing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ class EventRow:
 
     :ivar number: Serial number, from 1.
     :ivar age: Seconds since the event.
-    :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired`` or ``unconfigured``.
+    :ivar kind: ``alive``, ``changed``, ``byebye``, ``expired``, ``evicted`` or ``unconfigured``.
     """
 
     number: int
@@ -92,37 +88,83 @@ class Page:
         return (self.number - 1) * PAGE_SIZE + 1
 
 
-def make_rows(
-    services: Sequence[tuple[Registration, LiveService]], state: Callable[[str], ServiceState], now: float
-) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Totals:
     """
-    Create the rows of all services. Refused services come first: an operator has to act on them.
+    Numbers of all services.
 
-    :param state: :meth:`ssdpreg.reconciler.Reconciler.state`.
+    :ivar services: Number of services.
+    :ivar devices: Number of their devices.
+    :ivar states: Number of services by state.
+    """
+
+    services: int
+    devices: int
+    states: Mapping[str, int]
+
+
+class Filter:
+    """
+    Filter for services that contain all words of a text.
+
+    :param text: Words, in any case.
+    :param tags: Tags of all search terms.
+    """
+
+    def __init__(self, text: str, tags: Iterable[str]) -> None:
+        self._words = text.casefold().split()
+        # The words that may be part of a state or a tag. Most are not, and need no look at either.
+        others = [*_STATES, *(tag.casefold() for tag in tags)]
+        self._tags_texts: dict[tuple[str, ...], str] = {}
+        self._rare = {word for word in self._words if any(word in other for other in others)}
+
+    def __bool__(self) -> bool:
+        return bool(self._words)
+
+    def matches(self, registration: Registration, others: Callable[[str], Iterable[str]]) -> bool:
+        """
+        Return whether the name, device, address, tags, state or tag of the search term contain each word.
+
+        :param others: Returns the state and the tag of the search term of a service ID.
+        """
+        # Runs for each of 100,000 services.
+        address, port, tags = registration.address, registration.port, registration.tags
+        host = f"[{address}]" if ":" in address else address
+        text = f"{registration.name} {registration.device_id} {host}:{port}".casefold()
+        for word in self._words:
+            if word not in text:
+                break
+        else:
+            return True
+        tags_text = self._tags_texts.get(tags)
+        if tags_text is None:
+            tags_text = self._tags_texts[tags] = " ".join(tags).casefold()
+        missing = [word for word in self._words if word not in text and word not in tags_text]
+        if not missing:
+            return True
+        if not self._rare.issuperset(missing):
+            return False
+        rest = " ".join(others(registration.service_id)).casefold()
+        return all(word in rest for word in missing)
+
+
+def make_row(registration: Registration, live: LiveService, state: ServiceState, now: float) -> Row:
+    """
+    Create the row of a service.
+
+    :param state: Its state in the backend.
     :param now: Reading of the reactor's clock.
     """
-    rows = []
-    for registration, live in services:
-        in_backend = state(registration.service_id)
-        rows.append(
-            Row(
-                registration,
-                address=live.advertisement.endpoint.netloc,
-                tag=live.advertisement.term.tag,
-                age=now - live.appeared_at,
-                remaining=live.expires_at - now,
-                state=in_backend.name,
-                reason=in_backend.reason,
-            )
-        )
-    return sorted(
-        rows,
-        key=lambda row: (
-            row.state != "refused",
-            row.registration.name,
-            row.registration.device_id,
-            row.registration.service_id,
-        ),
+    standing = getattr(live, "standing", None)
+    return Row(
+        registration,
+        address=live.advertisement.endpoint.netloc,
+        tag=live.advertisement.term.tag,
+        age=now - live.appeared_at,
+        remaining=live.expires_at - now,
+        state=state.name,
+        reason=state.reason,
+        standing="" if standing is None else standing.name.lower(),
     )
 
 
@@ -135,27 +177,15 @@ def make_event_rows(events: Sequence[Event], now: float) -> list[EventRow]:
     return [EventRow(event.number, now - event.at, event.kind, event.registration) for event in events]
 
 
-def find_page(rows: Sequence[Row], text: str, number: int) -> Page:
+def number_pages(found: int, number: int) -> tuple[int, int]:
     """
-    Return one page of the rows that contain all words of a filter.
+    Return the number of the page to show, and the number of pages.
 
-    :param number: Number of the page, from 1. Beyond the last page, the last one is returned.
+    :param found: Number of services on all pages.
+    :param number: Number of the wanted page, from 1. For a number beyond the pages, the nearest page is shown.
     """
-    words = text.casefold().split()
-    found = [row for row in rows if all(word in row.words for word in words)] if words else rows
-    pages = max(1, math.ceil(len(found) / PAGE_SIZE))
-    number = min(max(number, 1), pages)
-    return Page(found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE], number, pages, len(found))
-
-
-def count_states(rows: Sequence[Row]) -> Counter[str]:
-    """Count the services in each state."""
-    return Counter(row.state for row in rows)
-
-
-def count_devices(rows: Sequence[Row]) -> int:
-    """Count the devices."""
-    return len({row.registration.device_id.casefold() for row in rows})
+    pages = max(1, math.ceil(found / PAGE_SIZE))
+    return min(max(number, 1), pages), pages
 
 
 def format_duration(seconds: float) -> str:

@@ -6,26 +6,33 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from twisted.internet.task import Cooperator
 from twisted.python.filepath import FilePath
 from twisted.web.server import Request
 from twisted.web.template import Element, Tag, XMLFile, flattenString, renderer, tags
 
 import ssdpreg
 from ssdpreg.web import chart
+from ssdpreg.web.backend_states import BackendStates
+from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.history import History, Minute
 from ssdpreg.web.resources import ReadOnlyResource, query_string
+from ssdpreg.web.slices import run_in_slices
 from ssdpreg.web.status import (
+    PAGE_SIZE,
     EventRow,
+    Filter,
     Page,
-    Row,
-    count_devices,
-    count_states,
-    find_page,
+    Totals,
     format_duration,
     make_event_rows,
-    make_rows,
+    make_row,
+    number_pages,
 )
 from ssdpreg.web.view import View
+
+#: Number of services that are compared with a filter in one slice.
+_SLICE = 1000
 
 #: The browser loads files of this server only, runs no inline script, and does not show the page in a frame.
 _POLICY = (
@@ -44,11 +51,23 @@ class StatusPage(ReadOnlyResource):
     :param reactor: Provides ``IReactorTime``.
     :param view: Parts of the daemon.
     :param history: The latest events.
+    :param catalogue: The live services in their order.
+    :param states: Numbers of services by state.
+    :param cooperator: Compares the services with a filter.
     """
 
-    def __init__(self, reactor: Any, view: View, history: History) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        reactor: Any,
+        view: View,
+        history: History,
+        catalogue: Catalogue,
+        states: BackendStates,
+        cooperator: Cooperator,
+    ) -> None:
+        super().__init__(cooperator)
         self._reactor, self._view, self._history = reactor, view, history
+        self._catalogue, self._states, self._slices = catalogue, states, cooperator
 
     def state(self) -> object:
         """Return a value that changes when the page changes, apart from ages and remaining times."""
@@ -57,7 +76,7 @@ class StatusPage(ReadOnlyResource):
             self._history.latest,
             # The charts move with each minute.
             self._history.minutes[-1].number,
-            reconciler.available,
+            self._view.backend_fault,
             reconciler.pending,
             registry.settled,
             tuple(registry.interfaces),
@@ -67,16 +86,59 @@ class StatusPage(ReadOnlyResource):
     async def respond(self, request: Request) -> bytes:
         query = parse_qs(query_string(request))
         text, number = query.get("q", [""])[0], query.get("page", ["1"])[0]
-        now = self._reactor.seconds()
-        rows = make_rows(self._view.registry.services(), self._view.reconciler.state, now)
-        page = find_page(rows, text, int(number) if number.isdecimal() and len(number) < 7 else 1)
-        events = make_event_rows(self._history.events, now)
-        element = _Page(self._view, self._history.minutes, events, rows, page, text)
+        await self._states.refresh()
+        page = await self._find(text, int(number) if number.isdecimal() and len(number) < 7 else 1)
+        registrations = self._view.registry.registrations
+        totals = Totals(len(registrations), self._catalogue.devices, self._states.counts)
+        events = make_event_rows(self._history.events, self._reactor.seconds())
+        element = _Page(self._view, self._history.minutes, events, totals, page, text)
         request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Content-Security-Policy", _POLICY)
         request.setHeader(b"Referrer-Policy", b"no-referrer")
         return b"<!DOCTYPE html>\n" + await flattenString(request, element)
+
+    async def _find(self, text: str, number: int) -> Page:
+        """Return one page of the services that match a filter. Refused services come first: an operator has to act."""
+        by_name, refused = self._catalogue.by_name, self._states.refused
+        words = Filter(text, self._view.registry.get_search_terms().values())
+        if not words and not refused:
+            number, pages = number_pages(len(by_name), number)
+            keys = by_name.at((number - 1) * PAGE_SIZE, PAGE_SIZE)
+            return self._make_page([key[-1] for key in keys], number, pages, len(by_name))
+        first: list[str] = []
+        rest: list[str] = []
+
+        registrations, matches = self._view.registry.registrations, words.matches
+
+        def look() -> Iterator[None]:
+            for keys in by_name.starting_with((), _SLICE):
+                for _, _, service_id in keys:
+                    registration = registrations.get(service_id)
+                    if registration is not None and matches(registration, self._state_and_tag):
+                        (first if service_id in refused else rest).append(service_id)
+                yield
+
+        await run_in_slices(self._slices, look())
+        found = first + rest
+        number, pages = number_pages(len(found), number)
+        return self._make_page(found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE], number, pages, len(found))
+
+    def _state_and_tag(self, service_id: str) -> Iterator[str]:
+        """Return the state of a service, and the tag of its search term."""
+        yield self._view.reconciler.state(service_id).name
+        live = self._view.registry.service(service_id)
+        if live is not None:
+            yield live.advertisement.term.tag
+
+    def _make_page(self, service_ids: Sequence[str], number: int, pages: int, found: int) -> Page:
+        registry, now = self._view.registry, self._reactor.seconds()
+        rows = []
+        for service_id in service_ids:
+            registration, live = registry.registrations.get(service_id), registry.service(service_id)
+            if registration is not None and live is not None:
+                rows.append(make_row(registration, live, self._view.reconciler.state(service_id), now))
+        return Page(rows, number, pages, found)
 
 
 class _Page(Element):
@@ -89,7 +151,7 @@ class _Page(Element):
     :param view: Parts of the daemon.
     :param minutes: Contents of the charts.
     :param events: The latest events.
-    :param rows: All services.
+    :param totals: Numbers of all services.
     :param page: The services to show.
     :param text: The filter.
     """
@@ -101,17 +163,17 @@ class _Page(Element):
         view: View,
         minutes: Sequence[Minute],
         events: Sequence[EventRow],
-        rows: Sequence[Row],
+        totals: Totals,
         page: Page,
         text: str,
     ) -> None:
         super().__init__()
         self._view, self._minutes, self._events = view, minutes, events
-        self._rows, self._page, self._text = rows, page, text
+        self._totals, self._page, self._text = totals, page, text
 
     @renderer
     def title(self, request: Request, tag: Tag) -> Tag:
-        return tag(f"{_plural(len(self._rows), 'service')} on {self._view.node}: ssdpreg")
+        return tag(f"{_plural(self._totals.services, 'service')} on {self._view.node}: ssdpreg")
 
     @renderer
     def node(self, request: Request, tag: Tag) -> Tag:
@@ -119,11 +181,12 @@ class _Page(Element):
 
     @renderer
     def backend(self, request: Request, tag: Tag) -> Tag:
+        fault = self._view.backend_fault
+        if fault:
+            return _pill(tag, "bad", fault)
         name = self._view.backend
         # Refused changes are counted elsewhere on the page.
-        pending = self._view.reconciler.pending - count_states(self._rows)["refused"]
-        if not self._view.reconciler.available:
-            return _pill(tag, "bad", f"{name} is unavailable")
+        pending = self._view.reconciler.pending - self._totals.states["refused"]
         return _pill(tag, "good", f"{name}, {_plural(pending, 'change')} pending" if pending > 0 else name)
 
     @renderer
@@ -142,8 +205,8 @@ class _Page(Element):
 
     @renderer
     def numbers(self, request: Request, tag: Tag) -> Tag:
-        states = count_states(self._rows)
-        slots = {"services": f"{len(self._rows):,}", "devices": f"{count_devices(self._rows):,}"}
+        states = self._totals.states
+        slots = {"services": f"{self._totals.services:,}", "devices": f"{self._totals.devices:,}"}
         for state, emphasis in (("registered", "good"), ("waiting", "busy"), ("refused", "bad")):
             slots[state] = f"{states[state]:,}"
             slots[f"{state}-class"] = emphasis if states[state] else "none"
@@ -151,7 +214,7 @@ class _Page(Element):
 
     @renderer
     def announcement(self, request: Request, tag: Tag) -> Tag:
-        return tag(f"{_plural(len(self._rows), 'service')} on {_plural(count_devices(self._rows), 'device')}")
+        return tag(f"{_plural(self._totals.services, 'service')} on {_plural(self._totals.devices, 'device')}")
 
     @renderer
     def charts(self, request: Request, tag: Tag) -> Tag:
@@ -201,7 +264,9 @@ class _Page(Element):
         if page.pages > 1:
             return tag(f"{page.first:,} to {page.first + len(page.rows) - 1:,} of {_plural(page.found, 'service')}")
         return tag(
-            f"{page.found:,} of {_plural(len(self._rows), 'service')}" if self._text else _plural(page.found, "service")
+            f"{page.found:,} of {_plural(self._totals.services, 'service')}"
+            if self._text
+            else _plural(page.found, "service")
         )
 
     @renderer
@@ -222,6 +287,7 @@ class _Page(Element):
                     "state": row.state,
                     "state-class": f"badge {row.state}",
                     "reason": row.reason,
+                    "standing": row.standing,
                 }
             )
 
@@ -229,8 +295,8 @@ class _Page(Element):
     def empty(self, request: Request, tag: Tag) -> Tag | str:
         if self._page.rows:
             return ""
-        if self._rows:
-            return tag(tags.p(f"None of {_plural(len(self._rows), 'service')} matches the filter."))
+        if self._totals.services:
+            return tag(tags.p(f"None of {_plural(self._totals.services, 'service')} matches the filter."))
         heading = "Listening." if self._view.registry.settled else "Searching…"
         terms = self._view.registry.get_search_terms()
         return tag(

@@ -8,6 +8,9 @@ from ssdpreg.interfaces import IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registry import Registry
 
+#: Characters of a reason that are shown. It may contain text from an answer of the backend.
+_LONGEST_REASON = 200
+
 
 @dataclass(frozen=True)
 class View:
@@ -28,3 +31,14 @@ class View:
     datacenter: str
     node: str
     requests: IRequestStatistics | None = None
+
+    @property
+    def backend_fault(self) -> str:
+        """Text that says that the backend is unavailable, with the reason if it is known; empty if it is available."""
+        if self.reconciler.available:
+            return ""
+        error = self.reconciler.error
+        reason = "" if error is None else " ".join(str(error).split())
+        if len(reason) > _LONGEST_REASON:
+            reason = reason[:_LONGEST_REASON] + "…"
+        return f"{self.backend} is unavailable{': ' if reason else ''}{reason}"

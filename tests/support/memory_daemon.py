@@ -17,7 +17,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
-from twisted.web.server import Site
 from zope.interface import implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
@@ -32,7 +31,10 @@ from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.messages import Alive, ByeBye, SearchRequest
 from ssdpreg.ssdp.network import Network
 from ssdpreg.ssdp.reception import Reception
+from ssdpreg.web.connections import Connections
+from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
+from ssdpreg.web.site import LimitedSite
 from ssdpreg.web.view import View
 from tests.support.memory_reactor import MemoryLinks
 
@@ -45,6 +47,7 @@ class SilentNetwork:
     """The sockets of a host on a network without devices."""
 
     interfaces: Sequence[tuple[str, str]] = ()
+    overflows = 0
 
     def __init__(self, deliver: object, drop: object) -> None:
         self._opened = False
@@ -90,6 +93,7 @@ class Daemon:
     :param backend: By default a store in memory.
     :param requests: Statistics to show in the metrics.
     :param adapters: Network interfaces of the host; by default a network that needs no sockets.
+    :ivar connections: The connections of the web server.
     :ivar root: The resource at ``/``.
     """
 
@@ -116,7 +120,8 @@ class Daemon:
         )
         self.registry.subscribe(self.reconciler)
         self.view = View(self.registry, self.reconciler, "memory", "dc1", "host-1", requests)
-        self.root: IResource = make_root(reactor, self.view)
+        self.connections = Connections(256)
+        self.root: IResource = make_root(reactor, self.view, self.connections)
 
     def start(self) -> None:
         """Start the services of the daemon."""
@@ -163,21 +168,36 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._method = method
-        site = Site(root, reactor=reactor)
+        site = LimitedSite(reactor, root, Connections(256), AcceptedHosts(host_name="host-1"))
         self._channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
-        self._transport: Any = StringTransportWithDisconnection(IPv4Address("TCP", "127.0.0.1", 8580))
+        self._transport: Any = _Transport(IPv4Address("TCP", "127.0.0.1", 8580))
         self._transport.protocol = self._channel
         self._channel.makeConnection(self._transport)
         lines = [
             f"{method} {path} HTTP/1.1",
-            "Host: test",
+            *([] if "Host" in (headers or {}) else ["Host: localhost:8580"]),
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
         ]
         self._channel.dataReceived("\r\n".join([*lines, "", ""]).encode())
 
     def disconnect(self) -> None:
-        """Close the connection on the client's side."""
-        self._channel.connectionLost(Failure(ConnectionDone()))
+        """Close the connection on the client's side, unless it is closed."""
+        if self._transport.connected:
+            self._transport.connected = False
+            self._channel.connectionLost(Failure(ConnectionDone()))
+
+    def pause(self) -> None:
+        """Take no more of the response."""
+        self._channel.pauseProducing()
+
+    def resume(self) -> None:
+        """Take the response again."""
+        self._channel.resumeProducing()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+        return not self._transport.connected
 
     @property
     def received(self) -> bytes:
@@ -206,6 +226,13 @@ class Exchange:
         response = HTTPResponse(_Socket(self.received), method=self._method)  # type: ignore[arg-type]
         response.begin()
         return response
+
+
+class _Transport(StringTransportWithDisconnection):
+    """A transport that can be aborted."""
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.loseConnection()
 
 
 class _Socket:

@@ -41,6 +41,7 @@ class MemoryNetwork:
         self.searches: list[SearchRequest] = []
         self.host_searches: list[tuple[str, tuple[str, ...]]] = []
         self.closed = False
+        self.overflows = 0
 
     def refresh(self) -> bool:
         opened = bool(self.adapters.keys() - self._open.keys())

@@ -84,7 +84,12 @@ class RegistryTestCase(SynchronousTestCase):
         self.listener = RecordingListener()
         self.registry.subscribe(self.listener)
 
-    def make_registry(self, table: AdvertisementTable | None = None, search_interval: float = 300) -> Registry:
+    def make_registry(
+        self,
+        table: AdvertisementTable | None = None,
+        search_interval: float = 300,
+        backlog: Callable[[], int] = lambda: 0,
+    ) -> Registry:
         """Return a registry that is not started yet."""
 
         def open_network(
@@ -101,6 +106,7 @@ class RegistryTestCase(SynchronousTestCase):
             self.rules,
             LocationRules([ip_network("0.0.0.0/0")]),
             search_interval=search_interval,
+            backlog=backlog,
             random=Random(1),
         )
         registry.set_search_terms(self.terms)

@@ -264,6 +264,20 @@ class MessageTests(RegistryTestCase):
             self.receive(alive(device_id=device_id))
         self.assertEqual(self.registry.dropped, {"too many services of one sender": 1})
 
+    def test_backlog_of_the_backend(self) -> None:
+        """While the backend has many changes to apply, each sender creates services slowly. Known ones are renewed."""
+        backlog = 0
+        self.registry = self.make_registry(backlog=lambda: backlog)
+        for number in range(100):
+            self.receive(alive(device_id=f"early-{number}"))
+        backlog = 5000
+        for number in range(100):
+            self.receive(alive(device_id=f"late-{number}"))
+            self.receive(alive(device_id=f"early-{number}"))
+        self.receive(alive("10.0.0.6:80", device_id="other"), "10.0.0.6")
+        self.assertEqual(self.registry.dropped, {"too many new services at a time": 80})
+        self.assertEqual(len(self.registry.registrations), 121)
+
     def test_failing_listener(self) -> None:
         """Messages are processed, and the other listeners are called, although a listener raises exceptions."""
         self.registry = self.make_registry()

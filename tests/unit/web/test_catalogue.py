@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
-from ssdpreg.web.catalogue import EVERYTHING, Catalogue, name_topic, node_name, node_topic
+from ssdpreg.web.catalogue import EVERYTHING, SLICE, Catalogue, Entry, Topic, name_topic, node_name, node_topic
 
 
 def make_registration(number: int, name: str = "api", device: str = "dev", **changes: Any) -> Registration:
@@ -27,6 +27,11 @@ def make_registration(number: int, name: str = "api", device: str = "dev", **cha
         **changes,
     }
     return Registration(**values)
+
+
+def entries(catalogue: Catalogue, topic: Topic) -> list[Entry]:
+    """Return the services of a topic."""
+    return [entry for part in catalogue.slices(topic) for entry in part]
 
 
 class CatalogueTests(SynchronousTestCase):
@@ -71,7 +76,7 @@ class CatalogueTests(SynchronousTestCase):
         second = self.register(2, name="api", device="a")
 
         def found(topic: tuple[str, str]) -> list[Registration]:
-            return [entry.registration for entry in self.catalogue.entries(topic)]
+            return [entry.registration for entry in entries(self.catalogue, topic)]
 
         self.assertEqual(found(EVERYTHING), [second, third, first])
         self.assertEqual(found(name_topic("Api")), [second, first])
@@ -81,10 +86,52 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(found(name_topic("api")), [first])
         self.assertEqual(found(node_topic("a")), [third])
 
+    def test_changes_between_slices(self) -> None:
+        """A listing in slices lacks the services that left meanwhile, and has no service twice."""
+        for number in range(3 * SLICE):
+            self.register(number, device=f"device-{number:04}")
+        slices = self.catalogue.slices()
+        found = next(slices)
+        self.assertEqual(len(found), SLICE)
+        self.remove(0)
+        self.remove(SLICE)
+        self.register(3 * SLICE, device="device-0000a")
+        found += [entry for part in slices for entry in part]
+        self.assertEqual(
+            [entry.node for entry in found],
+            [f"device-{number:04}" for number in range(3 * SLICE) if number != SLICE],
+        )
+
+    def test_names(self) -> None:
+        """Each name is listed with all tags of its services, until its last service leaves."""
+        self.register(1, name="b")
+        self.register(2, name="a")
+        self.register(3, name="a")
+        names = [name for part in self.catalogue.names() for name, _ in part]
+        self.assertEqual(names, ["a", "b"])
+        self.remove(2)
+        self.assertEqual([name for part in self.catalogue.names() for name, _ in part], ["a", "b"])
+        self.remove(3)
+        self.assertEqual([name for part in self.catalogue.names() for name, _ in part], ["b"])
+
+    def test_devices(self) -> None:
+        """Each device is counted once, without regard to case."""
+        self.register(1, device="a")
+        self.register(2, device="A")
+        self.register(3, device="b")
+        self.assertEqual(self.catalogue.devices, 2)
+        self.remove(1)
+        self.assertEqual(self.catalogue.devices, 2)
+        self.register(2, device="B")
+        self.assertEqual(self.catalogue.devices, 1)
+        self.remove(2)
+        self.remove(3)
+        self.assertEqual(self.catalogue.devices, 0)
+
     def test_services_before_the_catalogue(self) -> None:
         """Services that were live before the catalogue was created are found."""
         registration = self.register(1)
-        (entry,) = self.make_catalogue().entries(name_topic("api"))
+        (entry,) = entries(self.make_catalogue(), name_topic("api"))
         self.assertEqual(entry.registration, registration)
 
     def test_change_of_name(self) -> None:
@@ -94,8 +141,8 @@ class CatalogueTests(SynchronousTestCase):
         self.register(1, name="new")
         self.clock.advance(1)
         self.successResultOf(waiter)
-        self.assertEqual(self.catalogue.entries(name_topic("old")), [])
-        (entry,) = self.catalogue.entries(name_topic("new"))
+        self.assertEqual(entries(self.catalogue, name_topic("old")), [])
+        (entry,) = entries(self.catalogue, name_topic("new"))
         self.assertLess(entry.created, entry.modified)
 
     def test_index_of_one_name(self) -> None:

@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.web.change_stream import ChangeStream
+from ssdpreg.web.connections import Connections
 from ssdpreg.web.resources import Folder
 from tests.support.memory_daemon import Exchange
 
@@ -18,8 +19,9 @@ class ChangeStreamTests(SynchronousTestCase):
         self.state = 0
         self.comparisons = 0
         self.error: Exception | None = None
+        self.connections = Connections(16)
         self.root = Folder()
-        self.root.putChild(b"events", ChangeStream(self.clock, self.get_state))
+        self.root.putChild(b"events", ChangeStream(self.clock, self.get_state, self.connections))
 
     def get_state(self) -> int:
         self.comparisons += 1
@@ -84,3 +86,12 @@ class ChangeStreamTests(SynchronousTestCase):
         client = Exchange(self.root, self.clock, "/events", "HEAD")
         self.assertEqual((client.status, client.body), (200, b""))
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() < 10], [])
+
+    def test_limit(self) -> None:
+        """Beyond the limit of one client, the response is 503, until one of its streams ends."""
+        first, *_ = [self.open() for _ in range(2)]
+        refused = self.open()
+        self.assertEqual((refused.status, refused.body), (503, b"Too many open requests of this kind, try again later"))
+        self.assertEqual(self.connections.refused_requests, {"events": 1})
+        first.disconnect()
+        self.assertEqual(self.open().status, 200)

@@ -141,7 +141,7 @@ class Client(Protocol):
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(b"GET /endless HTTP/1.1\r\nHost: test\r\n\r\n")
+        self.transport.write(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)

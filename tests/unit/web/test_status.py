@@ -14,17 +14,15 @@ from ssdpreg.testing import make_registration
 from ssdpreg.web.history import Event
 from ssdpreg.web.status import (
     EventRow,
+    Filter,
     Row,
-    count_devices,
-    count_states,
-    find_page,
     format_duration,
     make_event_rows,
-    make_rows,
+    make_row,
+    number_pages,
 )
 
 _API = "urn:schemas-upnp-org:service:api:2.0"
-_LLDP = "urn:schemas-upnp-org:service:lldp:0.1"
 
 
 def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveService:
@@ -47,41 +45,22 @@ def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveSe
     )
 
 
-def rows_of(*services: LiveService, refused: str = "") -> list[Row]:
-    """Create the rows of services at 1008 s, of which those of one device were refused."""
-    rules = RegistrationRules("rack-7", tags=("Blue",))
-    registrations = [(rules.registration(live.advertisement), live) for live in services]
-    refused_ids = {registration.service_id for registration, _ in registrations if registration.device_id == refused}
-    return make_rows(
-        registrations,
-        lambda service_id: (
-            ServiceState("refused", "403 no: never") if service_id in refused_ids else ServiceState("registered")
-        ),
-        1008.0,
-    )
+def row_of(live: LiveService, state: ServiceState) -> Row:
+    """Create the row of a service at 1008 s."""
+    return make_row(RegistrationRules("rack-7").registration(live.advertisement), live, state, 1008.0)
 
 
-def devices(rows: list[Row]) -> list[str]:
-    """Return the devices of rows."""
-    return [row.registration.device_id for row in rows]
-
-
-class RowsTests(SynchronousTestCase):
-    """Tests for :func:`make_rows` and the counts."""
-
-    def test_sorted(self) -> None:
-        """Refused services come first, then the order is by name and device."""
-        rows = rows_of(make_live("b"), make_live("z", _LLDP), make_live("c"), make_live("a"), refused="c")
-        self.assertEqual(devices(rows), ["c", "a", "b", "z"])
+class RowTests(SynchronousTestCase):
+    """Tests for :func:`make_row`, and :func:`make_event_rows`."""
 
     def test_state(self) -> None:
         """A refused service has the backend's reason."""
-        (row,) = rows_of(make_live("a"), refused="a")
+        row = row_of(make_live("a"), ServiceState("refused", "403 no: never"))
         self.assertEqual((row.state, row.reason), ("refused", "403 no: never"))
 
     def test_times(self) -> None:
         """A row has ages and remaining times, not readings of the clock."""
-        (row,) = rows_of(make_live("a"))
+        row = row_of(make_live("a"), ServiceState("registered"))
         self.assertEqual((row.age, row.remaining), (8.0, 1852.0))
 
     def test_events(self) -> None:
@@ -93,40 +72,44 @@ class RowsTests(SynchronousTestCase):
             [EventRow(2, 0.5, "byebye", registration), EventRow(1, 8.0, "alive", registration)],
         )
 
-    def test_counts(self) -> None:
-        """Services are counted by state, and each device once, without regard to case."""
-        rows = rows_of(make_live("a"), make_live("A", _LLDP), make_live("b"), refused="b")
-        self.assertEqual(count_states(rows), {"registered": 2, "refused": 1})
-        self.assertEqual(count_devices(rows), 2)
 
-
-class FindPageTests(SynchronousTestCase):
-    """Tests for :func:`find_page`."""
+class FilterTests(SynchronousTestCase):
+    """Tests for :class:`Filter`."""
 
     def test_words(self) -> None:
-        """Each word must be in the name, device, address, tags or state, in any case."""
-        rows = rows_of(make_live("dev-1"), make_live("dev-2", host="2001:db8::5"), make_live("x", _LLDP), refused="x")
-        for text, found in {
-            "": ["x", "dev-1", "dev-2"],
-            "DEV": ["dev-1", "dev-2"],
-            "dev 10.0.0.5:80": ["dev-1"],
-            "[2001:db8::5]": ["dev-2"],
-            "lldp": ["x"],
-            "refused": ["x"],
-            "blue rack x": ["x"],
-            "dev lldp": [],
+        """Each word must be in the name, device, address, tags, state or tag of the search term, in any case."""
+        rules = RegistrationRules("rack-7", dns_names=True, tags=("Blue",))
+        registration = rules.registration(make_live("dev-1", host="2001:db8::5").advertisement)
+        for text, matches in {
+            "": True,
+            "DEV": True,
+            "dev [2001:DB8::5]:80": True,
+            "api-2-0": True,
+            "refused": True,
+            "fuse MY": True,
+            "blue my_rack dev-1": True,
+            "dev-2": False,
+            "dev registered": False,
+            "dev waiting blue": False,
+            "lldp": False,
         }.items():
-            self.assertEqual(devices(list(find_page(rows, text, 1).rows)), found, text)
+            found = Filter(text, ["My_Rack"]).matches(registration, lambda _: ("refused", "My_Rack"))
+            self.assertEqual(found, matches, text)
+
+    def test_empty(self) -> None:
+        """A text without words is no filter."""
+        self.assertFalse(Filter("  ", []))
+        self.assertTrue(Filter("a", []))
+
+
+class NumberPagesTests(SynchronousTestCase):
+    """Tests for :func:`number_pages`."""
 
     def test_pages(self) -> None:
-        """A page has a hundred rows; for a number beyond the pages, the nearest page is returned."""
-        rows = rows_of(*(make_live(f"dev-{number:03}") for number in range(250)))
-        for wanted, number, first, count in ((1, 1, 1, 100), (3, 3, 201, 50), (9, 3, 201, 50), (0, 1, 1, 100)):
-            page = find_page(rows, "", wanted)
-            self.assertEqual(
-                (page.number, page.first, len(page.rows), page.pages, page.found), (number, first, count, 3, 250)
-            )
-        self.assertEqual(find_page([], "", 1).pages, 1)
+        """A page has a hundred rows; for a number beyond the pages, the nearest page is shown."""
+        for number, shown in ((1, 1), (3, 3), (9, 3), (0, 1)):
+            self.assertEqual(number_pages(250, number), (shown, 3))
+        self.assertEqual(number_pages(0, 1), (1, 1))
 
 
 class FormatDurationTests(SynchronousTestCase):

@@ -71,7 +71,9 @@ class StatusPageTests(SynchronousTestCase):
         daemon = self.start()
         daemon.receive_alive("dev-1", location="https://[2001:db8::5]/redfish", max_age=3600, sender="2001:db8::5")
         self.reactor.pump([1] * 65)
-        self.assertIn("RackHD-service:api:2.0 dev-1 [2001:db8::5]:443 RackHD 1 min 59 min registered", self.text())
+        self.assertIn(
+            "RackHD-service:api:2.0 dev-1 [2001:db8::5]:443 direct RackHD 1 min 59 min registered", self.text()
+        )
         self.assertIn('data-age="65.0"', self.get())
         self.assertIn('data-remaining="3595.0"', self.get())
         links = [attributes for tag, attributes in _Parser(self.get()).elements if tag == "a"]

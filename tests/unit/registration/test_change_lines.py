@@ -1,0 +1,61 @@
+"""Tests for :mod:`ssdpreg.registration.change_lines`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.registration.change_lines import ChangeLines
+from ssdpreg.registration.differences import AppliedChange
+from ssdpreg.testing import make_registration
+
+REGISTERED = AppliedChange("Registered", make_registration(1))
+
+
+class ChangeLinesTests(SynchronousTestCase):
+    """Tests for :class:`ChangeLines`."""
+
+    def setUp(self) -> None:
+        self.lines = ChangeLines()
+
+    def test_line_of_a_change(self) -> None:
+        """A change has a line of its own, with the reason if it is a removal."""
+        ((line, fields),) = self.lines.add(REGISTERED, 1000.0)
+        self.assertEqual(
+            line.format(**fields),
+            f"Registered {REGISTERED.registration.service_id} as RackHD-service:api:2.0 at 192.0.2.2:8080",
+        )
+        ((line, fields),) = self.lines.add(AppliedChange("Deregistered", make_registration(1), "byebye"), 1000.0)
+        self.assertTrue(line.format(**fields).endswith("at 192.0.2.2:8080: byebye"))
+
+    def test_budget(self) -> None:
+        """In any minute there are at most 60 lines, whatever the number of changes."""
+        times = []
+        for number in range(20000):
+            now = 1000.0 + number / 100
+            times += [now] * len(self.lines.add(AppliedChange("Registered", make_registration(number)), now))
+            if number % 100 == 99:
+                times += [now] * len(self.lines.summarize(now))
+        self.assertGreater(len(times), 60)
+        for first in times:
+            self.assertLessEqual(sum(first <= each < first + 60 for each in times), 60)
+        self.assertGreater(self.lines.summarized, 19000)
+
+    def test_summary(self) -> None:
+        """Changes beyond the budget are summarized by verb, with their number and the first and last service."""
+        for number in range(100):
+            self.lines.add(AppliedChange("Registered", make_registration(number)), 1000.0)
+        self.assertEqual(self.lines.summarize(1000.0), [])
+        ((line, fields),) = self.lines.summarize(1010.0)
+        self.assertEqual(line, "Registered {count} services, first {first}, last {last}")
+        first, last = (make_registration(number).service_id for number in (30, 99))
+        self.assertEqual(fields, {"count": 70, "first": first, "last": last})
+        self.assertEqual(self.lines.summarize(1020.0), [])
+
+    def test_order(self) -> None:
+        """A change gets no line of its own while others wait for their summary, and one alone is not summarized."""
+        for number in range(31):
+            self.lines.add(AppliedChange("Registered", make_registration(number)), 1000.0)
+        self.assertEqual(self.lines.add(AppliedChange("Updated", make_registration(5)), 1002.0), [])
+        lines = [line for line, _ in self.lines.summarize(1010.0)]
+        self.assertEqual([line.split(" ")[0] for line in lines], ["Registered", "Updated"])
+        self.assertTrue(all("{service_id}" in line for line in lines))

@@ -1,0 +1,65 @@
+"""Tests for :mod:`ssdpreg.web.sorted_keys`."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.web.sorted_keys import SortedKeys
+
+Key = tuple[str, ...]
+
+
+def all_of(keys: SortedKeys[Key]) -> list[Key]:
+    """Return all keys."""
+    return [key for part in keys.starting_with((), 7) for key in part]
+
+
+class SortedKeysTests(SynchronousTestCase):
+    """Tests for :class:`SortedKeys`, in comparison with a set that is sorted at each step."""
+
+    def test_random_changes(self) -> None:
+        """After any changes, the keys are those of a set, sorted."""
+        random = Random(1)
+        keys: SortedKeys[Key] = SortedKeys()
+        expected: set[Key] = set()
+        key: Key
+        for step in range(20_000):
+            key = (random.choice("abc"), f"{random.randrange(4000):04}")
+            # First it grows, then it shrinks.
+            if random.random() < (0.8 if step < 10_000 else 0.3):
+                keys.add(key)
+                expected.add(key)
+            else:
+                keys.discard(key)
+                expected.discard(key)
+            self.assertEqual(key in keys, key in expected)
+            if step % 1000 == 0:
+                ordered = sorted(expected)
+                self.assertEqual(len(keys), len(ordered))
+                self.assertEqual(all_of(keys), ordered)
+                for position in (0, 1, len(ordered) // 2, len(ordered) - 1, len(ordered)):
+                    self.assertEqual(keys.at(position, 5), ordered[position : position + 5])
+                self.assertEqual(keys.after(("b",), 10), [other for other in ordered if other > ("b",)][:10])
+        for key in list(expected):
+            keys.discard(key)
+        self.assertEqual((len(keys), all_of(keys), keys.at(0, 1), keys.after(None, 1)), (0, [], [], []))
+
+    def test_prefix(self) -> None:
+        """The keys with a prefix are found in parts, and no others."""
+        keys: SortedKeys[Key] = SortedKeys([("a", "1"), ("b", "1"), ("b", "2"), ("b", "3"), ("bb", "1"), ("c", "1")])
+        self.assertEqual(list(keys.starting_with(("b",), 2)), [[("b", "1"), ("b", "2")], [("b", "3")]])
+        self.assertEqual(list(keys.starting_with(("aa",), 2)), [])
+        self.assertEqual(list(keys.starting_with(("d",), 2)), [])
+
+    def test_changes_during_an_iteration(self) -> None:
+        """An iteration goes on after its last key when keys are added and removed meanwhile."""
+        keys: SortedKeys[Key] = SortedKeys([(letter,) for letter in "abcdef"])
+        parts = keys.starting_with((), 2)
+        self.assertEqual(next(parts), [("a",), ("b",)])
+        for letter in "abc":
+            keys.discard((letter,))
+        keys.add(("aa",))
+        keys.add(("dd",))
+        self.assertEqual([key for part in parts for (key,) in part], ["d", "dd", "e", "f"])
