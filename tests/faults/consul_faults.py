@@ -18,8 +18,8 @@ from tests.faults.world import Measurement, World
 _ONE_REFUSED = 60.0
 #: Duration of a fault of listings: the daemon compares every 30 s.
 _COMPARED = 40.0
-#: Seconds at the end of a fault in which requests are counted.
-_WINDOW = 20.0
+#: Seconds at the end of a fault in which requests are counted: one comparison.
+_WINDOW = 30.0
 #: Devices that are live at the beginning, and those of them that leave and that move.
 LIVE, LEAVING, MOVING = 40, 10, 10
 #: Devices that come during the fault.
@@ -194,11 +194,11 @@ def run_consul_fault(fault: ConsulFault, row: Row, seconds: float) -> None:
             ),
         ]
         for number, step in enumerate(steps):
-            time.sleep(max(0.0, start + number * seconds / 2 / len(steps) - time.monotonic()))
+            time.sleep(max(0.0, start + number * seconds / 3 / len(steps) - time.monotonic()))
             step()
         time.sleep(max(0.0, start + seconds - time.monotonic()))
         # Not in the short form: at its end the last changes are still under way.
-        if seconds >= 2 * _WINDOW:
+        if seconds >= 1.5 * _WINDOW:
             row.requests = world.proxy.requests_since(time.monotonic() - _WINDOW) / _WINDOW * 60
         world.proxy.behaviour = pass_through
         measurement.wait_until_equal()
