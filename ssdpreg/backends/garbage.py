@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 
-#: Growth after which the objects are frozen, and number of items below which pauses are too short to matter.
-_GROWTH = 1.2
+#: Growth after which the objects are frozen, as a share and as a number of items.
+_GROWTH = 0.2
+_MOST_GROWTH = 5000
+#: Number of items below which the pauses are too short to matter.
 _SMALLEST = 1000
 
 
@@ -32,6 +34,6 @@ class LongLivedObjects:
         if count < self._count:
             self._frozen_at = _SMALLEST
         self._count = count
-        if count >= self._frozen_at * _GROWTH:
+        if count - self._frozen_at >= min(self._frozen_at * _GROWTH, _MOST_GROWTH):
             self._frozen_at = count
             gc.freeze()

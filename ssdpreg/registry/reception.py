@@ -14,6 +14,8 @@ from ssdpreg.timers import RepeatingCall
 #: Seconds between two checks, and delay of a check after which the process was suspended.
 _INTERVAL = 1.0
 _LATE = 2.0
+#: Seconds between the beginnings of two holds of an interface that receives and loses datagrams.
+_PAUSE = 60.0
 
 
 class Receivers(Protocol):
@@ -55,6 +57,8 @@ class ReceptionMonitor:
         self._checked_at = math.inf
         self._searched_at = -math.inf
         self._down: set[str] = set()
+        # Beginnings of the latest holds of interfaces that receive.
+        self._held_at: dict[str, float] = {}
         self.holds = 0
 
     def start(self) -> None:
@@ -84,7 +88,9 @@ class ReceptionMonitor:
                     self._down.add(interface)
                     self._table.hold(math.inf, interface)
                     self.holds += 1
-            else:
+            elif now - self._held_at.get(interface, -math.inf) >= _PAUSE:
+                # A flood of datagrams can cause losses for long, and must not keep departed services for so long.
+                self._held_at[interface] = now
                 self._hold(interface, now)
         for interface in self._down - losses.keys() - receiving:
             # The interface was removed long ago.

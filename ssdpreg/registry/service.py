@@ -44,6 +44,8 @@ _SECOND_ROUND = 1.0
 _TRAVEL = 0.5
 #: Seconds between two checks for interfaces that appeared or disappeared.
 _REFRESH_INTERVAL = 10.0
+#: Seconds from the first part of an adoption to its log line.
+_ADOPTION_TIME = 1.0
 #: Changes that the backend may have yet to apply before the new services of each sender have a budget: so many at once,
 #: and so many in a second.
 _BACKLOG = 1000
@@ -148,6 +150,7 @@ class Registry(Service):
         self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
         self.needed_searches = NeededSearches(reactor, self._scheduler, self._network)
         self._delayed = DelayedCalls(reactor)
+        self._adopted = 0
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log)
         self._refreshing = RepeatingCall(reactor, _REFRESH_INTERVAL, self._refresh_interfaces, self.log)
@@ -264,7 +267,14 @@ class Registry(Service):
         # Some may have expired while no daemon was running.
         self._apply_events(self._table.expire(now))
         if len(self._table) > before:
-            self.log.info("Adopted {count} services", count=len(self._table) - before)
+            if not self._adopted:
+                # A large adoption is made in parts.
+                self._delayed.call(_ADOPTION_TIME, self._log_adoption)
+            self._adopted += len(self._table) - before
+
+    def _log_adoption(self) -> None:
+        self.log.info("Adopted {count} services", count=self._adopted)
+        self._adopted = 0
 
     # Start and stop.
 

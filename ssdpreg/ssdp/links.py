@@ -223,6 +223,7 @@ def _parse(body: bytes) -> LinkState | None:
         length, kind = _ATTRIBUTE.unpack_from(body, offset)
         if kind == _IFLA_CARRIER_CHANGES:
             carrier_changes = struct.unpack_from("@I", body, offset + _ATTRIBUTE.size)[0]
+            break
         offset += _align(max(length, _ATTRIBUTE.size))
     return LinkState(index, bool(flags & _IFF_UP), bool(flags & _IFF_RUNNING), carrier_changes)
 

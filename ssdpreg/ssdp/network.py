@@ -107,10 +107,11 @@ class Network:
         Return the interfaces on which datagrams may have been lost since the last call.
 
         An interface that was used and is down, absent or without an address is contained in each result, until an hour
-        after it was removed.
+        after it was removed. A sender of many datagrams can cause ``receive buffer overflow``: the caller has to limit
+        the time for which it waits because of that.
 
         :return: Reason by the name of the interface: ``interface down``, ``interface removed``, ``carrier lost``,
-            ``no address``, ``socket closed`` or ``receive buffer overflow``.
+            ``no address``, ``socket closed``, ``state unknown`` or ``receive buffer overflow``.
         """
         return self._check.take()
 

@@ -8,7 +8,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 #: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
-_CACHED_SENDERS = 4096
+_CACHED_SENDERS = 2048
 
 
 class Channel(Enum):

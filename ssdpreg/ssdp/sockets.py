@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -60,7 +61,7 @@ class OpenSocket:
         except OSError:
             # Linux before 4.12 does not count for each socket.
             return 0
-        before, self._dropped = self._dropped, int.from_bytes(info[4 * _SK_MEMINFO_DROPS :], "little")
+        before, self._dropped = self._dropped, int.from_bytes(info[4 * _SK_MEMINFO_DROPS :], sys.byteorder)
         # The kernel's counter has 32 bits.
         return (self._dropped - before) % 2**32
 

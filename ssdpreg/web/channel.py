@@ -82,18 +82,19 @@ class Channel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._discarding:
             return
-        if self._busy:
-            self._pipelined += len(data)
-            if self._pipelined > _MOST_PIPELINED:
-                self._close("pipelined")
-                return
-        elif not self._in_header:
+        if not self._busy and not self._in_header:
             self._in_header = True
             self._end_after(_HEADER_TIME, "header")
         super().dataReceived(data)
 
     def rawDataReceived(self, data: bytes) -> None:  # noqa: N802
-        if not self._discarding:
+        if self._discarding:
+            return
+        # The parser would stop reading, and the end of the connection would not be noticed.
+        self._pipelined += len(data)
+        if self._pipelined > _MOST_PIPELINED:
+            self._close("pipelined")
+        else:
             super().rawDataReceived(data)
 
     def allHeadersReceived(self) -> None:  # noqa: N802
@@ -141,13 +142,25 @@ class Channel(HTTPChannel):
     # Responses.
 
     def pauseProducing(self) -> None:  # noqa: N802
+        """Process no further requests: their responses would be kept until the client reads."""
         super().pauseProducing()
         if self._reader_deadline is None:
             self._reader_deadline = self.call_later(_READER_TIME, self._end_reader)
+            self._cancel_deadline()
+        self.paused = True
+        transport: Any = self.transport
+        transport.pauseProducing()
 
     def resumeProducing(self) -> None:  # noqa: N802
         super().resumeProducing()
         self._reader_is_ready()
+        self.paused = False
+        transport: Any = self.transport
+        transport.resumeProducing()
+        if not self._busy:
+            self._end_after(_HEADER_TIME if self._in_header else _IDLE_TIME, "header" if self._in_header else "idle")
+        # Process what has been received before the pause.
+        super().dataReceived(b"")
 
     def _reader_is_ready(self) -> None:
         if self._reader_deadline is not None:

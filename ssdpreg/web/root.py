@@ -30,7 +30,7 @@ def make_root(reactor: Any, view: View, connections: Connections | None = None) 
     :param view: Parts of the daemon.
     :param connections: The server's connections, for their limits and metrics.
     """
-    connections = connections or Connections()
+    connections = Connections() if connections is None else connections
     cooperator = make_cooperator(reactor)
     registrations = view.registry.registrations
     catalogue = Catalogue(reactor, registrations, cooperator=cooperator)

@@ -46,8 +46,9 @@ class WebService(Service):
         self._reactor = reactor
         self._description = endpoint
         self._endpoint = serverFromString(reactor, endpoint)
-        self._hosts = hosts or AcceptedHosts()
-        self._site = LimitedSite(reactor, root, connections or Connections(), self._hosts)
+        self._hosts = AcceptedHosts() if hosts is None else hosts
+        # Not "connections or": an object without connections is false.
+        self._site = LimitedSite(reactor, root, Connections() if connections is None else connections, self._hosts)
         self._listening: Deferred[None] | None = None
         self._port: IListeningPort | None = None
         self._retry: IDelayedCall | None = None

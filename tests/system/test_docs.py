@@ -32,7 +32,10 @@ _PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONT
 
 #: Commands of other programs. The page in question names the program as a requirement, or it is part of the system.
 _TOOLS = frozenset(
-    {".", "consul", "curl", "dig", "docker", "install", "ip", "journalctl", "nft", "ss", "systemctl", "tcpdump"}
+    {
+        *(".", "consul", "curl", "dig", "docker", "firewall-cmd", "grep", "install", "ip", "journalctl", "nft", "ss"),
+        *("systemctl", "tcpdump"),
+    }
 )
 
 #: Files that the reader of ``docs/backends.md`` creates.

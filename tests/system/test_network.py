@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor, udp
@@ -251,7 +252,7 @@ class NetworkOnHostsTests(TestCase):
         lines = self.near.call(["cat", "/proc/net/udp"]).splitlines()[1:]
         return sorted(int(line.split()[1].rpartition(":")[2], 16) for line in lines)
 
-    def forge(self, ports: range, source: str) -> None:
+    def forge(self, ports: Sequence[int], source: str) -> None:
         """Send a reply, an announcement and a byebye from the far host to each of some ports of the near host."""
         datagrams = [encode(message) for message in (RESPONSE, ALIVE, BYEBYE)]
 
@@ -282,16 +283,16 @@ class NetworkOnHostsTests(TestCase):
         self.assertEqual(self.udp_ports(), [PORT])
 
     async def test_forged_from_another_network(self) -> None:
-        """Datagrams of another network to every port are not delivered, neither during a search round nor before."""
+        """Datagrams of another network are not delivered, neither before a search round on any port nor during it."""
         self.add_remote_network()
         network = self.network()
-        every = range(32768, 61000)
-        self.forge(every, "192.0.2.9")
+        self.forge(range(32768, 61000), "192.0.2.9")
         await deferLater(reactor, 0.2)
         self.assertEqual((self.delivered, self.dropped), ([], []))
         self.search(network)
         self.near.inside(lambda: network.search_hosts("ssdp:all", ["10.77.0.3"]))
-        self.forge(every, "192.0.2.9")
+        # The time of the round is too short for all ports on a slow machine.
+        self.forge(self.udp_ports(), "192.0.2.9")
         await deferLater(reactor, 0.2)
         self.assertEqual(self.delivered, [])
         off_link = [
@@ -305,10 +306,10 @@ class NetworkOnHostsTests(TestCase):
         self.assertCountEqual(self.dropped, off_link)
 
     async def test_forged_by_a_neighbour(self) -> None:
-        """A byebye of a neighbour to every port is not delivered, nor is its reply to a search of another host."""
+        """A byebye of a neighbour to the port of a search is not delivered, nor is its reply to one of another host."""
         network = self.network()
         self.near.inside(lambda: network.search_hosts("ssdp:all", ["10.77.0.9"]))
-        self.forge(range(32768, 61000), "10.77.0.3")
+        self.forge(self.udp_ports(), "10.77.0.3")
         await deferLater(reactor, 0.2)
         self.assertEqual(self.delivered, [])
         self.assertEqual(self.dropped, [("unsolicited", Reception("10.77.0.3", "eth0", Channel.HOST))] * 3)
@@ -408,8 +409,8 @@ class NetworkOnHostsTests(TestCase):
         count = int(program.wait_for(r"'eth0': 'receive buffer overflow'.* (\d+) lost")[1])
         self.assertLess(count, 20_000)
         self.assertGreater(count, 1000)
-        received = int(program.wait_for(r"lost, (\d+) received\n.*\{\}")[1])
-        self.assertGreater(received, 1000)
+        # The datagrams in the buffer are received.
+        program.wait_for(r"[1-9]\d* lost, \d{4,} received")
 
     async def test_link_down(self) -> None:
         """An interface is closed when it is down, and opened when it is up again. Sending meanwhile raises nothing."""

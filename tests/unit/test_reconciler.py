@@ -969,11 +969,14 @@ class RefusalTests(ReconcilerTestCase):
         self.refuse(TWO, status=400)
         self.appear(ONE)
         self.appear(TWO)
-        self.advance(200)
+        # The next keep-alive follows at 200 s, and the next comparison at 210 s.
+        self.advance(192)
         self.backend.refused.clear()
         self.backend.credentials_version = 1  # type: ignore[attr-defined]
-        self.advance(10.5)
+        self.backend.calls.clear()
+        self.advance(10)
         self.assertEqual(self.registered(), by_id(ONE))
+        self.assertNotIn("read", self.backend.calls)
 
     def test_changed_credentials_in_an_outage(self) -> None:
         """When the credentials change while everything is rejected, everything is tried at the next keep-alive."""

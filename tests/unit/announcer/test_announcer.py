@@ -143,7 +143,7 @@ class AnnouncerTests(SynchronousTestCase):
             self.assert_sent()
 
     def test_unicast_search(self) -> None:
-        """A unicast search, which has no MX, is replied to within 0.5 s, whatever its MX is."""
+        """A reply to a unicast search is sent within 0.5 s, with or without MX."""
         self.announce(SEARCH_ONLY)
         for mx in (None, 0, 5):
             self.port("10.0.0.2").protocol.datagramReceived(encode(SearchRequest(URN, mx)), PEER)

@@ -25,6 +25,17 @@ class LongLivedObjectsTests(SynchronousTestCase):
                 frozen_at.append(count)
         self.assertEqual(frozen_at, [1200, 1440, 1728])
 
+    def test_large_collection(self) -> None:
+        """The objects of a large collection are frozen each time 5000 items were added."""
+        gc = mock.Mock()
+        self.patch(garbage, "gc", gc)
+        objects = LongLivedObjects()
+        objects.grow(50_000)
+        objects.grow(54_999)
+        self.assertEqual(gc.freeze.call_count, 1)
+        objects.grow(55_000)
+        self.assertEqual(gc.freeze.call_count, 2)
+
     def test_new_collection(self) -> None:
         """A collection that is smaller than before is a new one."""
         gc = mock.Mock()

@@ -36,12 +36,12 @@ class JSONObjectParserTests(SynchronousTestCase):
     @given(
         st.dictionaries(st.text(max_size=5), VALUES, max_size=5),
         st.integers(1, 50),
-        st.sampled_from([None, 4]),
+        st.sampled_from([{}, {"indent": 4}, {"separators": (",", ":")}]),
         st.booleans(),
     )
-    def test_any_object(self, document: dict[str, Any], size: int, indent: int | None, ascii: bool) -> None:
+    def test_any_object(self, document: dict[str, Any], size: int, style: dict[str, Any], ascii: bool) -> None:
         """The members of any object, in parts of any size, are those that the standard library returns."""
-        content = json.dumps(document, indent=indent, ensure_ascii=ascii).encode()
+        content = json.dumps(document, ensure_ascii=ascii, **style).encode()
         self.patch(json_object, "_STEP", 1)
         parts = [content[start : start + size] for start in range(0, len(content), size)]
         self.assertEqual(parse(*parts), document)

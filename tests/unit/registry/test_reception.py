@@ -119,11 +119,10 @@ class ReceptionMonitorTests(SynchronousTestCase):
         self.assertEqual((self.table.holds, self.searches, self.monitor.holds), ([("eth0", 6)], [1], 1))
 
     def test_lasting_overflow(self) -> None:
-        """While an overflow lasts, the hold is prolonged at each check, and a search is sent once in a round."""
+        """An overflow that lasts holds the services for a round once a minute, so that departed ones expire."""
         self.start()
-        for _ in range(20):
+        for _ in range(130):
             self.network.losses = {"eth0": "overflow"}
             self.clock.advance(1)
-        self.assertEqual(len(self.table.holds), 20)
-        self.assertEqual(self.table.holds[-1], ("eth0", 25))
-        self.assertEqual(self.searches, [1, 6, 11, 16])
+        self.assertEqual(self.table.holds, [("eth0", 6), ("eth0", 66), ("eth0", 126)])
+        self.assertEqual(self.searches, [1, 61, 121])

@@ -540,15 +540,17 @@ class AdoptTests(RegistryTestCase):
             self.assertEqual([live.standing for _, live in successor.services()], [standing])
 
     def test_log(self) -> None:
-        """The number of adopted services is logged, if there are any."""
+        """The number of adopted services is logged, if there are any: one line for all parts of an adoption."""
         self.start()
         self.receive(alive())
+        self.receive(alive(device_id="E"))
+        first, second = self.registry.registrations.values()
         successor = self.make_registry()
         with capturedLogs() as logged:
-            successor.adopt([])
-            successor.adopt(self.registry.registrations.values())
-            successor.adopt(self.registry.registrations.values())
-        self.assertEqual([event["count"] for event in logged if "count" in event], [1])
+            for part in ([], [first], [second], [first]):
+                successor.adopt(part)
+            self.advance(2)
+        self.assertEqual([event["count"] for event in logged if "count" in event], [2])
 
     def test_remaining_lifetime(self) -> None:
         """An adopted service keeps its remaining lifetime. A service whose lifetime has ended expires at once."""

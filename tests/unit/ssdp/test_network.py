@@ -10,7 +10,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from random import Random
 
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.errors import MessageError
@@ -149,6 +149,9 @@ class NetworkTests(NetworkTestCase):
         self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_TTL], 7)
         interface = socket.inet_aton(GROUP) + socket.inet_aton("10.0.0.2") + struct.pack("@i", 2)
         self.assertEqual(group.options[socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP], interface)
+        self.assertEqual(group.options[socket.SOL_SOCKET, socket.SO_REUSEPORT], 0)
+        # IP_MULTICAST_ALL.
+        self.assertEqual(group.options[socket.IPPROTO_IP, 49], 0)
         self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_IF], interface)
 
     def test_buffers_without_rights(self) -> None:
@@ -208,6 +211,22 @@ class NetworkTests(NetworkTestCase):
         self.assertEqual(self.delivered, [])
         group.datagramReceived(encode(SEARCH), (sources[0][0], sources[0][1] + 100))
         self.assertEqual(self.delivered, [(SEARCH, Reception("10.0.0.2", "eth1", on_link=False))])
+        # After the end of the round another program may use the port.
+        self.reactor.advance(10)
+        group.datagramReceived(encode(SEARCH), sources[0])
+        self.assertEqual(len(self.delivered), 2)
+
+    def test_log(self) -> None:
+        """The log has a line for each interface that is opened or closed."""
+        with capturedLogs() as events:
+            network = self.network("eth0")
+            network.search(SEARCH)
+            network.refresh()
+            network.close()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["Listening on eth0 at 10.0.0.2", "Stopped listening on eth0 at 10.0.0.2"],
+        )
 
     def test_send(self) -> None:
         """An announcement is sent to the group once on each interface, from port 1900 of its address."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import MessageLengthError
 from twisted.logger import LogLevel, capturedLogs
@@ -52,6 +52,7 @@ class SSDPProtocolTests(SynchronousTestCase):
         SSDPProtocol(self.deliver).datagramReceived(b"", PEER)
         self.assertEqual(self.delivered, [])
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda rest: b"NOTIFY * HTTP/1.1\r\n" + rest))
     def test_anything(self, datagram: bytes) -> None:
         """Any datagram is either delivered or dropped."""

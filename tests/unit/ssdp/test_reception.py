@@ -46,5 +46,5 @@ class ReceptionsTests(SynchronousTestCase):
         for number in range(10_000):
             sender = f"10.0.{number // 256}.{number % 256}"
             self.assertEqual(self.receptions[sender].sender, sender)
-            self.assertLessEqual(len(self.receptions), 4096)
+            self.assertLessEqual(len(self.receptions), 2048)
         self.assertGreater(len(self.receptions), 1000)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor as real_reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import Request
 
+from ssdpreg.web.connections import Connections
 from ssdpreg.web.resources import Folder, ReadOnlyResource
+from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
+from tests.support.memory_daemon import Daemon, Exchange
 
 
 class BusyReactor(MemoryReactorClock):
@@ -61,6 +65,18 @@ class EndpointTests(SynchronousTestCase):
         self.service.startService()
         ((port, _, _, interface),) = self.reactor.tcpServers
         self.assertEqual((port, interface), (8580, "127.0.0.1"))
+
+    def test_connections(self) -> None:
+        """Connections are counted in the object whose numbers the metrics show."""
+        connections = Connections(16)
+        daemon = Daemon(self.reactor)
+        root = make_root(self.reactor, daemon.view, connections)
+        WebService(self.reactor, "tcp:8580:interface=127.0.0.1", root, connections).startService()
+        ((_, site, _, _),) = self.reactor.tcpServers
+        protocol: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
+        protocol.makeConnection(StringTransport())
+        self.assertEqual(len(connections), 1)
+        self.assertIn(b"ssdpreg_web_connections 1.0", Exchange(root, self.reactor, "/metrics").body)
 
     def test_endpoint_in_use(self) -> None:
         """If the endpoint is in use, an error is logged once, and the pauses between retries grow."""

@@ -165,6 +165,22 @@ class TimeTests(SiteTestCase):
         self.assertTrue(client.aborted)
         self.assertEqual(self.connections.closed, {"reader": 1})
 
+    def test_requests_of_a_client_that_does_not_read(self) -> None:
+        """While a client does not take responses, its further requests are neither read nor processed."""
+        client = self.connect()
+        channel: Any = client.protocol
+        channel.pauseProducing()
+        self.assertEqual(client.producerState, "paused")
+        self.assertEqual(self.get(client), b"")
+        self.assertEqual(self.get(client), b"")
+        self.clock.advance(29)
+        self.assertFalse(client.aborted)
+        channel.resumeProducing()
+        self.assertEqual(client.producerState, "producing")
+        self.assertEqual(client.value().count(b"200 OK"), 2)
+        self.clock.advance(60)
+        self.assertEqual(self.connections.closed, {"idle": 1})
+
     def test_no_log(self) -> None:
         """A client that exceeds a limit causes no line in the log."""
         with capturedLogs() as events:
@@ -238,12 +254,13 @@ class SizeTests(SiteTestCase):
         """A client that sends more than 16 kB during a request is disconnected: its end would not be noticed."""
         self.patch(http, "_getContentFile", lambda _: BytesIO())
         self.page.body = None
-        client = self.connect()
-        client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        client.protocol.dataReceived(b"x" * 16384)
-        self.assertFalse(client.aborted)
-        client.protocol.dataReceived(b"x")
-        self.assertTrue(client.aborted)
+        for size, aborted in ((16384, False), (16385, True)):
+            first, second = self.connect(), self.connect()
+            first.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"x" * size)
+            self.get(second)
+            second.protocol.dataReceived(b"x" * 16384)
+            second.protocol.dataReceived(b"x" * (size - 16384))
+            self.assertEqual((first.aborted, second.aborted), (aborted, aborted))
 
 
 class RequestTests(SiteTestCase):
