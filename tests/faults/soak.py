@@ -97,12 +97,17 @@ class Soak:
         self._live: list[Device] = []
         self._serial = 0
         self.samples = Samples()
+        self.unequal: list[str] = []
         self.changes: dict[str, int] = {}
         self.faults: dict[str, int] = {}
+        #: For each device ID what happened to it, with the seconds since the start.
+        self.history: dict[str, list[str]] = {}
+        self._start = 0.0
 
     def run(self) -> list[str]:
         """Run, and return the bounds that do not hold, in words."""
         world = self._world
+        self._start = time.monotonic()
         self._addresses = [world.devices.new_address() for _ in range(_MOST // _PER_ADDRESS + 10)]
         world.rack.start_consul()
         for _ in range(_DEVICES):
@@ -180,28 +185,31 @@ class Soak:
         )
         self._live.append(device)
         self._world.devices.start(device)
-        self._count("come")
+        self._count("come", device)
 
     def _leave(self) -> None:
         device = self._live.pop(self._random.randrange(len(self._live)))
         # A device without a byebye expires after its max-age.
         silent = device.max_age == 60 and self._random.random() < 0.5
         self._world.devices.stop(device, says_byebye=not silent)
-        self._count("leave without byebye" if silent else "leave")
+        self._count("leave without byebye" if silent else "leave", device)
 
     def _move(self) -> None:
         index = self._random.randrange(len(self._live))
         address = self._random.choice([None, self._random.choice(self._addresses)])
         self._serial += 1
         self._live[index] = self._world.devices.move(self._live[index], address, 8000 + self._serial % 50_000)
-        self._count("move")
+        self._count("move", self._live[index])
 
     def _restart(self) -> None:
-        self._world.devices.restart(self._random.choice(self._live))
-        self._count("restart")
+        device = self._random.choice(self._live)
+        self._world.devices.restart(device)
+        self._count("restart", device)
 
-    def _count(self, name: str) -> None:
+    def _count(self, name: str, device: Device) -> None:
         self.changes[name] = self.changes.get(name, 0) + 1
+        text = f"{time.monotonic() - self._start:.1f} s {name} {device.endpoint} max-age {device.max_age}"
+        self.history.setdefault(device.device_id, []).append(text)
 
     def _faults(self) -> Iterator[float]:
         """Begin and end faults in turn. Each value is the number of seconds until the next call."""
@@ -250,6 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if broken:
             log = Path(f"soak-{seed}.log")
             log.write_text(world.output)
+            for device_id in soak.unequal:
+                sys.stdout.write(f"{device_id}: {', '.join(soak.history[device_id])}\n")
             sys.stdout.write(f"The daemon's log is in {log}\n")
     sys.stdout.write(f"{'; '.join(broken) or 'All bounds hold'}\n")
     return int(bool(broken))
