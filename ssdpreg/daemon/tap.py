@@ -121,6 +121,7 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
         backend,
         registry.registrations,
         adopt,
+        priority=registry.priority,
         deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
     )
     registry.subscribe(reconciler)

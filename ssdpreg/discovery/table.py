@@ -88,6 +88,11 @@ class AdvertisementTable:
         """Number of services that gave way to others when the table was full."""
         return self._capacity.evictions
 
+    def standing(self, device_id: str, urn: str) -> Standing:
+        """Return the standing of a service's current claim, the lowest for an unknown service."""
+        service = self._devices.get(device_id.casefold(), {}).get(urn)
+        return Standing.INDIRECT if service is None else service.claim.standing
+
     @property
     def next_due(self) -> float:
         """Time at which :meth:`expire` has something to do at the earliest."""

@@ -171,6 +171,14 @@ class Registry(Service):
         """Return the live services with their registrations."""
         return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
 
+    def priority(self, service_id: str) -> int:
+        """Return the priority with which a service is registered: those of a higher standing come first."""
+        registration = self._live.by_id.get(service_id)
+        term = None if registration is None else self._terms.match(registration.nt)
+        if registration is None or term is None:
+            return Standing.INDIRECT
+        return min(self._table.standing(registration.device_id, term.identity(registration.nt)), Standing.DIRECT)
+
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
         """Names and addresses of the interfaces on which SSDP is received."""

@@ -11,10 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests
 
+#: Packages without tests, which need libraries of their own.
+_TOOLS = ("tests.fuzz.", "tests.mutation.")
+
 
 def test_cases() -> Iterator[type[unittest.TestCase]]:
     """Return every test case class that is defined in a module of this package."""
     for module in pkgutil.walk_packages(tests.__path__, f"{tests.__name__}."):
+        if module.name.startswith(_TOOLS):
+            continue
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == module.name:
                 yield value
