@@ -279,6 +279,12 @@ class StandingTests(TableTestCase):
             self.receive(TRUE, sender, channel=channel, on_link=on_link)
             self.assertIs(self.standing(), standing)
 
+    def test_standing_of_a_service(self) -> None:
+        """The table returns the standing of a service, the lowest for an unknown one."""
+        self.receive(TRUE, channel=Channel.HOST)
+        for device_id, urn, standing in (("d", URN, 2), ("D", OTHER_URN, 0), ("E", URN, 0)):
+            self.assertEqual(self.table.standing(device_id, urn), standing)
+
     def test_standing_rises(self) -> None:
         """A claim keeps its highest standing; the change from indirect to direct is published for health checks."""
         self.receive(TRUE, E)

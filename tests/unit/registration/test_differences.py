@@ -86,6 +86,24 @@ class DifferencesTests(SynchronousTestCase):
         self.load(ONE)
         self.assertEqual(self.differences.state(ONE.service_id), ServiceState("registered"))
         self.assertEqual(self.differences.state(TWO.service_id), ServiceState("waiting"))
+        self.appear(replace(ONE, port=1))
+        self.assertEqual(self.differences.state(ONE.service_id), ServiceState("waiting"))
+
+    def test_before_the_first_comparison(self) -> None:
+        """Before the content of the backend is known, nothing is removed."""
+        self.differences.check_removals(0.0, full=True)
+        self.assertEqual((self.differences.queued, self.differences.held), (0, 0))
+
+    def test_rejected_changes_are_counted(self) -> None:
+        """A rejected change is pending and remembered, besides those that wait."""
+        self.load()
+        self.appear(ONE)
+        changes = self.differences.take(1)
+        list(self.differences.record(changes, Outcome(), 0.0))
+        list(self.differences.reject(changes, {ONE.service_id: INVALID}, 0.0))
+        self.differences.end_progress(0.0)
+        self.appear(TWO)
+        self.assertEqual((self.differences.pending, self.differences.remembered), (2, 2))
 
     def test_nothing_is_kept(self) -> None:
         """Nothing is kept for services that come and go while the backend does not hold them."""
