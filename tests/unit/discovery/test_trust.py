@@ -433,6 +433,23 @@ class MoveTests(TableTestCase):
         (live,) = self.table
         self.assertEqual(live.advertisement.endpoint.port, 1199)
 
+    def test_waiting_move_whose_claim_ended(self) -> None:
+        """A move that waits for the budget is not made when its claim has ended by a byebye or expired meanwhile."""
+        moved = advertisement(T, port=8080)
+        for max_age, byebye in ((86400, True), (2, False)):
+            self.setUp()
+            forged = advertisement(E, max_age=max_age)
+            self.receive(TRUE)
+            self.receive(moved)
+            self.reply(forged)
+            self.receive(forged)
+            self.wait(6.5)
+            self.repliers.clear()
+            if byebye:
+                self.bye(E)
+            self.assertEqual(self.wait(60), [], byebye)
+            self.assertEqual(self.hosts(), [T])
+
     def test_two_locations_do_not_alternate(self) -> None:
         """A sender that announces two LOCATIONs in turn keeps the later one."""
         second = advertisement(T, port=8080)
