@@ -145,6 +145,7 @@ class Soak:
             broken.append(
                 f"Consul lacks {len(truth - found)} of {len(truth)} devices, and has {len(found - truth)} more"
             )
+            self.unequal = sorted({device_id for device_id, _ in truth ^ found})
         if (table := self._table()) != truth:
             broken.append(f"the table lacks {len(truth - table)} devices, and has {len(table - truth)} more")
         if not world.daemon.running:
