@@ -3,6 +3,8 @@
 # make demo            run the daemon and an announcer on this machine, and show what is registered
 # make unit            run the fast tests
 # make test            run all tests; ARGS=… goes to trial, as in ARGS=--until-failure
+# make faults          measure the fault matrix of docs/reliability.md, as root; ARGS=--short takes about a third of the time
+# make soak            run the daemon for MINUTES=30 with changing devices and a failing Consul, as root
 # make lint            check format, lint and types
 # make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
 # make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
@@ -16,11 +18,11 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 RUNNER =
 ARGS =
 TESTS = tests
+MINUTES = 30
+SECONDS = 60
 PACKAGING = setup.cfg pyproject.toml
 
-SECONDS = 60
-
-.PHONY: demo run unit test lint fuzz mutation pictures clean
+.PHONY: demo run unit test faults soak lint fuzz mutation pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -28,12 +30,18 @@ demo: .venv/installed
 run: .venv/installed
 	$(BIN)/twistd --nodaemon --pidfile= ssdpreg --config registry.json
 
-unit: TESTS = tests.unit
+unit: TESTS = tests.unit tests.fuzz
 unit: test
 
 test: .venv/installed-dev
 	@echo "Running $(TESTS). The end of the output lists the skipped tests with the reasons, and their number."
 	$(BIN)/python $(RUNNER) -m twisted.trial $(ARGS) $(TESTS)
+
+faults: .venv/installed-dev
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: .venv/installed-dev
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -53,7 +61,7 @@ pictures: .venv/installed-dev
 	$(BIN)/python demo/pictures.py
 
 clean:
-	rm -rf .venv .ci-venvs .fuzz .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .ci-venvs .fuzz faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)

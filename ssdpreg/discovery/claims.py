@@ -347,8 +347,8 @@ class TrackedService:
         Return the claim that wins the contest.
 
         The first of these that exists wins: the claim of the home, if the home replied or announced the service; a
-        claim whose host replied; another LOCATION of the same host that the holder announced twice; a claim of a higher
-        standing than the current one; the current claim.
+        claim whose host replied; the claim of the home, if its announcement began the contest; another LOCATION of the
+        same host that the holder announced twice; a claim of a higher standing than the current one; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
@@ -357,7 +357,15 @@ class TrackedService:
         claims = [claim for claim in self.claims(now) if not claim.superseded and claim.standing >= trust]
         answered = [claim for claim in claims if claim.advertisement.location in contest.answered]
         announced = [claim for claim in claims if claim.advertisement.location in contest.announced]
-        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered):
+        # A device that never replies to searches, and sends each announcement once, is not received during the rounds.
+        returned = [
+            claim
+            for claim in claims
+            if claim.sender == claim.host == self.home
+            and claim.standing > Standing.INDIRECT
+            and claim.received_at >= contest.began_at
+        ]
+        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
         # Since the holder announced the current LOCATION, it has announced another one of the same host twice.

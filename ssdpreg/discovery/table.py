@@ -108,6 +108,9 @@ class AdvertisementTable:
         if latest is not None and latest[0] is advertisement and latest[1] is reception:
             service.searched = False
             service.claim.repeat(now)
+            if service.claim.search_at < service.scheduled_at:
+                # Its expiry was held, so it was to be examined later.
+                self._schedule.schedule(service, service.claim.search_at)
             return []
         if service.claim.advertisement.location == advertisement.location:
             events = self._renew(service, advertisement, reception, now)

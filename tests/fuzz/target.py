@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_network
 
 from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE, Advertisement
@@ -46,6 +47,9 @@ TERMS = SearchTerms(
 LOCATIONS = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")])
 RULES = (RegistrationRules("rack-7"), RegistrationRules("rack-7", dns_names=True, tags=("lab",)))
 _INTERPRET = cached_interpreter(TERMS, LOCATIONS)
+
+# As for repeated datagrams of a socket, equal receptions are the same object.
+_RECEPTION = lru_cache(None)(Reception)
 
 _SERVICE_ID = re.compile(r"ssdpreg-[a-z0-9-]{0,32}-[0-9a-f]{16}")
 _DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -147,7 +151,7 @@ def run(data: bytes) -> None:
             case Advertisement() as one:
                 assert 1 <= one.max_age <= LONGEST_MAX_AGE and one.device_id.isprintable()
                 try:
-                    checker.apply(checker.table.observe(one, Reception(sender, "eth0", channel, on_link), now))
+                    checker.apply(checker.table.observe(one, _RECEPTION(sender, "eth0", channel, on_link), now))
                 except RejectedError as error:
                     # The reason is the label of a metric, so it contains no text of the datagram.
                     assert len(error.reason) < 60

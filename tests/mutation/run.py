@@ -17,7 +17,9 @@ import importlib
 import importlib.util
 import io
 import json
+import math
 import os
+import resource
 import select
 import signal
 import sys
@@ -28,7 +30,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from itertools import islice
 from pathlib import Path
 from random import Random
 from types import CodeType, ModuleType
@@ -37,6 +41,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 from coverage import Coverage
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).parents[2]
 SURVIVORS = Path(__file__).with_name("survivors.txt")
@@ -77,7 +82,10 @@ _PRELOADED = (
     "twisted.web.server",
     "zope.interface.verify",
 )
-#: Seconds after which a mutant counts as noticed: it made the tests hang.
+#: A mutant counts as noticed if it makes the tests use this many times the CPU time that they need without it, plus
+#: some seconds, or if they wait for something that does not happen.
+_CPU_FACTOR = 4.0
+_CPU_SLACK = 2
 _TIMEOUT = 60.0
 #: Part of the mutants that has to be noticed.
 _REQUIRED = 0.95
@@ -160,28 +168,34 @@ def operators() -> Iterator[str]:
     yield from (name for name in wanted if name in available)
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """Yield the mutants of a module."""
-    text = path.read_text()
-    relative = path.relative_to(ROOT)
-    module = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
-    nodes = list(ast_nodes(get_ast(text)))
-    behaviour = _behaviour(text)
-    seen = set[str]()
+Change = tuple[Path, str, int]
+
+
+def changes(path: Path) -> Iterator[Change]:
+    """Yield the path of a module, the name of an operator and the number of its occurrence for each possible change."""
+    nodes = list(ast_nodes(get_ast(path.read_text())))
     for name in operators():
         operator = get_operator(name)()
-        occurrences = sum(len(list(operator.mutation_positions(node))) for node in nodes)
-        for occurrence in range(occurrences):
-            mutated = mutate_code(text, get_operator(name)(), occurrence)
-            if mutated is None or mutated in seen:
+        for occurrence in range(sum(len(list(operator.mutation_positions(node))) for node in nodes)):
+            yield path, name, occurrence
+
+
+def mutants(found: Iterable[Change]) -> Iterator[Mutant]:
+    """Yield the mutants of changes, without duplicates and without those that change no behaviour."""
+    seen = set[str]()
+    for path, name, occurrence in found:
+        text = path.read_text()
+        mutated = mutate_code(text, get_operator(name)(), occurrence)
+        if mutated is None or mutated in seen:
+            continue
+        seen.add(mutated)
+        try:
+            if _behaviour(mutated) == _behaviour(text):
                 continue
-            seen.add(mutated)
-            try:
-                if _behaviour(mutated) == behaviour:
-                    continue
-            except SyntaxError:
-                continue
-            yield _mutant(module, relative, text, mutated)
+        except SyntaxError:
+            continue
+        relative = path.relative_to(ROOT)
+        yield _mutant(".".join(relative.with_suffix("").parts).removesuffix(".__init__"), relative, text, mutated)
 
 
 def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
@@ -190,6 +204,7 @@ def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
     return Mutant(module, str(path), line + 1, before[line].strip(), after[line].strip(), mutated)
 
 
+@lru_cache(4)
 def _behaviour(text: str) -> str:
     """Return the syntax tree of a module without annotations, docstrings and log lines."""
     return ast.dump(_WithoutAnnotations().visit(ast.parse(text)))
@@ -299,6 +314,7 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     Return the result of a function that runs in a fork, or None if it failed or took too long.
 
     :param function: Returns a value that JSON can represent.
+    :param timeout: Seconds until it is ended.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -328,17 +344,22 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     return json.loads(answer) if answer else None
 
 
-def survives(mutant: Mutant, modules: Sequence[str]) -> bool:
-    """Return whether the unit tests do not notice a mutant."""
+def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
+    """Return whether tests do not notice a mutant."""
 
     def run() -> bool:
         sys.meta_path.insert(0, _MutantFinder(mutant))
-        return run_tests(modules)
+        for each in tests:
+            limit = math.ceil(time.process_time() + _CPU_SLACK + _CPU_FACTOR * each.seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+            if not run_tests([each.module]):
+                return False
+        return True
 
-    return in_fork(run, _TIMEOUT) is True
+    return in_fork(run, _TIMEOUT + 10 * sum(each.seconds for each in tests)) is True
 
 
-# Which tests execute which lines.
+# Executed lines.
 
 
 @dataclass(frozen=True)
@@ -346,7 +367,7 @@ class Tests:
     """
     A module of tests.
 
-    :ivar seconds: Duration.
+    :ivar seconds: CPU time.
     :ivar lines: Numbers of the executed lines by path.
     """
 
@@ -361,9 +382,9 @@ def measure(module: str) -> Tests:
     def run() -> tuple[bool, float, dict[str, list[int]]]:
         coverage = Coverage(data_file=None, source=[str(ROOT / "ssdpreg")], config_file=False)
         coverage.start()
-        began = time.monotonic()
+        began = time.process_time()
         passed = run_tests([module])
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
         coverage.stop()
         data = coverage.get_data()
         return (
@@ -385,14 +406,14 @@ def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
         yield from sorted(path.glob(f"{beginning}*.py")) if path.is_dir() else [path]
 
 
-def modules_for(mutant: Mutant, tests: Sequence[Tests]) -> list[str]:
+def tests_for(mutant: Mutant, tests: Sequence[Tests]) -> list[Tests]:
     """Return the test modules that execute the changed line, the fastest first."""
     # A statement of several lines is recorded at its first line.
     lines = range(mutant.line, max(mutant.line - 12, 0), -1)
     executing = [each for each in tests if mutant.line in each.lines.get(mutant.path, ())] or [
         each for each in tests if any(line in each.lines.get(mutant.path, ()) for line in lines)
     ]
-    return [each.module for each in sorted(executing, key=lambda each: each.seconds)]
+    return sorted(executing, key=lambda each: each.seconds)
 
 
 def known_survivors() -> set[str]:
@@ -414,24 +435,30 @@ def main(arguments: Sequence[str]) -> int:
     sys.path.insert(0, str(ROOT))
     for name in _PRELOADED:
         importlib.import_module(name)
-    found = [mutant for path in files(options.paths) for mutant in mutants(path)]
-    if options.sample is not None and options.sample < len(found):
-        found = sorted(Random(options.seed).sample(found, options.sample), key=lambda each: (each.path, each.line))
+    # A failure is enough: no time is spent on a smaller example of it.
+    settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
+    settings.load_profile("mutation")
+    possible = [change for path in files(options.paths) for change in changes(path)]
+    Random(options.seed).shuffle(possible)
+    found = sorted(islice(mutants(possible), options.sample), key=lambda each: (each.path, each.line))
     tests = [measure(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files(options.tests, "test_")]
     known = known_survivors()
     total, survived, unexpected = Counter[str](), Counter[str](), 0
-    for mutant in found:
-        modules = modules_for(mutant, tests)
+    for number, mutant in enumerate(found):
+        if number % 50 == 0:
+            print(f"{number} of {len(found)} mutants", file=sys.stderr, flush=True)
+        executing = tests_for(mutant, tests)
         total[mutant.path] += 1
-        if not modules or survives(mutant, modules):
+        if not executing or survives(mutant, executing):
             survived[mutant.path] += 1
             listed = str(mutant) in known
             unexpected += not listed
-            print(f"{'listed' if listed else 'SURVIVED'} line {mutant.line}: {mutant}", flush=True)  # noqa: T201
+            print(f"{'listed' if listed else 'SURVIVED'} line {mutant.line}: {mutant}", flush=True)
     for path, count in sorted(total.items()):
-        print(f"{path}: {count - survived[path]} of {count} noticed")  # noqa: T201
+        print(f"{path}: {count - survived[path]} of {count} noticed")
     noticed = 1 - survived.total() / max(total.total(), 1)
-    print(f"{total.total()} mutants, {100 * noticed:.1f} % noticed, {unexpected} survivors not listed")  # noqa: T201
+    print(f"{total.total()} mutants of {len(possible)} possible changes, {100 * noticed:.1f} % noticed")
+    print(f"{unexpected} survivors are not listed in {SURVIVORS.relative_to(ROOT)}")
     return int(noticed < _REQUIRED or unexpected > 0)
 
 

@@ -28,6 +28,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -396,12 +397,17 @@ def _namespaces() -> list[str]:
 
 
 def _remove(name: str) -> None:
-    """Remove a namespace, and kill the processes in it."""
-    if name in _namespaces():
-        # Children of a host's programs may still run, and would keep the namespace.
-        for pid in _ip("netns", "pids", name).split():
-            os.kill(int(pid), signal.SIGKILL)
-        _ip("netns", "delete", name)
+    """Remove a namespace, and kill the processes in it. Another test run may remove it at the same time."""
+    try:
+        if name in _namespaces():
+            # Children of a host's programs may still run, and would keep the namespace.
+            for pid in _ip("netns", "pids", name).split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            _ip("netns", "delete", name)
+    except subprocess.CalledProcessError:
+        if name in _namespaces():
+            raise
 
 
 def _ip(*arguments: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -11,6 +12,8 @@ from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Channel, Reception
+
+_RECEPTION = lru_cache(None)(Reception)
 
 
 class MemoryNetwork:
@@ -87,7 +90,8 @@ class MemoryNetwork:
         on_link: bool = True,
     ) -> None:
         """Receive a datagram."""
-        reception = Reception(sender, interface, channel, on_link)
+        # Repeated datagrams of a real socket have the same object, too.
+        reception = _RECEPTION(sender, interface, channel, on_link)
         try:
             decoded = decode(message if isinstance(message, bytes) else encode(message))
         except MessageError as error:

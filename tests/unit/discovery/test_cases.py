@@ -13,8 +13,8 @@ none, or of a host    both, neither is the home   the incumbent
 without a claim       (or the home is silent)
 none, or of a host    one of them                 that host
 without a claim
-none, or of a host    none                        the claim of the higher standing; the incumbent if they are
-without a claim                                   equal
+none, or of a host    none                        the home, if its own announcement began the contest; else the
+without a claim                                   claim of the higher standing; the incumbent if they are equal
 of the owner          the incumbent               as without a byebye: the reply voids it
 of the owner          the claimant alone, at      the claimant
                       any time before
@@ -94,6 +94,9 @@ def winner(case: Case) -> str | None:
         return INCUMBENT
     if CLAIMANT in replied:
         return CLAIMANT
+    # Then the home, if it announced itself: the announcement that began the contest.
+    if case.home == CLAIMANT and case.claimant is not Standing.INDIRECT:
+        return CLAIMANT
     # Then the higher standing. An announcement from its own address makes a claim direct.
     incumbent = max(case.incumbent, Standing.DIRECT) if case.announces else case.incumbent
     # At last the incumbent.
@@ -166,4 +169,21 @@ class AllCasesTests(TableTestCase):
             self.wait(60)
             if self.hosts() != [case.home]:
                 wrong.append((case, self.hosts()))
+        self.assertEqual(wrong, [])
+
+    def test_return_of_a_device_that_never_replies(self) -> None:
+        """In every case, a home has its service within 60 s of an announcement, if the other host is silent by then."""
+        wrong = []
+        for copies in (1, 2):
+            for case in CASES:
+                self.setUp()
+                self.prepare(case)
+                self.contest(case)
+                self.repliers.clear()
+                for _ in range(copies):
+                    self.receive(advertisement(case.home))
+                    self.wait(0.2)
+                self.wait(60)
+                if self.hosts() != [case.home]:
+                    wrong.append((copies, case, self.hosts()))
         self.assertEqual(wrong, [])

@@ -122,6 +122,18 @@ class ClaimTests(SynchronousTestCase):
             self.renew(one, now)
             self.assertEqual((one.received_at, one.previous_at), (now, previous))
 
+    def test_repetition(self) -> None:
+        """A repetition prolongs a claim as a renewal by the same advertisement does."""
+        one, other = claim(), claim()
+        for now in (1050, 1055, 1065.1, 1100):
+            one.repeat(now)
+            self.renew(other, now)
+            self.assertEqual(
+                (one.received_at, one.previous_at, one.search_at, one.expires_at),
+                (other.received_at, other.previous_at, other.search_at, other.expires_at),
+            )
+        self.assertEqual((one.search_at, one.expires_at), (1180, 1210))
+
     def test_adopted(self) -> None:
         """The host of the LOCATION owns an adopted claim, which has the given standing and lifetime."""
         one = Claim.adopted(advertisement(), Standing.CONFIRMED, 7.5, 1000.0)
@@ -355,6 +367,22 @@ class DecisionTests(SynchronousTestCase):
         self.second.standing = Standing.INDIRECT
         self.assert_winner(self.first)
         self.current.standing = Standing.CONFIRMED
+        self.assert_winner(self.current)
+
+    def test_home_that_began_the_contest(self) -> None:
+        """A home whose own announcement began the contest wins, unless another host replied."""
+        self.service.home = "10.0.0.6"
+        self.current.standing = Standing.CONFIRMED
+        self.assert_winner(self.first)
+        self.contest.answered = {CURRENT}
+        self.assert_winner(self.current)
+        self.contest.answered = set()
+        self.first.received_at = 1099.9
+        self.assert_winner(self.current)
+        self.first.received_at = 1100
+        self.first.sender = OTHER
+        self.assert_winner(self.current)
+        self.first.sender, self.first.standing = "10.0.0.6", Standing.INDIRECT
         self.assert_winner(self.current)
 
     def test_repeated_location_of_the_holder(self) -> None:

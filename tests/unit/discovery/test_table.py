@@ -11,7 +11,7 @@ from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 
@@ -69,6 +69,43 @@ class LifetimeTests(TableTestCase):
         self.receive(advertisement(max_age=100))
         self.assertEqual(self.wait(1000), [(110, Left(advertisement(max_age=100), "expired"))])
         self.assertEqual([at for at, _ in self.searched], [80, 170])
+
+    def test_repeated_objects(self) -> None:
+        """A datagram that is repeated as the same objects has the effect of a renewal by equal objects."""
+        one, reception = advertisement(max_age=100), Reception("10.0.0.5", "eth0")
+        for _ in range(3):
+            self.table.observe(one, reception, self.now)
+            self.wait(85)
+        self.table.observe(one, reception, self.now)
+        self.assertEqual([at for at, _ in self.searched], [80, 165, 250])
+        self.assertEqual(self.wait(1000), [(110, Left(one, "expired"))])
+
+    def test_repeated_objects_after_a_hold(self) -> None:
+        """A device that is received again after its expiry was held is searched for, and expires, in time."""
+        one, reception = advertisement(max_age=10), Reception("10.0.0.5", "eth0")
+        for _ in range(2):
+            self.table.observe(one, reception, self.now)
+        self.table.hold(self.now + 100)
+        self.assertEqual(self.wait(12), [])
+        self.table.hold(self.now)
+        self.table.observe(one, reception, self.now)
+        self.assertEqual(self.wait(100), [(11, Left(one, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [8, 20])
+
+    def test_repeated_objects_after_a_byebye(self) -> None:
+        """A datagram that is repeated as the same objects voids a byebye, and ends a contest."""
+        one, reception = advertisement(), Reception("10.0.0.5", "eth0")
+        for _ in range(3):
+            self.table.observe(one, reception, self.now)
+        self.bye()
+        self.now += 1
+        self.table.observe(one, reception, self.now)
+        self.assertEqual(self.wait(10), [])
+        self.table.observe(one, reception, self.now)
+        self.bye("10.0.0.66")
+        self.table.observe(one, reception, self.now)
+        self.searched.clear()
+        self.assertEqual((self.wait(100), self.searched), ([], []))
 
     def test_case_of_device_ids(self) -> None:
         """Device IDs are compared case-insensitively."""

@@ -110,6 +110,20 @@ class ReceptionMonitorTests(SynchronousTestCase):
             self.clock.advance(1)
         self.assertEqual(self.table.holds, [("eth1", math.inf), ("eth1", 7), ("eth1", math.inf)])
 
+    def test_interface_that_is_removed(self) -> None:
+        """The hold of an interface that was removed ends when the network no longer reports it."""
+        self.start()
+        self.network.down = {"eth1"}
+        self.clock.advance(1)
+        del self.network.adapters["eth1"]
+        self.network.refresh()
+        self.clock.advance(1)
+        self.assertEqual(self.table.holds, [("eth1", math.inf)])
+        self.network.down = set()
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.table.holds, [("eth1", math.inf), ("eth1", 3)])
+        self.assertEqual(self.searches, [])
+
     def test_overflow(self) -> None:
         """After an overflow of a receive buffer, the services of its interface are held for a search round."""
         self.start()

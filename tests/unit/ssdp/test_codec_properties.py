@@ -61,7 +61,7 @@ class CodecPropertyTests(SynchronousTestCase):
     @settings(derandomize=True, deadline=None, max_examples=300)
     @given(st.lists(PARTS | st.binary(max_size=20), max_size=12).map(b"".join) | st.binary(max_size=300))
     def test_any_datagram(self, datagram: bytes) -> None:
-        """Any datagram is a message or raises a MessageError. What is decoded can be encoded and decoded again."""
+        """Any datagram is a message or raises a MessageError. A decoded message can be encoded and decoded again."""
         try:
             message = decode(datagram)
         except MessageError as error:
