@@ -280,10 +280,11 @@ class StandingTests(TableTestCase):
             self.assertIs(self.standing(), standing)
 
     def test_standing_of_a_service(self) -> None:
-        """The table returns the standing of a service, the lowest for an unknown one."""
+        """A live service is found by its device, in any case of letters, and its URN."""
         self.receive(TRUE, channel=Channel.HOST)
-        for device_id, urn, standing in (("d", URN, 2), ("D", OTHER_URN, 0), ("E", URN, 0)):
-            self.assertEqual(self.table.standing(device_id, urn), standing)
+        for device_id, urn, standing in (("d", URN, 2), ("D", OTHER_URN, None), ("E", URN, None)):
+            service = self.table.get(device_id, urn)
+            self.assertEqual(None if service is None else service.standing, standing)
 
     def test_standing_rises(self) -> None:
         """A claim keeps its highest standing; the change from indirect to direct is published for health checks."""
