@@ -247,7 +247,8 @@ class Measurement:
         return self._world.output[self._output_at_start :]
 
     def _count_lines(self) -> None:
-        minutes = (time.monotonic() - self._began) / 60
+        # A budget of one minute: a few lines in a few seconds are within it.
+        minutes = max(1.0, (time.monotonic() - self._began) / 60)
         lines = self._output.splitlines()
         self._row.changes = sum(bool(_CHANGE.search(line)) for line in lines)
         # The higher one of the rate in the fault and the rate until the end of the measurement.
