@@ -1,4 +1,4 @@
-"""Backend that stores registrations and remaining lifetimes in a SQLite file, which survives the daemon."""
+"""Backend that stores registrations and remaining lifetimes in a SQLite file, for the next start of the daemon."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _LOCKED = "database is locked"
 _NO_DAMAGE = (_LOCKED, "database or disk is full", "disk I/O error", "unable to open database file")
 _READ_ONLY = "attempt to write a readonly database"
 
-#: Suffixes of a SQLite database's files: the file itself first, since the others mean nothing beside a new one.
+#: Suffixes of a SQLite database's files. The file itself comes first: the others must not be used with a new one.
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 

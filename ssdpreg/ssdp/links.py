@@ -83,7 +83,7 @@ class KernelLinks:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
         try:
             self._socket.setblocking(False)
-            # The kernel notifies of each change: a short one between two calls is seen too.
+            # The kernel notifies of each change, so that a short interruption between two calls is noticed, too.
             self._socket.bind((0, _RTMGRP_LINK))
         except OSError:
             self._socket.close()

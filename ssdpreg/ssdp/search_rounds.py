@@ -20,7 +20,7 @@ Deliver = Callable[[Message, Reception, PeerAddress], None]
 Drop = Callable[[MessageError, Reception, PeerAddress], None]
 
 #: Longest time in seconds from the sending of a reply to its reception. A device may wait for MX before it sends.
-TRAVEL = 0.5
+NETWORK_DELAY = 0.5
 #: Seconds that a host may need to reply to a unicast search. UPnP Device Architecture 2.0 (UDA), 1.3.3, allows 1 s;
 #: BMCs need more under load.
 HOST_REPLY_TIME = 2.5
@@ -120,7 +120,7 @@ class SearchRounds:
         """Send a search to the group."""
         current = self._round(Channel.SEARCH)
         if current is not None:
-            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + TRAVEL))
+            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY))
             current.send(request, (GROUP, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
@@ -131,7 +131,7 @@ class SearchRounds:
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
-            self._keep_open(current, HOST_REPLY_TIME + TRAVEL)
+            self._keep_open(current, HOST_REPLY_TIME + NETWORK_DELAY)
             for host in hosts:
                 current.hosts.add(host)
                 # UDA, 1.3.2: a unicast search has no MX.

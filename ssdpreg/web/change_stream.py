@@ -41,9 +41,7 @@ class ChangeStream(Resource):
         self._last_state: object = None
         self._comparisons = 0
         self._clients: set[Request] = set()
-        self._comparing = RepeatingCall(
-            reactor, _INTERVAL, self._compare, self.log, "Search for changes for the status page"
-        )
+        self._comparing = RepeatingCall(reactor, _INTERVAL, self._compare, self.log, "Comparison for the status page")
 
     def render_GET(self, request: Request) -> int | bytes:
         client = client_of_request(request)

@@ -163,6 +163,14 @@ class ReadmeTests(SynchronousTestCase):
         commands = [line.partition("#")[0].strip() for line in first]
         self.assertEqual(commands, ["twistd -n ssdpreg --config registry.json", "python -m twisted.trial tests"])
 
+    def test_diagram(self) -> None:
+        """The diagram has every package that a user or an engineer meets, and each of its lines has a direction."""
+        (diagram,) = blocks(ROOT / "README.md", "mermaid")
+        shown = set(re.findall(r"\b(\w+)(?:/|\.py)<br>", diagram)) | set(re.findall(r'"(\w+)/"', diagram))
+        helpers = {"ssdpreg", "__main__", "testing", "interfaces", "timers", "errors"}
+        self.assertEqual(shown, {layer.rpartition(".")[2] for layer in LAYERS if layer.startswith("ssdpreg")} - helpers)
+        self.assertEqual([line for line in diagram.splitlines()[1:] if "--" in line and "-->" not in line], [])
+
     def test_pictures(self) -> None:
         """The README shows two pictures, which are small."""
         pictures = re.findall(r"!\[[^]]+\]\((docs/images/[^)]+)\)", (ROOT / "README.md").read_text())

@@ -145,6 +145,6 @@ class UnavailableTests(HostCommandTestCase):
         for url in ("http://127.0.0.1:8580", "http://10.77.0.99"):
             program = self.start("services", "--url", url)
             # The command imports its libraries, and then waits for a response.
-            time.sleep(1.5)
+            time.sleep(4)
             program.signal(signal.SIGINT)
             self.assertEqual(self.wait_for_end(program), (1, "", ""))
