@@ -132,6 +132,21 @@ def _without_network(
         measurement.wait_until_equal(hold=_SHORT_MAX_AGE * 1.5)
 
 
+def moved_and_left(row: Row, seconds: float) -> None:
+    """Move devices to other addresses without a byebye. Later they leave, with a byebye from there."""
+    row.keeps_alive = True
+    with World() as world:
+        devices = world.start(40)
+        leaving = devices[:10]
+        measurement = Measurement(world, row, devices[10:])
+        for device in leaving:
+            world.devices.move(device, world.devices.new_address())
+        # Two search rounds show which address the devices have now.
+        time.sleep(max(seconds / 2, 15))
+        world.devices.stop(*leaving)
+        measurement.wait_until_equal()
+
+
 def three_servers(row: Row, seconds: float) -> None:
     """Kill two of three Consul servers, so that the cluster has no leader."""
     with World() as world:

@@ -52,6 +52,7 @@ _DEFINITIONS = (
     _host("interface-down", "interface down for longer than max-age", host_faults.interface_down),
     _host("interface-flap", "no carrier for 3 s", host_faults.interface_flap),
     _host("interface-renumbered", "the rack server gets another address", host_faults.interface_renumbered),
+    _host("moved-and-left", "ten devices move, and leave later", host_faults.moved_and_left),
     _host("flood", "20,000 services of 10 addresses; then honest changes", attacks.flood, True),
     _host("moving-services", "200 services that move 2,000 times a second", attacks.moving_services, True),
 )

@@ -250,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     sys.stdout.write(f"Seed {seed}, {options.minutes} minutes\n")
     sys.stdout.flush()
-    with World() as world:
+    with World(keep_log=False) as world:
         soak = Soak(world, seed, options.minutes * 60)
         broken = soak.run()
         samples = soak.samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -40,12 +41,14 @@ class World:
     """
     Network with a rack server and a host of simulated devices.
 
+    :param keep_log: Whether the log of the daemon is written to standard output at the end.
     :ivar devices: The simulated devices, on a host of their own.
     :ivar proxy: The proxy between the daemon and Consul.
     :ivar rack: The host of Consul and the daemon.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_log: bool = True) -> None:
+        self._keep_log = keep_log
         self.lan = Lan()
         self.rack = Rack(self.lan.host("10.77.0.2"), self.lan.folder)
         self.device_host = self.lan.host("10.77.0.3")
@@ -63,6 +66,9 @@ class World:
     ) -> None:
         for loop in self._loops:
             loop.close()
+        # The process of a row writes to a file beside its result.
+        if self._keep_log:
+            sys.stdout.write(self.output)
         self.lan.close()
 
     @property
@@ -241,7 +247,8 @@ class Measurement:
         return self._world.output[self._output_at_start :]
 
     def _count_lines(self) -> None:
-        minutes = (time.monotonic() - self._began) / 60
+        # A budget of one minute: a few lines in a few seconds are within it.
+        minutes = max(1.0, (time.monotonic() - self._began) / 60)
         lines = self._output.splitlines()
         self._row.changes = sum(bool(_CHANGE.search(line)) for line in lines)
         # The higher one of the rate in the fault and the rate until the end of the measurement.
