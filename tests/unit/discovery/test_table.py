@@ -292,13 +292,28 @@ class OtherSenderTests(TableTestCase):
         second = advertisement("10.0.0.6")
         self.receive(second)
         self.receive(advertisement(), channel=Channel.SEARCH)
-        self.wait(800)
+        self.wait(900)
         self.searched.clear()
         self.receive(second)
         self.assertEqual(self.searched, [])
-        self.wait(200)
+        self.wait(1)
         self.receive(second)
-        self.assertEqual(self.searched, [(1000, ("10.0.0.5", "10.0.0.6"))])
+        self.assertEqual(self.searched, [(901, ("10.0.0.5", "10.0.0.6"))])
+
+    def test_other_location_after_a_contest(self) -> None:
+        """A known other LOCATION is contested again if the current one was not received since the latest contest."""
+        second = advertisement("10.0.0.6")
+        self.wait(10)
+        self.receive(second)
+        self.wait(20)
+        self.searched.clear()
+        self.receive(second)
+        self.wait(20)
+        self.assertEqual([at for at, _ in self.searched], [30, 33])
+        self.receive(advertisement())
+        self.searched.clear()
+        self.receive(second)
+        self.assertEqual(self.searched, [])
 
     def test_one_contest_at_a_time(self) -> None:
         """Repeated byebyes of another sender cause no search during a contest."""
