@@ -331,8 +331,11 @@ class AdvertisementTable:
             return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now and self._held_until(service) <= now:
             return self._end_claim(service, "expired", now)
-        if service.move_at <= now and service.next_move is not None:
-            events += self._move(service, service.next_move, now)
+        if service.move_at <= now:
+            following, service.next_move, service.move_at = service.next_move, None, math.inf
+            # Its sender may have ended it meanwhile.
+            if following in service.others and following.expires_at > now:
+                events += self._move(service, following, now)
         elif service.contest is not None and service.contest.ends_at <= now:
             if service.contest.next_round(now):
                 events.append(self._search(service, ROUND, now))

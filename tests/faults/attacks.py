@@ -25,6 +25,8 @@ MOVING = 200
 _HONEST = 5.0
 #: Seconds that are waited for it at most.
 _HONEST_TIMEOUT = 60.0
+#: Seconds in which lines of the log are counted.
+_LINES_COUNTED = 60.0
 #: Raft writes in a minute of moving services.
 _MAX_WRITES = 1000
 
@@ -70,6 +72,8 @@ def flood(row: Row, seconds: float) -> None:
         row.faults += [f"{name} after {after:.1f} s" for name, after in took.items() if after > _HONEST]
         row.equal_after = None if pending else round(max(took.values()), 1)
         row.equal_within = _HONEST
+        # Lines of the log are counted during a minute.
+        time.sleep(max(0.0, start + _LINES_COUNTED - time.monotonic()))
         measurement.end()
         if pending:
             row.faults.append(f"Consul has {len(world.rack.services())} services")

@@ -124,7 +124,7 @@ class Devices:
 
         def restart() -> None:
             self._send(device.address, byebye(URN, device.device_id))
-            self._loop.loop.call_later(0.5, self._announce_twice, device)
+            self._loop.loop.call_later(0.5, self._announce_if_live, device)
 
         self._loop.call(restart)
 
@@ -156,7 +156,13 @@ class Devices:
             self._later(device_id)
 
     def _announce_twice(self, device: Device) -> None:
-        self._send_twice(device.address, device.alive())
+        self._send(device.address, device.alive())
+        self._loop.loop.call_later(_COPY_DELAY, self._announce_if_live, device)
+
+    def _announce_if_live(self, device: Device) -> None:
+        # It may have left or moved since.
+        if self._live.get(device.device_id) is device:
+            self._send(device.address, device.alive())
 
     def _send_twice(self, address: str, datagram: bytes) -> None:
         self._send(address, datagram)

@@ -24,8 +24,8 @@ from tests.faults.world import WEB_PORT, World
 from tests.support import hosts
 from tests.support.consul import skip_without_consul
 
-#: Devices at the beginning, and the bounds of their number.
-_DEVICES, _FEWEST, _MOST = 200, 150, 250
+#: Devices at the beginning, the bounds of their number, and all devices that may come.
+_DEVICES, _FEWEST, _MOST, _KNOWN = 200, 150, 250, 300
 #: Devices at one address.
 _PER_ADDRESS = 4
 #: Seconds between two changes of devices, and between the end of a fault and the next one, at most.
@@ -95,7 +95,6 @@ class Soak:
         self._world, self._seconds = world, seconds
         self._random = random.Random(seed)
         self._live: list[Device] = []
-        self._serial = 0
         self.samples = Samples()
         self.unequal: list[str] = []
         self.changes: dict[str, int] = {}
@@ -145,6 +144,7 @@ class Soak:
             broken.append(
                 f"Consul lacks {len(truth - found)} of {len(truth)} devices, and has {len(found - truth)} more"
             )
+            self.unequal = sorted({device_id for device_id, _ in truth ^ found})
         if (table := self._table()) != truth:
             broken.append(f"the table lacks {len(truth - table)} devices, and has {len(table - truth)} more")
         if not world.daemon.running:
@@ -176,16 +176,22 @@ class Soak:
         self._random.choice(changes)()
 
     def _come(self) -> None:
-        self._serial += 1
-        device = Device(
-            self._random.choice(self._addresses),
-            port=8000 + self._serial % 50_000,
-            max_age=self._random.choice([60, 300, 1800]),
-            device_id=f"soak-{self._serial}",
-        )
+        live = {device.device_id for device in self._live}
+        number = self._random.choice([each for each in range(_KNOWN) if f"soak-{each}" not in live])
+        address, port = self._endpoint(number)
+        device = Device(address, port, max_age=(60, 300, 1800)[number % 3], device_id=f"soak-{number}")
         self._live.append(device)
         self._world.devices.start(device)
         self._count("come", device)
+
+    def _endpoint(self, number: int) -> tuple[str, int]:
+        """
+        Return one of the four endpoints of a device.
+
+        Their number is limited, so that the daemon's caches of datagrams are full early in the run.
+        """
+        address = self._addresses[(number + self._random.randrange(2)) % len(self._addresses)]
+        return address, self._random.choice([8000, 9000]) + number
 
     def _leave(self) -> None:
         device = self._live.pop(self._random.randrange(len(self._live)))
@@ -196,9 +202,9 @@ class Soak:
 
     def _move(self) -> None:
         index = self._random.randrange(len(self._live))
-        address = self._random.choice([None, self._random.choice(self._addresses)])
-        self._serial += 1
-        self._live[index] = self._world.devices.move(self._live[index], address, 8000 + self._serial % 50_000)
+        device = self._live[index]
+        address, port = self._endpoint(int(device.device_id.partition("-")[2]))
+        self._live[index] = self._world.devices.move(device, address, port)
         self._count("move", self._live[index])
 
     def _restart(self) -> None:

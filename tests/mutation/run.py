@@ -224,6 +224,8 @@ class _WithoutAnnotations(ast.NodeTransformer):
         # Whether an argument may be given by position or by name changes no behaviour of a correct program.
         node.args, node.posonlyargs = [*node.posonlyargs, *node.args], []
         node.args, node.kwonlyargs = [*node.args, *node.kwonlyargs], []
+        defaults = [default for default in node.kw_defaults if default is not None]
+        node.defaults, node.kw_defaults = [*node.defaults, *defaults], []
         return self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:

@@ -91,6 +91,8 @@ class Rack:
             path.write_text(json.dumps(config))
         self.daemon = self.host.run(twistd("ssdpreg", "--config", str(path), before=before), cwd=str(ROOT))
         self.daemon.wait_for("Listening on eth0")
+        if config is None or config.get("web", {}).get("endpoint", "") is not None:
+            self.daemon.wait_for("Serving at")
         return self.daemon
 
     def request(self, path: str, method: str = "GET", body: object = None) -> Answer:

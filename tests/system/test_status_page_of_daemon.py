@@ -85,7 +85,7 @@ class BrowserTests(TimesTestCase):
     def assert_page(self, announced: float, left: float) -> None:
         """Check the ages and the remaining time on the page."""
         (row,) = self.texts(_ROWS)
-        match = re.fullmatch(rf"{_NAME} stays 10\.77\.0\.3:8080 RackHD (\d+ s) (29|30) min registered", row)
+        match = re.fullmatch(rf"{_NAME} stays 10\.77\.0\.3:8080 direct RackHD (\d+ s) (29|30) min registered", row)
         assert match is not None, row
         self.assert_seconds(match[1], announced)
         last, *earlier = self.texts(_EVENTS)
@@ -120,7 +120,7 @@ class BrowserTests(TimesTestCase):
         wait_until(lambda: self.browser.run(_IS_LIVE))
         time.sleep(3.0)
         (row,) = self.texts(_ROWS)
-        self.assert_seconds(" ".join(row.split()[4:6]), announced)
+        self.assert_seconds(" ".join(row.split()[5:7]), announced)
 
 
 class ClientTests(TimesTestCase):

@@ -125,7 +125,7 @@ class ClaimTests(SynchronousTestCase):
     def test_repetition(self) -> None:
         """A repetition prolongs a claim as a renewal by the same advertisement does."""
         one, other = claim(), claim()
-        for now in (1050, 1055, 1065.1, 1100):
+        for now in (1050, 1060, 1070.5, 1100):
             one.repeat(now)
             self.renew(other, now)
             self.assertEqual(

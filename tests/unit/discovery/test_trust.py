@@ -239,6 +239,16 @@ class ByeByeTests(TableTestCase):
             (live,) = self.table
             self.assertEqual(live.advertisement.location, TRUE.location, replies)
 
+    def test_restart_of_an_indirect_service(self) -> None:
+        """An announcement of the owner of an indirect claim voids its byebye. A reply of the owner does not."""
+        self.receive(TRUE, E)
+        self.bye(E)
+        self.receive(TRUE, E)
+        self.assertEqual(self.wait(10), [])
+        self.bye(E)
+        self.receive(TRUE, E, channel=Channel.SEARCH)
+        self.assertEqual(self.wait(10), [(2, Left(TRUE, "byebye"))])
+
     def test_reply_of_another_host_does_not_void_a_byebye(self) -> None:
         """A reply from another address is no evidence that the device is alive."""
         self.receive(TRUE)
@@ -268,6 +278,12 @@ class StandingTests(TableTestCase):
             self.setUp()
             self.receive(TRUE, sender, channel=channel, on_link=on_link)
             self.assertIs(self.standing(), standing)
+
+    def test_standing_of_a_service(self) -> None:
+        """The table returns the standing of a service, the lowest for an unknown one."""
+        self.receive(TRUE, channel=Channel.HOST)
+        for device_id, urn, standing in (("d", URN, 2), ("D", OTHER_URN, 0), ("E", URN, 0)):
+            self.assertEqual(self.table.standing(device_id, urn), standing)
 
     def test_standing_rises(self) -> None:
         """A claim keeps its highest standing; the change from indirect to direct is published for health checks."""
@@ -352,6 +368,21 @@ class StandingTests(TableTestCase):
 class MoveTests(TableTestCase):
     """Moves that the holder announces."""
 
+    def test_moves_are_counted(self) -> None:
+        """Moves and contests are counted, also a move at the departure of the incumbent."""
+        second = advertisement("10.0.0.6")
+        self.receive(TRUE)
+        self.receive(TRUE, channel=Channel.HOST)
+        self.assertEqual((self.table.moves, self.table.contests, self.table.evictions), (0, 0, 0))
+        self.receive(second, channel=Channel.HOST)
+        self.wait(20)
+        self.assertEqual((self.table.moves, self.table.contests), (0, 1))
+        self.bye(T)
+        self.wait(20)
+        self.assertEqual((self.table.moves, self.table.contests), (1, 1))
+        self.receive(advertisement("10.0.0.6", port=81))
+        self.assertEqual((self.table.moves, self.table.contests), (2, 1))
+
     def test_new_port_of_the_holder(self) -> None:
         """A new LOCATION on the holder's own host takes effect at once."""
         moved = advertisement(T, port=8080)
@@ -402,6 +433,23 @@ class MoveTests(TableTestCase):
         (live,) = self.table
         self.assertEqual(live.advertisement.endpoint.port, 1199)
 
+    def test_waiting_move_whose_claim_ended(self) -> None:
+        """A move that waits for the budget is not made when its claim has ended by a byebye or expired meanwhile."""
+        moved = advertisement(T, port=8080)
+        for max_age, byebye in ((86400, True), (2, False)):
+            self.setUp()
+            forged = advertisement(E, max_age=max_age)
+            self.receive(TRUE)
+            self.receive(moved)
+            self.reply(forged)
+            self.receive(forged)
+            self.wait(6.5)
+            self.repliers.clear()
+            if byebye:
+                self.bye(E)
+            self.assertEqual(self.wait(60), [], byebye)
+            self.assertEqual(self.hosts(), [T])
+
     def test_two_locations_do_not_alternate(self) -> None:
         """A sender that announces two LOCATIONs in turn keeps the later one."""
         second = advertisement(T, port=8080)
@@ -423,6 +471,14 @@ class HoldTests(TableTestCase):
         self.table.hold(self.now + 200)
         self.assertEqual(self.wait(199), [])
         self.assertEqual(self.wait(2), [(1, Left(TRUE, "expired"))])
+
+    def test_end_of_a_hold(self) -> None:
+        """A service whose expiry was held is examined every 30 s, so that the hold can end earlier."""
+        self.receive(TRUE)
+        self.table.hold(math.inf)
+        self.assertEqual(self.wait(1861), [])
+        self.table.hold(self.now)
+        self.assertEqual(self.wait(100), [(29, Left(TRUE, "expired"))])
 
     def test_hold_of_an_interface(self) -> None:
         """While an interface is down, only services that were received on other interfaces expire."""
@@ -491,7 +547,7 @@ class HoldTests(TableTestCase):
         )
         self.assertEqual(self.wait(5.9), [])
         self.assertEqual(len(self.wait(0.1)), 12)
-        for pause, left in ((50, 6), (11, 0)):
+        for pause, left in ((50, 6), (3.9, 6), (0.1, 0)):
             for number in range(6):
                 self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), max_age=1))
             self.now += pause
@@ -535,6 +591,13 @@ class CapacityTests(TableTestCase):
             self.receive(advertisement(device_id="2"))
         self.receive(advertisement("10.0.0.6", device_id="2"))
         self.receive(advertisement(device_id="0", urn=OTHER_URN), "10.0.0.8")
+
+    def test_default_quota(self) -> None:
+        """By default one sender creates 4096 services."""
+        for number in range(4096):
+            self.receive(advertisement(device_id=str(number)))
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement(device_id="last"))
 
     def test_departed_services_are_not_kept(self) -> None:
         """Services that come and go leave nothing behind."""

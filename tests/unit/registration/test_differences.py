@@ -62,6 +62,50 @@ class DifferencesTests(SynchronousTestCase):
         taken = [self.differences.take(1) for _ in range(4)]
         self.assertEqual(taken, [Plan((), (ONE,)), Plan((moved,)), Plan((three,)), Plan((four,))])
 
+    def test_counts(self) -> None:
+        """Changes that can be applied and removals that are held back count together."""
+        self.load(*(make_registration(number) for number in range(10, 18)))
+        for number in range(3):
+            self.appear(make_registration(number))
+        self.assertEqual((self.differences.queued, self.differences.held), (3, 8))
+        self.assertEqual((self.differences.pending, self.differences.remembered), (11, 11))
+
+    def test_before_the_adoption(self) -> None:
+        """Before the services of an earlier run are adopted, unknown ones are not removed."""
+        self.differences = Differences(self.desired, lambda _: 0)
+        self.load(ONE)
+        self.assertEqual((self.differences.adopted, self.differences.pending), (False, 0))
+        self.differences.adopted = True
+        self.load(ONE)
+        self.assertEqual(self.differences.take(5), Plan((), (ONE,)))
+
+    def test_states(self) -> None:
+        """A service that the backend holds is registered, any other one waits."""
+        self.appear(ONE)
+        self.assertEqual(self.differences.state(ONE.service_id), ServiceState("waiting"))
+        self.appear(TWO)
+        self.load(ONE)
+        self.assertEqual(self.differences.state(ONE.service_id), ServiceState("registered"))
+        self.assertEqual(self.differences.state(TWO.service_id), ServiceState("waiting"))
+        self.appear(replace(ONE, port=1))
+        self.assertEqual(self.differences.state(ONE.service_id), ServiceState("waiting"))
+
+    def test_before_the_first_comparison(self) -> None:
+        """Before the content of the backend is known, nothing is removed."""
+        self.differences.check_removals(0.0, full=True)
+        self.assertEqual((self.differences.queued, self.differences.held), (0, 0))
+
+    def test_rejected_changes_are_counted(self) -> None:
+        """A rejected change is pending and remembered, besides those that wait."""
+        self.load()
+        self.appear(ONE)
+        changes = self.differences.take(1)
+        list(self.differences.record(changes, Outcome(), 0.0))
+        list(self.differences.reject(changes, {ONE.service_id: INVALID}, 0.0))
+        self.differences.end_progress(0.0)
+        self.appear(TWO)
+        self.assertEqual((self.differences.pending, self.differences.remembered), (2, 2))
+
     def test_nothing_is_kept(self) -> None:
         """Nothing is kept for services that come and go while the backend does not hold them."""
         for loaded in (False, True):

@@ -96,3 +96,22 @@ class MassRemovalGuardTests(SynchronousTestCase):
         self.check(ids(8))
         self.assertEqual((self.check(frozenset(), full=False), self.guard.held), (frozenset(), 0))
         self.assertEqual(self.check(ids(8)), ids(8))
+
+    def test_window(self) -> None:
+        """Removals count together for a minute, and not longer."""
+        self.assertEqual(self.guard.held, 0)
+        self.assertEqual(self.check(ids(5), 5, full=False), ids(5))
+        self.now += 59.5
+        self.assertEqual(self.check(ids(1, 5), 5, full=False), frozenset())
+        self.guard = MassRemovalGuard()
+        self.check(ids(5), 5, full=False)
+        self.now += 60.0
+        self.assertEqual(self.check(ids(1, 5), 5, full=False), ids(1, 5))
+
+    def test_part_of_the_window(self) -> None:
+        """Earlier removals of the last minute count among the removals and among all registrations."""
+        self.assertEqual(self.check(ids(3), 16, full=False), ids(3))
+        self.now += 50.0
+        self.assertEqual(self.check(ids(3, 3), 13, full=False), ids(3, 3))
+        self.now += 20.0
+        self.assertEqual(self.check(ids(3, 6), 10, full=False), ids(3, 6))

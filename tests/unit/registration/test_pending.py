@@ -29,6 +29,12 @@ class PendingChangesTests(SynchronousTestCase):
         self.assertEqual(self.pending.take(10), ["departed", "changed", "confirmed", "direct", "new"])
         self.assertEqual((len(self.pending), self.pending.take(10)), (0, []))
 
+    def test_default_priority(self) -> None:
+        """A service without a priority has the priority 0."""
+        self.pending.add("first", "a", Urgency.NEW, 0)
+        self.pending.add("latest", "b", Urgency.NEW)
+        self.assertEqual(self.pending.take(2), ["latest", "first"])
+
     def test_count(self) -> None:
         """At most the given number of services is taken, and the others remain."""
         self.pending.add("departed", "h", Urgency.DEPARTURE)

@@ -30,6 +30,10 @@ RULES = RegistrationRules(scope="rack-7")
 class RegistrationRulesTests(SynchronousTestCase):
     """Tests for :class:`RegistrationRules`."""
 
+    def test_length_of_an_id(self) -> None:
+        """The readable part of an ID has 32 characters at most."""
+        self.assertRegex(RULES.service_id("D", "urn:a:" + "x" * 100), r"\Assdpreg-x{32}-[0-9a-f]{16}\Z")
+
     def test_example_of_the_original(self) -> None:
         """The service in the example of the original program has the same name, address and port, and a unique ID."""
         registration = RULES.registration(ADVERTISEMENT)

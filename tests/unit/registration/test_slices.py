@@ -28,6 +28,11 @@ class SliceSizeTests(SynchronousTestCase):
         self.size.count = 200
         self.assertEqual([self.adapt(200, 2.0), self.adapt(100, 4.0), self.adapt(25, 60.0)], [100, 25, 8])
 
+    def test_short_duration(self) -> None:
+        """A slice that took less than a second counts by its duration, too."""
+        self.size.count = 200
+        self.assertEqual(self.adapt(50, 0.5), 100)
+
     def test_empty_slice(self) -> None:
         """A slice without changes has no effect."""
         self.assertEqual(self.adapt(0, 5.0), 8)

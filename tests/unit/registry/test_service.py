@@ -231,6 +231,17 @@ class MessageTests(RegistryTestCase):
             self.network.receive(alive(device_id=device_id), sender, channel, on_link=on_link)
         self.assertEqual([live.standing for _, live in self.registry.services()], [2, 1, 0, 0])
 
+    def test_priority(self) -> None:
+        """Services that their own hosts announced are registered before those that other senders announced."""
+        for device_id, channel, sender in (
+            ("confirmed", Channel.HOST, "10.0.0.5"),
+            ("direct", Channel.GROUP, "10.0.0.5"),
+            ("indirect", Channel.GROUP, "10.0.0.6"),
+        ):
+            self.network.receive(alive(device_id=device_id), sender, channel)
+        ids = list(self.registry.registrations)
+        self.assertEqual([self.registry.priority(each) for each in (*ids, "unknown")], [1, 1, 0, 0])
+
     def test_kinds_are_counted(self) -> None:
         """Messages are counted by kind and interface. A search of another host is counted and has no effect."""
         for message in (
