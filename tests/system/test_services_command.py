@@ -142,9 +142,14 @@ class UnavailableTests(HostCommandTestCase):
             return socket.create_server(("127.0.0.1", 8580))
 
         self.addCleanup(self.host.inside(listen).close)
-        for url in ("http://127.0.0.1:8580", "http://10.77.0.99"):
+        for url, port in (("http://127.0.0.1:8580", 8580), ("http://10.77.0.99", 80)):
             program = self.start("services", "--url", url)
-            # The command imports its libraries, and then waits for a response.
-            time.sleep(4)
+
+            def is_connecting(port: int = port) -> bool:
+                # Columns of proc(5), /proc/net/tcp: number, local address, remote address with a hexadecimal port.
+                rows = self.host.call(["cat", "/proc/net/tcp"]).splitlines()[1:]
+                return any(row.split()[2].endswith(f":{port:04X}") for row in rows)
+
+            wait_until(is_connecting, 30, what=f"connection to {url}")
             program.signal(signal.SIGINT)
             self.assertEqual(self.wait_for_end(program), (1, "", ""))
