@@ -450,6 +450,8 @@ class Reconciler(Service):
         if in_use:
             # The services that the other daemon registers are adopted when it has ended.
             self._differences.adopted = self._compared = False
+        # The tracebacks would keep what the failed call had read, such as a long listing.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         self._error = error
         self._backoff.fail()
 

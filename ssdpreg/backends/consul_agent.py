@@ -31,7 +31,7 @@ from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.backends.http_client import MAX_CONNECTIONS, ResponseTooLongError
 from ssdpreg.backends.instance import Instance
-from ssdpreg.backends.listing_limit import ListingLimit
+from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
@@ -200,6 +200,7 @@ class _Listing:
         self.registrations: dict[str, Registration] = {}
         self.checks = CheckTable()
         self.entries = 0
+        self._made = 0
 
     def add_check(self, check_id: str, check: Any) -> None:
         """Add a check of the listing."""
@@ -209,6 +210,8 @@ class _Listing:
         """Add a service of the listing."""
         entry = check_service(service)
         self.entries += 1
+        if self.entries > MOST_ENTRIES:
+            raise ValueError(f"there are more than {MOST_ENTRIES} services")
         if entry["ID"] != service_id or not is_owned(entry, self._scope):
             return
         if service_id == self.own_id:
@@ -217,8 +220,9 @@ class _Listing:
             check_ids, known = self._check_ids(service_id), self._known.get(service_id)
             if known is None or not represents(entry, check_ids, known):
                 known = parse_registration(entry, check_ids)
+                self._made += 1
+                self._objects.grow(self._made)
             self.registrations[service_id] = known
-            self._objects.grow(len(self.registrations))
 
     def _check_ids(self, service_id: str) -> list[str]:
         # Checks without the suffix are aliases of a service that no longer represents the daemon.

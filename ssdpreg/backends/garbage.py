@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 
-#: Growth after which the objects are frozen, and number of items below which pauses are too short to matter.
-_GROWTH = 1.2
+#: Growth after which the objects are frozen, as a share and as a number of items.
+_GROWTH = 0.2
+_MOST_GROWTH = 5000
+#: Number of items below which the pauses are too short to matter.
 _SMALLEST = 1000
 
 
@@ -20,14 +22,18 @@ class LongLivedObjects:
     """
 
     def __init__(self) -> None:
+        self._count = 0
         self._frozen_at = _SMALLEST
 
     def grow(self, count: int) -> None:
         """
         Freeze the objects if there are many more of them than the last time.
 
-        :param count: Number of items in the collection.
+        :param count: Number of items in the collection. A smaller number than the last time means a new collection.
         """
-        if count >= self._frozen_at * _GROWTH:
+        if count < self._count:
+            self._frozen_at = _SMALLEST
+        self._count = count
+        if count - self._frozen_at >= min(self._frozen_at * _GROWTH, _MOST_GROWTH):
             self._frozen_at = count
             gc.freeze()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: Bytes of the longest listing: 100,000 services, of which most have about 1 kB each.
 MOST_BYTES = 128 * 1024 * 1024
+#: Services of a listing. Their registrations need about 300 MB of memory.
+MOST_ENTRIES = 250_000
 #: Bytes of a listing without entries, and of each entry. Text from the network makes at most 4 kB of an entry.
 _BASE = 64 * 1024
 _PER_ENTRY = 8 * 1024

@@ -17,7 +17,7 @@ from zope.interface import directlyProvides, implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IWriteProbe
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -259,6 +259,15 @@ class ChangeTests(ReconcilerTestCase):
         self.assertEqual(
             {name: self.backend.calls.count(name) for name in set(self.backend.calls)}, {"keep_alive": 6, "read": 2}
         )
+
+    def test_known_registrations(self) -> None:
+        """A backend that can return known registrations has those of the previous comparison."""
+        directlyProvides(self.backend, IKnownRegistrations)
+        self.start()
+        self.assertEqual(self.backend.known, {})  # type: ignore[attr-defined]
+        self.appear(ONE)
+        self.advance(30)
+        self.assertIs(self.backend.known[ONE.service_id], ONE)  # type: ignore[attr-defined]
 
     def test_repairs(self) -> None:
         """Registrations that were changed in the backend are restored by the next comparison."""
@@ -956,11 +965,14 @@ class RefusalTests(ReconcilerTestCase):
         self.refuse(TWO, status=400)
         self.appear(ONE)
         self.appear(TWO)
-        self.advance(200)
+        # The next keep-alive follows at 200 s, and the next comparison at 210 s.
+        self.advance(192)
         self.backend.refused.clear()
         self.backend.credentials_version = 1  # type: ignore[attr-defined]
-        self.advance(10.5)
+        self.backend.calls.clear()
+        self.advance(10)
         self.assertEqual(self.registered(), by_id(ONE))
+        self.assertNotIn("read", self.backend.calls)
 
     def test_changed_credentials_in_an_outage(self) -> None:
         """When the credentials change while everything is rejected, everything is tried at the next keep-alive."""

@@ -11,12 +11,15 @@ from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
+from ssdpreg.backends import consul_agent
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.instance import Instance, current_instance
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Check, Plan
 from ssdpreg.testing import FakeConsulAgent, make_registration
 
@@ -53,6 +56,11 @@ class ConsulAgentTestCase(SynchronousTestCase):
 
 class ConsulAgentTests(ConsulAgentTestCase):
     """Tests for :class:`ConsulAgent` with an agent in memory: its requests, and its reactions to errors."""
+
+    def test_interfaces(self) -> None:
+        """The backend provides the optional interfaces."""
+        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
+            verifyObject(interface, self.backend)
 
     def test_own_service(self) -> None:
         """The first ``keep_alive`` registers the daemon with a passing TTL check, which ends its service on expiry."""
@@ -459,6 +467,14 @@ class MalformedResponseTests(ConsulAgentTestCase):
             self.assert_unavailable(self.backend.read(), "/v1/agent/services")
         self.assertEqual(self.backend.too_long, 3)
         self.assertEqual(self.result_of(self.backend.read()), {})
+
+    def test_many_services(self) -> None:
+        """A listing with more services than a daemon can have is an error."""
+        self.result_of(self.backend.keep_alive())
+        self.patch(consul_agent, "MOST_ENTRIES", 5)
+        for number in range(6):
+            self.result_of(self.backend.apply(Plan(register=(make_registration(number),))))
+        self.assert_unavailable(self.backend.read(), "/v1/agent/services")
 
 
 class TwoDaemonsTests(SynchronousTestCase):

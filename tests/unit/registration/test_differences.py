@@ -153,6 +153,21 @@ class DifferencesTests(SynchronousTestCase):
         self.apply(self.differences.take(10))
         self.assertEqual(self.differences.take(10), Plan((TWO,)))
 
+    def test_removal_after_a_rejection(self) -> None:
+        """The removal of a service whose change was rejected does not release other rejected changes."""
+        changed = [replace(each, port=9090) for each in (ONE, TWO)]
+        for each in (ONE, TWO):
+            self.appear(each)
+        self.load(ONE, TWO)
+        for each in changed:
+            self.appear(each)
+        changes = self.differences.take(10)
+        list(self.differences.reject(changes, {ONE.service_id: INVALID, TWO.service_id: INVALID}, 0.0))
+        self.differences.end_progress(0.0)
+        self.leave(changed[0])
+        self.apply(self.differences.take(10))
+        self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
+
     def test_not_adopted(self) -> None:
         """Before the adoption, only a service that left is removed."""
         self.differences.adopted = False
