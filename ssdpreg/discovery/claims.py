@@ -45,6 +45,7 @@ class Claim:
     :ivar search_at: Time at which the device is searched for if nothing is received before.
     :ivar expires_at: Time of expiry.
     :ivar answers: Whether the LOCATION's host ever replied to a search.
+    :ivar is_adopted: Whether an earlier run registered it, and it was not received since then.
     :ivar superseded: Whether its owner moved the service away from it. It stays for as long as it is valid: a reception
         of it then shows that the device has two addresses.
     """
@@ -54,6 +55,7 @@ class Claim:
         "answers",
         "expires_at",
         "interface",
+        "is_adopted",
         "previous_at",
         "received_at",
         "search_at",
@@ -68,6 +70,7 @@ class Claim:
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
+        self.is_adopted = False
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
@@ -80,6 +83,7 @@ class Claim:
         """
         claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
+        claim.is_adopted = True
         claim.expires_at = now + lifetime
         return claim
 
@@ -124,6 +128,7 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
+        self.is_adopted = False
         if now - self.received_at > _COPIES:
             self.previous_at = self.received_at
         self.received_at = now

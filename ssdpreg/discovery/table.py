@@ -221,11 +221,11 @@ class AdvertisementTable:
     ) -> list[Event]:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
-        before = claim.standing, claim.answers
+        before = claim.standing, claim.answers, claim.is_adopted
         if not claim.renew(advertisement, reception, now):
             return []
         service.searched = False
-        if claim.standing is not before[0] or claim.answers is not before[1]:
+        if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._capacity.update(service)
         if service.contest is not None and standing_of(advertisement, reception):
             service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
