@@ -296,6 +296,8 @@ class AdvertisementTable:
             claim.standing > current.standing
             or current.received_at < service.contested_at
             or current.silence(now) > current.expected_silence / 2
+            # Both hosts reply to searches. The other one replied since the current one was silent.
+            or (claim.answers and current.answers and claim.previous_at > current.received_at + 2 * ROUND)
         )
 
     # Contests and moves.
@@ -366,7 +368,9 @@ class AdvertisementTable:
         ]
         if not candidates:
             return self._remove(service, reason)
-        home = [claim for claim in candidates if claim.host == service.home]
+        latest = max(claim.received_at for claim in candidates)
+        # The home may be an address that the device left long ago.
+        home = [claim for claim in candidates if claim.host == service.home and claim.received_at >= latest - ROUND]
         best = max(home or candidates, key=lambda claim: claim.received_at)
         service.claim.expires_at = now
         service.set_current(best, now)
