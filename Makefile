@@ -4,6 +4,7 @@
 # make unit            run the fast tests
 # make test            run all tests; ARGS=… goes to trial, as in ARGS=--until-failure
 # make lint            check format, lint and types
+# make simulate        simulate HOURS=24 of the daemon with devices, faults and attackers, drawn from SEED=1
 # make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
 # make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
 # make pictures        make the pictures of the documentation from the running demo
@@ -16,11 +17,13 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install
 RUNNER =
 ARGS =
 TESTS = tests
+HOURS = 24
+SEED = 1
 PACKAGING = setup.cfg pyproject.toml
 
 SECONDS = 60
 
-.PHONY: demo run unit test lint fuzz mutation pictures clean
+.PHONY: demo run unit test simulate lint fuzz mutation pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -34,6 +37,9 @@ unit: test
 test: .venv/installed-dev
 	@echo "Running $(TESTS). The end of the output lists the skipped tests with the reasons, and their number."
 	$(BIN)/python $(RUNNER) -m twisted.trial $(ARGS) $(TESTS)
+
+simulate: .venv/installed-dev
+	$(BIN)/python -m tests.simulation --hours $(HOURS) --seed $(SEED) $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
