@@ -56,7 +56,7 @@ def run(settings: Settings, *, brief: bool) -> int:
     except ViolationError as violation:
         _write(f"VIOLATION with seed {settings.seed}, hours {settings.hours:g}: {violation}")
         _write(*("    " + line for line in world.trace.last_events(violation.subject)))
-        _write(f"repeat with: make simulate HOURS={settings.hours:g} SEED={settings.seed}")
+        _write(f"repeat with: make simulate HOURS={settings.hours:g} SEED={settings.seed}{_options(settings)}")
         return 1
     except Exception:
         _write(traceback.format_exc())
@@ -68,6 +68,18 @@ def run(settings: Settings, *, brief: bool) -> int:
     else:
         _write(*world.summary(), f"violations: 0 ({time.perf_counter() - started:.0f} s)")
     return 0
+
+
+def _options(settings: Settings) -> str:
+    """Return the options of a run that differ from the default, for ``make``."""
+    default = Settings()
+    options = [
+        f"--{name} {getattr(settings, name):g}"
+        for name in ("devices", "loss", "churn")
+        if getattr(settings, name) != getattr(default, name)
+    ]
+    options += [f"--no-{name}" for name in ("faults", "attacks") if not getattr(settings, name)]
+    return f' ARGS="{" ".join(options)}"' if options else ""
 
 
 def _write(*lines: str) -> None:

@@ -268,9 +268,9 @@ class SimulatedConsul:
         self._update_aliases(service_id)
 
     def _update_aliases(self, service_id: str) -> None:
-        for alias in self._checks_of.get(service_id, ()):
-            target = self._alias.get(alias)
-            if target is None:
+        """Update the alias checks of a service, and those on it. A service that does not exist is critical."""
+        for alias, target in self._alias.items():
+            if service_id not in (target, self._checks[alias]["ServiceID"]):
                 continue
             statuses = [self._checks[each]["Status"] for each in self._checks_of.get(target, ())]
             critical = target not in self.services or "critical" in statuses

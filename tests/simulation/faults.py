@@ -264,7 +264,10 @@ def suspend_daemon(world: World) -> None:
 
 def start_second_daemon(world: World) -> None:
     """Run a second daemon with the same scope for some time. At the end one of the two is killed."""
-    if world.daemon is None or world.daemon.process.suspended or world.second is not None or not supports_instances():
+    if world.daemon is None or world.second is not None or not supports_instances():
+        return
+    if world.checker.undisturbed_for < 60.0:
+        # The check of the first daemon may have expired, so the second one may take over.
         return
     world.start_second_daemon()
     first = world.daemon

@@ -110,7 +110,7 @@ class World:
         self._processes = 0
         self._attacks = 0
         self._busy: dict[Device, None] = {}
-        self._minutes: list[tuple[int, int, int, int]] = []
+        self._minutes: list[tuple[int, int, int, int, int]] = []
         self._lost_services = 0
         self.devices = [self._make_device(number) for number in range(settings.devices)]
         self.checker.set_terms(self.terms)
@@ -323,10 +323,14 @@ class World:
     def _check_minute(self) -> None:
         self.clock.callLater(_MINUTE, self._check_minute)
         now = self.clock.seconds()
-        self._minutes.append((self.consul.requests, self.consul.writes, self.lines, self._changes.count))
+        tracked = 0 if self.daemon is None else self.daemon.table.tracked
+        known = len(self.consul.services) + tracked + self.checker.live
+        self._minutes.append((self.consul.requests, self.consul.writes, self.lines, self._changes.count, known))
         if len(self._minutes) < 4:
             return
         del self._minutes[:-4]
+        # After a fault all services may be registered again.
+        known = max(minute[4] for minute in self._minutes)
         # Changes of earlier minutes may be applied in this one.
         changes = self._minutes[-1][3] - self._minutes[-4][3]
         requests, writes, lines = (self._minutes[-1][field] - self._minutes[-2][field] for field in range(3))
@@ -336,11 +340,8 @@ class World:
             self._compare("requests a minute", requests, bounds.REQUESTS + bounds.REQUESTS_PER_CHANGE * changes)
             self._compare("writes a minute", writes, bounds.WRITES + bounds.WRITES_PER_CHANGE * changes)
         else:
-            known = len(self.consul.services) + len(self.checker.foreign) + self.checker.live
             self._compare("requests a minute in a fault", requests, bounds.REQUESTS + 4 * changes + 4 * known)
-        self._compare(
-            "log lines a minute", lines, bounds.LINES + bounds.LINES_PER_CHANGE * changes + 2 * self.checker.live
-        )
+        self._compare("log lines a minute", lines, bounds.LINES + bounds.LINES_PER_CHANGE * changes + 2 * known)
         if self._quiet_for(now) > 900.0 and self.checker.network_undisturbed_for > 300.0:
             self._compare("requests a minute in quiet times", requests, bounds.QUIET_REQUESTS + 2 * changes)
             self._compare("writes a minute in quiet times", writes, bounds.QUIET_WRITES + 2 * changes)
