@@ -6,6 +6,7 @@
 # make faults          measure the fault matrix of docs/reliability.md, as root; ARGS=--short takes about a third of the time
 # make soak            run the daemon for MINUTES=30 with changing devices and a failing Consul, as root
 # make lint            check format, lint and types
+# make simulate        simulate HOURS=24 of the daemon with devices, faults and attackers, drawn from SEED=1
 # make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
 # make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
 # make pictures        make the pictures of the documentation from the running demo
@@ -20,9 +21,11 @@ ARGS =
 TESTS = tests
 MINUTES = 30
 SECONDS = 60
+HOURS = 24
+SEED = 1
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run unit test faults soak lint fuzz mutation pictures clean
+.PHONY: demo run unit test simulate faults soak lint fuzz mutation pictures clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -42,6 +45,9 @@ faults: .venv/installed-dev
 
 soak: .venv/installed-dev
 	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
+simulate: .venv/installed-dev
+	$(BIN)/python -m tests.simulation --hours $(HOURS) --seed $(SEED) $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -171,6 +171,7 @@ class Reconciler(Service):
         )
         self._turn: Deferred[None] | None = None
         self._failed_unexpectedly = False
+        self._changed_in_turn = False
         self._next_turn = EarliestCall(reactor, self._take_turn)
         self._compared = False
         self._compare_at = -math.inf
@@ -236,6 +237,7 @@ class Reconciler(Service):
         self._wake_for_change()
 
     def _wake_for_change(self) -> None:
+        self._changed_in_turn = self._turn is not None
         if self.running and self.available:
             self._wake(_COLLECT_TIME)
 
@@ -297,11 +299,12 @@ class Reconciler(Service):
     def _end_turn(self, _: None) -> None:
         self._turn = None
         unexpected, self._failed_unexpectedly = self._failed_unexpectedly, False
+        changed, self._changed_in_turn = self._changed_in_turn, False
         if not self.running:
             return
         if self._error is not None:
             self._wake(self._pause())
-        elif self._compared and self._differences.queued and not unexpected:
+        elif self._compared and (self._differences.queued or changed) and not unexpected:
             self._wake(0.0)
         else:
             self._wake(max(0.0, self._compare_at - self._reactor.seconds()))

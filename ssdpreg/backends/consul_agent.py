@@ -94,6 +94,8 @@ class ConsulAgent:
         elif listing.own_id != self._own.service_id:
             # The alias checks have other IDs now.
             listing = await self._list()
+        # The length of an incomplete listing says nothing about the next one.
+        self._limit.set_entries(listing.entries)
         if listing.own is not None:
             await self._own.check_instance(listing.own)
         self._checks = listing.checks
@@ -134,7 +136,6 @@ class ConsulAgent:
         # With the checks at hand, each service becomes a registration as soon as it is received.
         await self._get_members("list-checks", "/v1/agent/checks", listing.add_check, _CHECKS_FILTER)
         await self._get_members("list-services", "/v1/agent/services", listing.add_service, _SERVICES_FILTER)
-        self._limit.set_entries(listing.entries)
         return listing
 
     async def _get_members(self, operation: str, path: str, process: Callable[[str, Any], None], chosen: str) -> None:

@@ -57,13 +57,13 @@ class Capacity:
 
     def add(self, service: TrackedService) -> None:
         """Add a new service to the numbers."""
-        self._ranks[_rank(service.claim.standing, service.claim.answers)][service] = None
+        self._ranks[_rank_of(service)][service] = None
         self._created[service.creator] += 1
         self._count += 1
 
     def update(self, service: TrackedService) -> None:
         """Move a service to the rank of its current claim."""
-        rank = _rank(service.claim.standing, service.claim.answers)
+        rank = _rank_of(service)
         if service not in self._ranks[rank]:
             self._discard(service)
             self._ranks[rank][service] = None
@@ -85,3 +85,9 @@ def _rank(standing: Standing, answers: bool) -> int:
     if answers or standing is Standing.CONFIRMED:
         return _PROVEN
     return _SILENT if standing is Standing.DIRECT else _INDIRECT
+
+
+def _rank_of(service: TrackedService) -> int:
+    claim = service.claim
+    # The earlier run may have confirmed it, and the longest known services stay.
+    return _PROVEN if claim.is_adopted else _rank(claim.standing, claim.answers)

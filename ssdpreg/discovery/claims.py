@@ -56,6 +56,7 @@ class Claim:
     :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
     :ivar expires_at: Time of expiry.
     :ivar answers: Whether the LOCATION's host ever replied to a search.
+    :ivar is_adopted: Whether an earlier run registered it, and it was not received since then.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
     """
@@ -65,6 +66,7 @@ class Claim:
         "answers",
         "expires_at",
         "interface",
+        "is_adopted",
         "previous_at",
         "received_at",
         "search_at",
@@ -79,6 +81,7 @@ class Claim:
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
+        self.is_adopted = False
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
@@ -91,6 +94,7 @@ class Claim:
         """
         claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
+        claim.is_adopted = True
         claim.expires_at = now + lifetime
         return claim
 
@@ -135,6 +139,7 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
+        self.is_adopted = False
         if now - self.received_at > _COPIES:
             self.previous_at = self.received_at
         self.received_at = now

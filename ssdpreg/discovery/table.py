@@ -221,11 +221,11 @@ class AdvertisementTable:
     ) -> list[Event]:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
-        before = claim.standing, claim.answers
+        before = claim.standing, claim.answers, claim.is_adopted
         if not claim.renew(advertisement, reception, now):
             return []
         service.searched = False
-        if claim.standing is not before[0] or claim.answers is not before[1]:
+        if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._capacity.update(service)
         if service.contest is not None and standing_of(advertisement, reception):
             service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
@@ -296,6 +296,8 @@ class AdvertisementTable:
             claim.standing > current.standing
             or current.received_at < service.contested_at
             or current.silence(now) > current.expected_silence / 2
+            # Both hosts reply to searches. The other one replied since the current one was silent.
+            or (claim.answers and current.answers and claim.previous_at > current.received_at + 2 * ROUND)
         )
 
     # Contests and moves.
@@ -369,7 +371,9 @@ class AdvertisementTable:
         ]
         if not candidates:
             return self._remove(service, reason)
-        home = [claim for claim in candidates if claim.host == service.home]
+        latest = max(claim.received_at for claim in candidates)
+        # The home may be an address that the device left long ago.
+        home = [claim for claim in candidates if claim.host == service.home and claim.received_at >= latest - ROUND]
         best = max(home or candidates, key=lambda claim: claim.received_at)
         service.claim.expires_at = now
         service.set_current(best, now)

@@ -294,6 +294,20 @@ class ChangeTests(ReconcilerTestCase):
         self.advance(0.2)
         self.assertEqual(self.registered(), by_id(TWO))
 
+    def test_expires_during_a_turn(self) -> None:
+        """A service that expires while a plan is applied is deregistered by the next turn, not by a comparison."""
+        self.start()
+        self.appear(TWO)
+        self.advance(0.2)
+        self.backend.hanging = True
+        self.appear(ONE)
+        self.advance(0.2)
+        self.leave(TWO, "expired")
+        self.backend.hanging = False
+        self.backend.waiting.pop().callback(None)
+        self.advance(0.3)
+        self.assertEqual(self.registered(), by_id(ONE))
+
     def test_adopts_once(self) -> None:
         """The registrations of an earlier run are adopted once, by the first comparison, and not written again."""
         self.put(ONE, TWO)

@@ -468,6 +468,16 @@ class MalformedResponseTests(ConsulAgentTestCase):
         self.assertEqual(self.backend.too_long, 3)
         self.assertEqual(self.result_of(self.backend.read()), {})
 
+    def test_length_after_an_incomplete_listing(self) -> None:
+        """A listing is accepted at once after one that was empty, because the token could not list the services."""
+        self.result_of(self.backend.keep_alive())
+        for number in range(300):
+            self.result_of(self.backend.apply(Plan(register=(make_registration(number),))))
+        self.agent.unreadable = True
+        self.failure_of(self.backend.read(), BackendRefusedError)
+        self.agent.unreadable = False
+        self.assertEqual(len(self.result_of(self.backend.read())), 300)
+
     def test_many_services(self) -> None:
         """A listing with more services than a daemon can have is an error."""
         self.result_of(self.backend.keep_alive())

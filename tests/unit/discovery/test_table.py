@@ -522,6 +522,16 @@ class AdoptTests(TableTestCase):
         self.wait(20)
         self.assertEqual(self.hosts(), ["10.0.0.5"])
 
+    def test_adopted_service_is_not_evicted(self) -> None:
+        """An adopted service is not evicted before it is received, although its standing is not known any more."""
+        self.table = AdvertisementTable(limit=1)
+        self.table.adopt(advertisement(), self.now)
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement("10.0.0.6", device_id="E"))
+        self.receive(advertisement(), "10.0.0.66")
+        self.receive(advertisement(), "10.0.0.5", on_link=False)
+        self.assertIn(Left(advertisement(), "evicted"), self.receive(advertisement("10.0.0.6", device_id="E")))
+
     def test_received_before_adoption(self) -> None:
         """A service that was received already is not changed by its adoption."""
         self.receive(advertisement("10.0.0.6"))

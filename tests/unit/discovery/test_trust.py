@@ -555,6 +555,47 @@ class HoldTests(TableTestCase):
             self.assertEqual(sum(isinstance(event, Left) for event in self.table.expire(self.now)), left)
 
 
+class AnsweringAttackerTests(TableTestCase):
+    """End of an attacker that answered searches for the service of another device."""
+
+    def test_place_is_returned(self) -> None:
+        """The device has its place back after two searches that it alone replied to."""
+        forged, true = advertisement("10.0.0.66", 86400), advertisement()
+        self.reply(forged)
+        self.receive(forged)
+        self.wait(20)
+        self.receive(true, channel=Channel.SEARCH)
+        self.wait(20)
+        self.assertEqual(self.hosts(), ["10.0.0.66"])
+        self.repliers.clear()
+        self.reply(true)
+        for _ in range(2):
+            self.wait(300)
+            self.receive(true, channel=Channel.SEARCH)
+        self.wait(10)
+        self.assertEqual(self.hosts(), ["10.0.0.5"])
+
+
+class ByebyeOfMovedDeviceTests(TableTestCase):
+    """Byebye of a device that had other addresses before."""
+
+    def test_earlier_address(self) -> None:
+        """The address that replies now takes over, not one that the device left, although that was held longest."""
+        first, second, third = (advertisement(f"10.0.0.{number}") for number in (5, 6, 7))
+        self.receive(first, channel=Channel.SEARCH)
+        self.wait(600)
+        self.reply(second)
+        self.receive(second)
+        self.wait(60)
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        self.repliers.clear()
+        self.bye("10.0.0.6")
+        self.receive(third)
+        self.receive(third, channel=Channel.SEARCH)
+        self.wait(3)
+        self.assertEqual(self.hosts(), ["10.0.0.7"])
+
+
 class CapacityTests(TableTestCase):
     """Order of eviction when the table is full."""
 

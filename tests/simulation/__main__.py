@@ -1,0 +1,91 @@
+"""``python -m tests.simulation``: run simulations, and report the first violation of an invariant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+from twisted.logger import globalLogBeginner
+
+from tests.simulation.trace import ViolationError
+from tests.simulation.world import Settings, World
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command. Return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--hours", type=float, default=24.0, help="simulated hours of each run")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
+    parser.add_argument("--runs", type=int, default=1, help="number of runs, with successive seeds")
+    parser.add_argument("--devices", type=int, default=300)
+    parser.add_argument("--loss", type=float, default=0.01, help="probability that a datagram is lost")
+    parser.add_argument("--no-faults", action="store_true", help="no faults of Consul, the network and the daemon")
+    parser.add_argument("--no-attacks", action="store_true")
+    parser.add_argument("--measure", action="store_true", help="only count devices that are removed because of losses")
+    parser.add_argument("--churn", type=float, default=14400.0, help="mean seconds between two changes of a device")
+    parser.add_argument("--keep-going", action="store_true", help="run the other seeds after a violation, too")
+    options = parser.parse_args(arguments)
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    status = 0
+    for seed in range(options.seed, options.seed + options.runs):
+        settings = Settings(
+            seed=seed,
+            hours=options.hours,
+            devices=options.devices,
+            loss=options.loss,
+            churn=options.churn,
+            faults=not options.no_faults,
+            attacks=not options.no_attacks,
+            measure=options.measure,
+        )
+        status = max(status, run(settings, brief=options.runs > 1))
+        if status and not options.keep_going:
+            break
+    return status
+
+
+def run(settings: Settings, *, brief: bool) -> int:
+    """Run one simulation and print its result. Return 1 after a violation."""
+    started = time.perf_counter()
+    world = World(settings)
+    try:
+        world.run()
+    except ViolationError as violation:
+        _write(f"VIOLATION with seed {settings.seed}, hours {settings.hours:g}: {violation}")
+        _write(*("    " + line for line in world.trace.last_events(violation.subject)))
+        _write(f"repeat with: make simulate HOURS={settings.hours:g} SEED={settings.seed}{_options(settings)}")
+        return 1
+    except Exception:
+        _write(traceback.format_exc())
+        _write(*("    " + line for line in world.trace.last_events()))
+        _write(f"VIOLATION with seed {settings.seed}: an exception left the daemon's code")
+        return 1
+    if brief:
+        _write(f"seed {settings.seed}: violations: 0, {world.clock.steps} steps, digest {world.trace.digest}")
+    else:
+        _write(*world.summary(), f"violations: 0 ({time.perf_counter() - started:.0f} s)")
+    return 0
+
+
+def _options(settings: Settings) -> str:
+    """Return the options of a run that differ from the default, for ``make``."""
+    default = Settings()
+    options = [
+        f"--{name} {getattr(settings, name):g}"
+        for name in ("devices", "loss", "churn")
+        if getattr(settings, name) != getattr(default, name)
+    ]
+    options += [f"--no-{name}" for name in ("faults", "attacks") if not getattr(settings, name)]
+    return f' ARGS="{" ".join(options)}"' if options else ""
+
+
+def _write(*lines: str) -> None:
+    sys.stdout.write("".join(line + "\n" for line in lines))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""Bounds of the invariants. Seconds unless stated otherwise."""
+
+from __future__ import annotations
+
+#: A service that the registry knows is in Consul with the same address, and one that left is not: while Consul works.
+CATALOG = 5.0
+#: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
+GUARD = 100.0
+#: The same as :data:`CATALOG`, after the end of a fault of Consul or of the daemon: the longest pause between two
+#: attempts is 30 s, and a request may take 10 s.
+RECOVERY = 60.0
+#: A service is in Consul after the daemon received a message of its device.
+HEARD = 5.0
+#: A service is at its new address after the daemon received a message from there: two search rounds, and the budget for
+#: moves. The same holds for the first message of a device after an attack on it.
+MOVED = 65.0
+#: After an attacker that answered searches, the device has to be received twice: there is a search every 300 s.
+SECOND_MESSAGE = 310.0
+#: A service whose device sends nothing that the daemon receives, although it is switched on: six search intervals.
+UNHEARD = 1860.0
+#: A device that never answers searches takes over from another claim when that has been silent for its max-age, at most
+#: for this long.
+SILENT_CLAIM = 1800.0
+#: A byebye that the daemon received takes effect: 2 s for the reply that would void it, and :data:`CATALOG`.
+BYEBYE = 2.0 + CATALOG
+#: A service leaves at the end of its lifetime: two search rounds if most services expire at once.
+EXPIRED = 12.0 + CATALOG
+#: A service leaves that no search term matches any more.
+UNCONFIGURED = 10.0 + GUARD
+
+#: A device that has been switched on for so long is not deregistered while its announcements are valid.
+STARTED = 6.0
+#: Probability of loss above which a device can be deregistered because all its messages were lost.
+HIGH_LOSS = 0.1
+
+#: Requests a minute, besides those for changes: keep-alives, comparisons and retries.
+REQUESTS = 60
+#: Requests for each change of a service.
+REQUESTS_PER_CHANGE = 4
+#: Writes to the raft log a minute besides those for changes, and for each change.
+WRITES = 4
+WRITES_PER_CHANGE = 3
+#: Log lines a minute that do not belong to a change, and for each change.
+LINES = 60
+LINES_PER_CHANGE = 3
+#: Changes of one service in Consul that the daemon makes in ten minutes.
+CHANGES_OF_SERVICE = 25
+#: Moves of a device in Consul in an hour, while it does not move and is not attacked.
+FLAPS = 4
+#: Entries in memory for each service in the table, and besides.
+ENTRIES_PER_SERVICE = 120
+ENTRIES = 25_000
+#: Requests a minute in quiet times, and writes that are not the end of a service.
+QUIET_REQUESTS = 20
+QUIET_WRITES = 0
+
+#: Every bound with its meaning, as the command prints it.
+TABLE = (
+    ("in Consul after a message of the device", HEARD),
+    ("Consul equal to the registry", CATALOG),
+    ("the same after a fault of Consul or of the daemon", RECOVERY),
+    ("at the new address after a message", MOVED),
+    ("at the true address after an attack and a message", MOVED + SECOND_MESSAGE),
+    ("in Consul although no message is received", UNHEARD),
+    ("out of Consul after byebye", BYEBYE),
+    ("out of Consul after the lifetime", EXPIRED),
+)

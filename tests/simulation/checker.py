@@ -1,0 +1,506 @@
+"""Comparison of the simulated Consul with the truth, at every change and every second."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE, lifetime
+from ssdpreg.discovery.search_terms import SearchTerms
+from ssdpreg.registration import Registration
+from ssdpreg.registration.meta import max_age_of
+from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
+from tests.simulation import bounds
+from tests.simulation.daemon import LIMIT, make_rules
+from tests.simulation.devices import Device
+from tests.simulation.trace import Trace, ViolationError, format_time
+
+if TYPE_CHECKING:
+    from tests.simulation.attacks import Attack
+    from tests.simulation.clock import ProcessClock
+    from tests.simulation.consul import SimulatedConsul
+    from tests.simulation.daemon import Daemon
+
+_MAX_INDIRECT = 1800.0
+
+
+class Expectation:
+    """
+    Expected content of Consul for one service of a device, and the time since which it differs.
+
+    :ivar wrong: ``missing``, ``misplaced`` or ``stale``; empty while Consul is right.
+    :ivar wrong_since: Beginning of that.
+    :ivar heard_at: Time of the first message since then, or since the last fault; infinite without one.
+    :ivar known_at: Time when the registry was right for the first time since then; infinite if it is not.
+    :ivar last_heard: Time of the latest announcement or reply that the daemon received.
+    :ivar valid_until: End of the lifetime of everything that was received.
+    :ivar bye_at: Time of the latest byebye that was received.
+    :ivar forged_until: End of the lifetime of forged announcements that can have taken the place of an absent device.
+    :ivar attacks: Number of attacks on the device that are under way.
+    :ivar attack_ended_at: End of the latest one.
+    :ivar excused_until: Time until which Consul refuses this service.
+    """
+
+    def __init__(self, device: Device, urn: str, service_id: str) -> None:
+        self.device, self.urn, self.service_id = device, urn, service_id
+        self.wrong = ""
+        self.wrong_since = self.heard_at = self.known_at = math.inf
+        self.epoch = 0
+        self.last_heard = self.valid_until = self.bye_at = self.forged_until = -math.inf
+        self.attacks = 0
+        self.attack_ended_at = self.excused_until = -math.inf
+        self.unconfigured_at = math.inf
+        self.spoofed = False
+        self.changes: deque[float] = deque()
+        self.flaps: deque[float] = deque()
+
+
+class Checker:
+    """
+    Checks the invariants.
+
+    :param seconds: Returns the simulated time.
+    :param trace: Record of events.
+    :param consul: The simulated Consul.
+    :param measure: Whether removals of devices whose messages were lost are counted only.
+    :ivar daemon: The running process of the daemon, or None.
+    :ivar standby: Process of a second daemon, while no fault has let it take over, or None.
+    :ivar foreign: IDs of the services that the daemon must not touch.
+    :ivar daemon_began_at: Time of its start.
+    :ivar violation: The first violation, or None.
+    :ivar removals: Number of removals of devices that are switched on, by kind and reason.
+    """
+
+    def __init__(
+        self, seconds: Callable[[], float], trace: Trace, consul: SimulatedConsul, *, measure: bool = False
+    ) -> None:
+        self._measure = measure
+        self._seconds, self._trace, self._consul = seconds, trace, consul
+        self._rules = make_rules()
+        self._terms = SearchTerms({})
+        self._expected: dict[str, Expectation] = {}
+        self._by_device: dict[Device, dict[str, Expectation]] = {}
+        self._wrong: dict[str, Expectation] = {}
+        # Services of attackers, with the end of their lifetime.
+        self._forged: dict[str, float] = {}
+        self._disturbances: Counter[str] = Counter()
+        self._calm_since: dict[str, float] = {"": 0.0}
+        self._epoch = 0
+        # Time until which the table counts as full, and until which removals may wait for a second comparison.
+        self._full_until = self._guarded_until = -math.inf
+        self.daemon: Daemon | None = None
+        self.standby: ProcessClock | None = None
+        self.foreign: dict[str, None] = {}
+        self.removals: Counter[tuple[str, str]] = Counter()
+        self.daemon_began_at = 0.0
+        self.violation: ViolationError | None = None
+        consul.changed = self._consul_changed
+        consul.requested = self._requested
+
+    # Truth.
+
+    def add(self, device: Device) -> None:
+        """Expect the services of a device."""
+        self._by_device[device] = {}
+
+    def set_terms(self, terms: Mapping[str, str]) -> None:
+        """Replace the search terms."""
+        now = self._seconds()
+        self._terms = SearchTerms(terms)
+        for device, expected in self._by_device.items():
+            matched: dict[str, None] = {}
+            for nt in device.types:
+                urn = self._urn(nt)
+                if urn is not None:
+                    matched[urn] = None
+            for urn in matched:
+                service_id = self._rules.service_id(device.device_id, urn)
+                if urn not in expected:
+                    expected[urn] = self._expected[service_id] = Expectation(device, urn, service_id)
+                expected[urn].unconfigured_at = math.inf
+            for urn, each in expected.items():
+                if urn not in matched:
+                    each.unconfigured_at = min(each.unconfigured_at, now)
+                self._update(each)
+
+    def _urn(self, nt: str) -> str | None:
+        term = self._terms.match(nt)
+        return None if term is None else term.identity(nt)
+
+    def device_changed(self, device: Device, what: str) -> None:
+        self._trace.add(device.name, "device", what)
+        for expected in self._by_device[device].values():
+            self._update(expected)
+
+    def device_heard(self, device: Device, message: Message, address: str) -> None:
+        now = self._seconds()
+        match message:
+            case Alive(nt=nt) | SearchResponse(st=nt):
+                pass
+            case ByeBye(nt=nt):
+                pass
+            case _:
+                return
+        self._trace.add(device.name, f"received {message.kind}", f"{nt} from {address}")
+        expected = self._by_device[device].get(self._urn(nt) or "")
+        if expected is None:
+            return
+        if isinstance(message, ByeBye):
+            if not expected.wrong and len(device.addresses) == 1:
+                expected.bye_at = now
+            return
+        expected.last_heard = now
+        expected.valid_until = max(expected.valid_until, now + lifetime(device.max_age))
+        if expected.wrong and device.on and address in device.addresses:
+            self._renew_epoch(expected)
+            if expected.heard_at == math.inf and not self._disturbed(device) and now >= self._start(expected):
+                expected.heard_at = now
+
+    def device_lost(self, device: Device) -> None:
+        """Nothing: the device records the time itself."""
+
+    def adopted(self, registrations: list[Registration]) -> None:
+        """Process that the daemon adopts registrations: each has a full lifetime again."""
+        now = self._seconds()
+        for registration in registrations:
+            until = now + max(lifetime(max_age_of(registration.meta, 1800)), 60.0)
+            expected = self._expected.get(registration.service_id)
+            if expected is not None:
+                expected.valid_until = max(expected.valid_until, until)
+                expected.bye_at = -math.inf
+            else:
+                self._forged[registration.service_id] = until
+
+    # Attacks.
+
+    def attack_began(self, attack: Attack) -> None:
+        self._trace.add(attack.name, "attack began")
+        self._trace.add("", "attack", f"{attack.name} from {attack.address} on {attack.target and attack.target.name}")
+        if attack.target is not None:
+            for expected in self._by_device[attack.target].values():
+                expected.attacks += 1
+                expected.spoofed = expected.spoofed or attack.kind.spoofs
+
+    def attack_heard(self, attack: Attack, message: Message, address: str) -> None:
+        self._trace.add(attack.name, "received forgery")
+        now = self._seconds()
+        match message:
+            case Alive(nt=nt, usn=usn, max_age=max_age) | SearchResponse(st=nt, usn=usn, max_age=max_age):
+                pass
+            case _:
+                return
+        urn = self._urn(nt)
+        if urn is None:
+            return
+        until = now + lifetime(min(max_age or 1800, LONGEST_MAX_AGE))
+        device = attack.target
+        expected = None if device is None else self._by_device[device].get(urn)
+        if expected is None:
+            service_id = self._rules.service_id(usn[5:].partition("::")[0], urn)
+            self._forged[service_id] = max(self._forged.get(service_id, 0.0), until)
+            return
+        assert device is not None
+        if f"//{address}:" not in getattr(message, "location", ""):
+            until = min(until, now + _MAX_INDIRECT * 1.1)
+        if not device.on or attack.kind.answers or attack.kind.spoofs:
+            expected.forged_until = max(expected.forged_until, until)
+
+    def attack_ended(self, attack: Attack) -> None:
+        self._trace.add(attack.name, "attack ended")
+        self._trace.add("", "end of attack", attack.name)
+        if attack.target is not None:
+            for expected in self._by_device[attack.target].values():
+                expected.attacks -= 1
+                expected.attack_ended_at = self._seconds()
+                expected.heard_at = math.inf
+
+    # Faults.
+
+    def fault_began(self, place: str, what: str) -> None:
+        """
+        Process the beginning of a fault.
+
+        :param place: Name of a segment; empty for a fault of Consul, the daemon or its host.
+        """
+        self._trace.add("", "fault", f"{what} {place}".rstrip())
+        self._disturbances[place] += 1
+        if not place:
+            # The check of the first daemon may expire, so that the second one takes over.
+            self.standby = None
+        self._epoch += 1
+
+    def fault_ended(self, place: str, what: str) -> None:
+        """Process the end of a fault."""
+        self._trace.add("", "end of fault", f"{what} {place}".rstrip())
+        self._disturbances[place] -= 1
+        self._calm_since[place] = self._seconds()
+        self._epoch += 1
+
+    def disturb(self, what: str) -> None:
+        """Process something that happens in a moment, and needs time to be repaired."""
+        self._trace.add("", "fault", what)
+        self.standby = None
+        self._calm_since[""] = self._seconds()
+        self._epoch += 1
+
+    def excuse(self, service_id: str, until: float) -> None:
+        """Process that Consul refuses one service."""
+        if service_id in self._expected:
+            self._expected[service_id].excused_until = until
+
+    @property
+    def undisturbed_for(self) -> float:
+        """Seconds since the end of the latest fault of Consul or the daemon."""
+        return 0.0 if self._disturbances[""] else self._seconds() - self._calm_since[""]
+
+    @property
+    def network_undisturbed_for(self) -> float:
+        """Seconds since the end of the latest fault of any kind."""
+        if any(self._disturbances.values()):
+            return 0.0
+        return self._seconds() - max(self._calm_since.values())
+
+    def subject_of(self, service_id: str) -> str:
+        """Return the name of the device that offers a service, or an empty string."""
+        expected = self._expected.get(service_id)
+        return "" if expected is None else expected.device.name
+
+    def service_ids(self, device: Device) -> list[str]:
+        """Return the IDs of the services of a device."""
+        return [expected.service_id for expected in self._by_device[device].values()]
+
+    def _disturbed(self, device: Device) -> bool:
+        return bool(self._disturbances[""] or self._disturbances[device.segment.name])
+
+    def _start(self, expected: Expectation) -> float:
+        """Return the time from which the bounds of a wrong service count."""
+        segment = expected.device.segment.name
+        return max(
+            expected.wrong_since,
+            self._calm_since[""],
+            self._calm_since.get(segment, 0.0),
+            expected.attack_ended_at,
+            expected.excused_until,
+        )
+
+    def _renew_epoch(self, expected: Expectation) -> None:
+        if expected.epoch != self._epoch:
+            expected.epoch = self._epoch
+            expected.heard_at = expected.known_at = math.inf
+
+    # Consul.
+
+    def _requested(self, method: str, path: str, process: ProcessClock) -> None:
+        if process is self.standby and method == "PUT":
+            self.fail("a second daemon writes nothing", f"{method} {path}")
+        if "_service_maintenance" in path:
+            self.fail("maintenance mode is not touched", f"{method} {path}")
+
+    def _consul_changed(self, service_id: str, by: str) -> None:
+        entry = self._consul.services.get(service_id)
+        place = "removed" if entry is None else f"{entry['Address']}:{entry['Port']}"
+        expected = self._expected.get(service_id)
+        subject = "" if expected is None else expected.device.name
+        if expected is None and service_id in self._forged:
+            self._trace.add("forgeries", "consul", f"{service_id} {place} by {by}")
+        else:
+            self._trace.add(subject, "consul", f"{service_id} {place} by {by}")
+        if by == "daemon" and service_id in self.foreign:
+            self.fail("foreign services are not touched", service_id)
+        if expected is None:
+            return
+        if by == "daemon":
+            self._check_change(expected, entry is None)
+        self._update(expected)
+
+    def _check_change(self, expected: Expectation, removed: bool) -> None:
+        now, device = self._seconds(), expected.device
+        expected.changes.append(now)
+        while expected.changes[0] < now - 600:
+            expected.changes.popleft()
+        if len(expected.changes) > bounds.CHANGES_OF_SERVICE:
+            self.fail("changes of one service", f"{expected.service_id}: {len(expected.changes)} in 10 minutes", device)
+        if removed and device.on and now - device.changed_at > bounds.STARTED and expected.unconfigured_at > now:
+            self._check_removal(expected, now)
+        elif not removed and not expected.wrong and not expected.attacks and now - expected.attack_ended_at > 90:
+            self._check_flaps(expected, now)
+
+    def _check_flaps(self, expected: Expectation, now: float) -> None:
+        if self.network_undisturbed_for < 120 or now - expected.device.changed_at < 3600:
+            return
+        expected.flaps.append(now)
+        while expected.flaps[0] < now - 3600:
+            expected.flaps.popleft()
+        if len(expected.flaps) > bounds.FLAPS:
+            self.fail("moves of a device that does not move", expected.service_id, expected.device)
+
+    def _check_removal(self, expected: Expectation, now: float) -> None:
+        device = expected.device
+        heard = now < expected.last_heard + lifetime(device.max_age)
+        lossy = device.segment.normal_loss > bounds.HIGH_LOSS or self._recently_lossy(device, now)
+        if expected.attacks or now - expected.attack_ended_at < bounds.MOVED or now < expected.forged_until:
+            reason = "attack"
+        elif expected.wrong:
+            # The old address is removed. A device that never answers returns with its next announcement.
+            reason = expected.wrong
+        elif expected.bye_at > expected.last_heard:
+            # The announcement that followed the byebye was lost.
+            reason = "byebye"
+        elif max(self.daemon_began_at, device.changed_at) > expected.last_heard and not heard:
+            reason = "not received since the start"
+        elif not device.answers and now < self._full_until:
+            # A full table gives way to devices that have answered.
+            reason = "evicted"
+        elif heard:
+            reason = "valid"
+        else:
+            reason = "lost" if device.loss_at >= expected.last_heard else "unasked"
+        self.removals[device.kind.name, reason] += 1
+        self._trace.add(device.name, "removal of a device that is on", reason)
+        text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
+        if reason == "valid":
+            self.fail("a device is not removed while its announcement is valid", text, device)
+        if device.answers and reason == "unasked":
+            self.fail("a device that answers is not removed without a search", text, device)
+        if device.answers and reason == "lost" and not lossy and not self._measure:
+            self.fail("a device that answers is not removed", text, device)
+
+    def _recently_lossy(self, device: Device, now: float) -> bool:
+        name = device.segment.name
+        recent = now - self._calm_since.get(name, -math.inf) < lifetime(device.max_age)
+        return bool(self._disturbances[name]) or recent or self.undisturbed_for < lifetime(device.max_age)
+
+    def _update(self, expected: Expectation) -> None:
+        device, entry = expected.device, self._consul.services.get(expected.service_id)
+        wanted = device.on and expected.unconfigured_at == math.inf
+        if wanted and entry is None:
+            wrong = "missing"
+        elif wanted and not self._is_right(expected, entry or {}):
+            wrong = "misplaced"
+        elif not wanted and entry is not None:
+            wrong = "stale"
+        else:
+            wrong = ""
+        if wrong == expected.wrong:
+            return
+        expected.wrong = wrong
+        expected.wrong_since = self._seconds()
+        expected.heard_at = expected.known_at = math.inf
+        if wrong:
+            self._wrong[expected.service_id] = expected
+        else:
+            self._wrong.pop(expected.service_id, None)
+
+    def _is_right(self, expected: Expectation, entry: Mapping[str, object]) -> bool:
+        return entry["Address"] in expected.device.addresses and entry["Port"] == expected.device.port
+
+    # Checks.
+
+    def check(self) -> None:
+        """Check the services that are wrong."""
+        now = self._seconds()
+        if self.daemon is not None and self.daemon.table.tracked >= LIMIT:
+            self._full_until = now + 330.0
+        if self.daemon is not None and self.daemon.reconciler.held_removals:
+            self._guarded_until = now + bounds.GUARD
+        for expected in list(self._wrong.values()):
+            deadline, invariant = self._deadline(expected, now)
+            if now > deadline:
+                self.fail(
+                    invariant,
+                    f"{expected.service_id} of {expected.device.name} is {expected.wrong} since"
+                    f" {format_time(expected.wrong_since)}, too late since {format_time(deadline)}",
+                    expected.device,
+                )
+
+    def _deadline(self, expected: Expectation, now: float) -> tuple[float, str]:
+        device = expected.device
+        if self._disturbed(device) or expected.attacks or now < expected.excused_until or self.daemon is None:
+            return math.inf, ""
+        self._renew_epoch(expected)
+        start = self._start(expected)
+        if expected.known_at == math.inf and self._registry_is_right(expected):
+            expected.known_at = now
+        if expected.known_at < math.inf:
+            # The registry is right: only Consul is not.
+            if not self._registry_is_right(expected):
+                expected.known_at = math.inf
+            else:
+                settled = self._calm_since[""] + bounds.RECOVERY
+                bound = bounds.GUARD if expected.wrong == "stale" and self._guarded_until >= now else bounds.CATALOG
+                return max(expected.known_at + bound, settled, expected.excused_until), "Consul is the registry"
+        if expected.wrong == "stale":
+            return self._stale_deadline(expected, start), "a device that left is removed"
+        return self._absent_deadline(expected, start), f"a device is not {expected.wrong}"
+
+    def _registry_is_right(self, expected: Expectation) -> bool:
+        assert self.daemon is not None
+        registration = self.daemon.registry.registrations.get(expected.service_id)
+        if expected.wrong == "stale":
+            return registration is None
+        return registration is not None and (
+            registration.address in expected.device.addresses and registration.port == expected.device.port
+        )
+
+    def _stale_deadline(self, expected: Expectation, start: float) -> float:
+        if expected.unconfigured_at < math.inf:
+            return max(start, expected.unconfigured_at) + bounds.UNCONFIGURED
+        settled = max(self._calm_since[""], self._calm_since.get(expected.device.segment.name, 0.0)) + bounds.EXPIRED
+        if expected.bye_at > expected.last_heard and not expected.forged_until > expected.bye_at:
+            return max(expected.bye_at + bounds.BYEBYE, settled)
+        return max(expected.valid_until, expected.forged_until, start, settled) + bounds.EXPIRED
+
+    def _absent_deadline(self, expected: Expectation, start: float) -> float:
+        device = expected.device
+        attacked = expected.attack_ended_at > device.changed_at - 1 or expected.forged_until > start
+        full = bounds.UNHEARD if start < self._full_until else 0.0
+        slow = expected.wrong == "misplaced" or attacked or expected.last_heard < expected.attack_ended_at
+        if expected.heard_at == math.inf:
+            bound = bounds.UNHEARD + (0.0 if device.answers else 3 * device.max_age)
+            return start + bound + full
+        if not slow and expected.wrong == "missing":
+            return expected.heard_at + bounds.HEARD + full
+        if device.answers:
+            # The place is contested when the device was received twice, at the latest by two searches.
+            return expected.heard_at + bounds.MOVED + full + (bounds.SECOND_MESSAGE if attacked else 0.0)
+        return expected.heard_at + bounds.SILENT_CLAIM + 1.1 * device.max_age + 120.0 + bounds.MOVED + full
+
+    def check_quiet(self) -> None:
+        """Check that Consul equals the truth, apart from lifetimes that have not ended."""
+        self.check()
+        now = self._seconds()
+        for expected in self._wrong.values():
+            # Devices that never answer searches have later deadlines, which check() has checked.
+            if expected.wrong != "stale" and expected.device.answers:
+                self.fail(
+                    "Consul equals the truth at quiet times",
+                    f"{expected.service_id} is {expected.wrong} since {format_time(expected.wrong_since)}",
+                    expected.device,
+                )
+        for service_id, entry in self._consul.services.items():
+            known = service_id in self._expected or service_id in self.foreign or entry["Service"] == "ssdpreg"
+            if not known and now > self._forged.get(service_id, -math.inf) + bounds.EXPIRED:
+                self.fail("Consul equals the truth at quiet times", f"{service_id} is left of an attack")
+
+    @property
+    def wrong(self) -> int:
+        """Number of services that are wrong at present."""
+        return len(self._wrong)
+
+    @property
+    def live(self) -> int:
+        """Number of services of devices that are switched on."""
+        return sum(each.device.on and each.unconfigured_at == math.inf for each in self._expected.values())
+
+    def fail(self, invariant: str, text: str, device: Device | None = None) -> None:
+        """
+        Report a violation.
+
+        :raise ViolationError: Always.
+        """
+        subject = "" if device is None else device.name
+        error = ViolationError(invariant, f"at {format_time(self._seconds())}: {text}", subject)
+        self.violation = self.violation or error
+        raise error

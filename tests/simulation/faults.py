@@ -1,0 +1,348 @@
+"""Faults of Consul, the network and the daemon, and actions of operators: each begins, lasts, and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.consul import Answer, SimulatedConsul
+from tests.simulation.daemon import supports_instances
+from tests.simulation.devices import MEDIA
+from tests.simulation.network import Segment
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+#: A function that begins a fault for some seconds.
+Fault = Callable[["World"], None]
+
+
+class ConsulFault:
+    """
+    A fault of Consul with a beginning and an end.
+
+    :param what: Name in the record of events.
+    :param begin: Called with the Consul at the beginning.
+    :param longest: Longest duration in seconds.
+    """
+
+    def __init__(self, what: str, begin: Callable[[SimulatedConsul], None], longest: float = 120.0) -> None:
+        self.what, self._begin, self._longest = what, begin, longest
+
+    def __call__(self, world: World) -> None:
+        consul = world.consul
+        if world.consul_fault:
+            return
+        world.consul_fault = self.what
+        world.checker.fault_began("", f"Consul: {self.what}")
+        self._begin(consul)
+
+        def end() -> None:
+            consul.reachable, consul.silent, consul.hidden, consul.fault = True, False, False, None
+            consul.latency = (0.001, 0.02)
+            world.consul_fault = ""
+            world.checker.fault_ended("", f"Consul: {self.what}")
+
+        world.clock.callLater(world.random.uniform(3.0, self._longest), end)
+
+
+def _set(**attributes: Any) -> Callable[[SimulatedConsul], None]:
+    def begin(consul: SimulatedConsul) -> None:
+        for name, value in attributes.items():
+            setattr(consul, name, value)
+
+    return begin
+
+
+def _answer(status: int, text: str, retry_after: str | None = None) -> Callable[[SimulatedConsul], None]:
+    def fault(method: str, path: str, body: bytes) -> str | None:
+        raise Answer(status, text, retry_after)
+
+    return _set(fault=fault)
+
+
+def _replace(text: str, only: str = "") -> Callable[[SimulatedConsul], None]:
+    def fault(method: str, path: str, body: bytes) -> str | None:
+        return text if path.startswith(only) else None
+
+    return _set(fault=fault)
+
+
+def _fail_listings(consul: SimulatedConsul) -> None:
+    def fault(method: str, path: str, body: bytes) -> str | None:
+        if path in ("/v1/agent/services", "/v1/agent/checks"):
+            raise Answer(500, "No cluster leader")
+        return None
+
+    consul.fault = fault
+
+
+def _fail_writes(status: int) -> Callable[[SimulatedConsul], None]:
+    def fault(method: str, path: str, body: bytes) -> str | None:
+        if method == "PUT" and "/check/pass/" not in path:
+            raise Answer(status, "Permission denied")
+        return None
+
+    return _set(fault=fault)
+
+
+CONSUL_FAULTS: tuple[Fault, ...] = (
+    ConsulFault("down", _set(reachable=False)),
+    ConsulFault("silent", _set(silent=True)),
+    ConsulFault("slow", _set(latency=(0.2, 9.0))),
+    ConsulFault("very slow", _set(latency=(8.0, 14.0))),
+    ConsulFault("no leader", _answer(500, "No cluster leader")),
+    ConsulFault("429", _answer(429, "")),
+    ConsulFault("429, Retry-After 5", _answer(429, "", "5")),
+    ConsulFault("429, Retry-After 120", _answer(429, "", "120")),
+    ConsulFault("429, Retry-After absurd", _answer(429, "", "99999999999")),
+    ConsulFault("503, Retry-After is a date", _answer(503, "", "Wed, 21 Oct 2037 07:28:00 GMT")),
+    ConsulFault("400 for all", _answer(400, "Request decode failed")),
+    ConsulFault("403 for all", _answer(403, "Permission denied")),
+    ConsulFault("404 for all", _answer(404, "404 page not found")),
+    ConsulFault("301 for all", _answer(301, "Moved")),
+    ConsulFault("500 Unknown check for all", _answer(500, 'Unknown check "x"')),
+    ConsulFault("403 for writes", _fail_writes(403)),
+    ConsulFault("400 for writes", _fail_writes(400)),
+    ConsulFault("listings fail", _fail_listings),
+    ConsulFault("listings are empty", _set(hidden=True)),
+    ConsulFault("HTML", _replace("<html>Log in</html>")),
+    ConsulFault("empty object", _replace("{}", "/v1/agent/services")),
+    ConsulFault("null", _replace("null")),
+    ConsulFault("malformed services", _replace('{"ssdpreg-x": null, "ssdpreg": []}', "/v1/agent/service")),
+)
+
+
+def refuse_one(world: World) -> None:
+    """Let Consul refuse one service for some time."""
+    consul = world.consul
+    if world.consul_fault or not world.devices:
+        return
+    device = world.random.choice(world.devices)
+    ids = world.checker.service_ids(device)
+    if not ids:
+        return
+    world.consul_fault = "400 for one"
+    duration = world.random.uniform(30.0, 300.0)
+    # It is tried again after 30 s, then after twice as long each time.
+    world.checker.excuse(ids[0], world.clock.seconds() + 3 * duration + 120.0)
+    world.trace.add("", "fault", f"Consul: 400 for {ids[0]}")
+
+    def fault(method: str, path: str, body: bytes) -> str | None:
+        if path.endswith("/register") and ids[0].encode() in body:
+            raise Answer(400, "Invalid Service Meta")
+        return None
+
+    def end() -> None:
+        if consul.fault is fault:
+            consul.fault = None
+            world.consul_fault = ""
+            world.trace.add("", "end of fault", "Consul: 400 for one")
+
+    consul.fault = fault
+    world.clock.callLater(duration, end)
+
+
+def restart_consul(world: World) -> None:
+    """Restart the agent with its data: it is away for some seconds."""
+    ConsulFault("restart with data", _set(reachable=False), 30.0)(world)
+
+
+def wipe_consul(world: World) -> None:
+    """Restart the agent without its data."""
+
+    def begin(consul: SimulatedConsul) -> None:
+        consul.reachable = False
+        consul.clear()
+        world.register_foreign()
+
+    ConsulFault("restart without data", begin, 20.0)(world)
+
+
+# The network.
+
+
+def _on_segment(
+    what: str, longest: float, begin: Callable[[Segment, World], None], end: Callable[[Segment], None]
+) -> Fault:
+    def fault(world: World) -> None:
+        segment = world.random.choice(world.network.segments)
+        if segment.name in world.segment_faults:
+            return
+        world.segment_faults[segment.name] = what
+        world.checker.fault_began(segment.name, what)
+        begin(segment, world)
+
+        def finish() -> None:
+            end(segment)
+            del world.segment_faults[segment.name]
+            world.checker.fault_ended(segment.name, what)
+
+        world.clock.callLater(world.random.uniform(2.0, longest), finish)
+
+    return fault
+
+
+def _carrier(segment: Segment, present: bool) -> None:
+    segment.carrier = present
+
+
+def _presence(segment: Segment, present: bool) -> None:
+    segment.present = present
+
+
+def _lose(segment: Segment, world: World) -> None:
+    segment.loss = world.random.choice((0.1, 0.2, 0.4))
+
+
+def _delay(segment: Segment, world: World) -> None:
+    segment.delay = (0.0, world.random.choice((0.2, 1.0)))
+
+
+def _duplicate(segment: Segment, world: World) -> None:
+    segment.duplicates = 0.5
+
+
+def _normal(segment: Segment) -> None:
+    segment.loss, segment.delay, segment.duplicates = segment.normal_loss, (0.0002, 0.005), 0.0
+
+
+NETWORK_FAULTS: tuple[Fault, ...] = (
+    _on_segment("no carrier", 900.0, lambda s, w: _carrier(s, False), lambda s: _carrier(s, True)),
+    _on_segment("carrier flaps", 8.0, lambda s, w: _carrier(s, False), lambda s: _carrier(s, True)),
+    _on_segment("interface removed", 600.0, lambda s, w: _presence(s, False), lambda s: _presence(s, True)),
+    _on_segment("loss", 600.0, _lose, _normal),
+    _on_segment("delay and reordering", 600.0, _delay, _normal),
+    _on_segment("duplicates", 600.0, _duplicate, _normal),
+)
+
+
+# The daemon.
+
+
+def kill_daemon(world: World) -> None:
+    """Kill the daemon, and start it again after some seconds."""
+    if world.daemon is None or world.daemon.process.suspended:
+        return
+    world.checker.standby = None
+    world.checker.fault_began("", "daemon: kill -9")
+    world.kill_daemon()
+    world.clock.callLater(world.random.uniform(0.5, 70.0), _start_again, world, "daemon: kill -9")
+
+
+def restart_daemon(world: World) -> None:
+    """Stop the daemon as SIGTERM does, and start it again."""
+    if world.daemon is None or world.daemon.process.suspended:
+        return
+    world.checker.standby = None
+    world.checker.fault_began("", "daemon: restart")
+    world.stop_daemon()
+    world.clock.callLater(world.random.uniform(0.2, 5.0), _start_again, world, "daemon: restart")
+
+
+def _start_again(world: World, what: str) -> None:
+    world.start_daemon()
+    world.checker.fault_ended("", what)
+
+
+def suspend_daemon(world: World) -> None:
+    """Suspend the process for some time, as SIGSTOP or a paused virtual machine does."""
+    daemon = world.daemon
+    if daemon is None or daemon.process.suspended:
+        return
+    world.checker.standby = None
+    daemon.process.suspended = True
+    world.checker.fault_began("", "daemon: suspended")
+
+    def resume() -> None:
+        daemon.process.resume()
+        world.checker.fault_ended("", "daemon: suspended")
+
+    longest = world.random.choice((5.0, 60.0, 400.0, 3000.0))
+    world.clock.callLater(world.random.uniform(longest / 3, longest), resume)
+
+
+def start_second_daemon(world: World) -> None:
+    """Run a second daemon with the same scope for some time. At the end one of the two is killed."""
+    if world.daemon is None or world.second is not None or not supports_instances():
+        return
+    if world.checker.undisturbed_for < 60.0:
+        # The check of the first daemon may have expired, so the second one may take over.
+        return
+    world.start_second_daemon()
+    first = world.daemon
+
+    def end() -> None:
+        if world.daemon is first and not first.process.suspended and world.random.random() < 0.5:
+            world.checker.fault_began("", "daemon: the first of two ends")
+            world.take_over()
+            world.checker.fault_ended("", "daemon: the first of two ends")
+        else:
+            world.end_second_daemon()
+            # It writes if the first one was suspended or restarted.
+            world.checker.disturb("daemon: the second of two ends")
+
+    world.clock.callLater(world.random.uniform(60.0, 900.0), end)
+
+
+DAEMON_FAULTS: tuple[Fault, ...] = (kill_daemon, restart_daemon, suspend_daemon, start_second_daemon)
+
+
+# Operators.
+
+
+def set_maintenance(world: World) -> None:
+    """Set the maintenance mode of a service, of the daemon or of another program."""
+    consul = world.consul
+    if not consul.services:
+        return
+    service_id = world.random.choice(sorted(consul.services))
+    world.trace.add("", "operator", f"maintenance mode of {service_id}")
+    consul.put_check(f"_service_maintenance:{service_id}", service_id, "critical", "maintenance")
+
+
+def delete_service(world: World) -> None:
+    """Deregister a service of the daemon by hand."""
+    ids = sorted(each for each in world.consul.services if each.startswith("ssdpreg-"))
+    if ids:
+        world.checker.disturb("operator: deregisters a service")
+        world.consul.remove_service(world.random.choice(ids), "operator")
+
+
+def edit_service(world: World) -> None:
+    """Change a service of the daemon by hand."""
+    ids = sorted(each for each in world.consul.services if each.startswith("ssdpreg-"))
+    if ids:
+        world.checker.disturb("operator: changes a service")
+        service_id = world.random.choice(ids)
+        world.consul.put_service(service_id, {**world.consul.services[service_id], "Port": 1}, "operator")
+
+
+def delete_own_service(world: World) -> None:
+    """Deregister the service that represents the daemon."""
+    world.checker.disturb("operator: deregisters the daemon")
+    world.consul.remove_service("ssdpreg", "operator")
+
+
+def reload_terms(world: World) -> None:
+    """Remove or add a search term, as SIGHUP does after a change of the configuration."""
+    if world.daemon is None or world.daemon.process.suspended:
+        return
+    terms = dict(world.terms)
+    if MEDIA in terms:
+        del terms[MEDIA]
+    else:
+        terms[MEDIA] = "Media"
+    world.trace.add("", "operator", f"reload with {len(terms)} terms")
+    world.set_terms(terms)
+
+
+OPERATORS: tuple[Fault, ...] = (
+    set_maintenance,
+    set_maintenance,
+    delete_service,
+    edit_service,
+    delete_own_service,
+    reload_terms,
+)
+CONSUL_FAULTS += (refuse_one, refuse_one, restart_consul, wipe_consul)
