@@ -35,6 +35,9 @@ _LONG_MOVE_PAUSE = 60.0
 #: Seconds without a move after which the next pause is short again.
 _MOVE_MEMORY = 600.0
 
+#: Seconds after its adoption in which a service has the time to reply to a search.
+_ADOPTION = 60.0
+
 #: Seconds of a search round.
 ROUND = 3.0
 #: Search rounds of a contest.
@@ -56,12 +59,13 @@ class Claim:
     :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
     :ivar expires_at: Time of expiry.
     :ivar answers: Whether the LOCATION's host ever replied to a search.
-    :ivar is_adopted: Whether an earlier run registered it, and it was not received since then.
+    :ivar is_adopted: Whether an earlier run registered it, and it was not received since a minute later.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
     """
 
     __slots__ = (
+        "_adopted_at",
         "advertisement",
         "answers",
         "expires_at",
@@ -82,6 +86,7 @@ class Claim:
         self.answers = False
         self.superseded = False
         self.is_adopted = False
+        self._adopted_at = now
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
@@ -139,7 +144,9 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
-        self.is_adopted = False
+        # At first it is received by an announcement, and only later by a reply, which would show that it answers.
+        if now - self._adopted_at > _ADOPTION:
+            self.is_adopted = False
         if now - self.received_at > _COPIES:
             self.previous_at = self.received_at
         self.received_at = now

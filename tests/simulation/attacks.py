@@ -161,7 +161,7 @@ def _flood_from_many(attack: Attack) -> list[tuple[str, Message]]:
 
 def _come_and_go(attack: Attack) -> list[tuple[str, Message]]:
     messages: list[tuple[str, Message]] = []
-    for _ in range(10):
+    for _ in range(20):
         alive = _new_service(attack, attack.address, _LONG)
         messages += [(attack.address, alive), (attack.address, ByeBye(alive.nt, alive.usn))]
     return messages

@@ -48,8 +48,8 @@ CHANGES_OF_SERVICE = 25
 #: Moves of a device in Consul in an hour, while it does not move and is not attacked.
 FLAPS = 4
 #: Entries in memory for each service in the table, and besides.
-ENTRIES_PER_SERVICE = 120
-ENTRIES = 25_000
+ENTRIES_PER_SERVICE = 30
+ENTRIES = 6_000
 #: Requests a minute in quiet times, and writes that are not the end of a service.
 QUIET_REQUESTS = 20
 QUIET_WRITES = 0

@@ -214,6 +214,7 @@ class SimulatedSockets:
         self._overflowed: dict[str, None] = {}
         self._known: dict[str, None] = {}
         self.opened: dict[str, None] = {}
+        self.overflows = 0
         network.listeners.append(self)
 
     # Calls of the registry.

@@ -523,13 +523,16 @@ class AdoptTests(TableTestCase):
         self.assertEqual(self.hosts(), ["10.0.0.5"])
 
     def test_adopted_service_is_not_evicted(self) -> None:
-        """An adopted service is not evicted before it is received, although its standing is not known any more."""
+        """An adopted service is not evicted before it had the time to reply, although its standing is not known."""
         self.table = AdvertisementTable(limit=1)
         self.table.adopt(advertisement(), self.now)
         with self.assertRaises(RejectedError):
             self.receive(advertisement("10.0.0.6", device_id="E"))
-        self.receive(advertisement(), "10.0.0.66")
-        self.receive(advertisement(), "10.0.0.5", on_link=False)
+        self.receive(advertisement(), on_link=False)
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement("10.0.0.6", device_id="E"))
+        self.wait(61)
+        self.receive(advertisement(), on_link=False)
         self.assertIn(Left(advertisement(), "evicted"), self.receive(advertisement("10.0.0.6", device_id="E")))
 
     def test_received_before_adoption(self) -> None:
