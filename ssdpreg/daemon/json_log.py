@@ -18,8 +18,11 @@ def format_event(event: LogEvent) -> str:
     """
     Serialize an event: ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``message``, and the event's own fields.
 
-    :return: One line, including its line end.
+    :return: One line, including its line end; empty for an event without a text.
     """
+    message = formatEvent(event) or eventAsText(event, includeTimestamp=False, includeSystem=False)
+    if not message:
+        return ""
     fields = {
         key: value if isinstance(value, _PLAIN) else str(value)
         for key, value in event.items()
@@ -32,7 +35,7 @@ def format_event(event: LogEvent) -> str:
         "time": datetime.fromtimestamp(event["log_time"], timezone.utc).isoformat(timespec="milliseconds"),
         "level": level.name,
         "logger": event.get("log_namespace", ""),
-        "message": formatEvent(event) or eventAsText(event, includeTimestamp=False, includeSystem=False),
+        "message": message,
     }
     if "log_failure" in event:
         line["traceback"] = event["log_failure"].getTraceback()

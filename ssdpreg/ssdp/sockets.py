@@ -18,6 +18,7 @@ from twisted.internet.protocol import DatagramProtocol
 from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP, PORT
 from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.quiet_port import listen_quietly
 
 #: Longest payload of a UDP datagram over IPv4, in bytes.
 _MAX_DATAGRAM = 65507
@@ -198,8 +199,7 @@ class UDPSockets:
         """
         if len(self._open) + len(self._closing) >= self._limit:
             raise OSError(errno.EMFILE, f"{self._limit} sockets are open")
-        # IMulticastTransport lacks some methods of Twisted's ports.
-        port: Any = self._reactor.listenMulticast(number, protocol, address, _MAX_DATAGRAM, listenMultiple=shared)
+        port = listen_quietly(self._reactor, number, protocol, address, _MAX_DATAGRAM, shared=shared)
         try:
             configure(port.getHandle())
             _enlarge_receive_buffer(port.getHandle())

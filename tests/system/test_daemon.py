@@ -163,12 +163,16 @@ class ConsulTests(DaemonTestCase):
                     listener.sendto("\r\n".join([*lines, al, "", ""]).encode(), searcher)
 
         threading.Thread(target=reply, daemon=True).start()
-        self.rack.start_daemon({"ssdp": {"tags": {"BMC": [REDFISH]}}})
+        daemon = self.rack.start_daemon({"ssdp": {"tags": {"BMC": [REDFISH]}}})
         self.assert_soon(self.rack.endpoints, ["BMC-service:redfish-rest:1 10.77.0.3:443"], 3)
         wait_until(lambda: len(searches) == 2, 5)
         self.assertRegex(
             searches[0], r'\AM-SEARCH \* HTTP/1\.1\r\n(?s:.*)MAN: "ssdp:discover"\r\nMX: 3\r\n(?s:.*)\r\n\r\n\Z'
         )
+        time.sleep(4)
+        # Each search opens and closes a socket.
+        self.assertNotIn("SSDPProtocol starting", daemon.output)
+        self.assertNotIn("UDP Port", daemon.output)
 
     def test_killed_and_restarted(self) -> None:
         """A restart after SIGKILL neither removes nor writes an entry of the catalog."""
