@@ -23,7 +23,7 @@ MAX_INTERIM = 8
 #: and for keep-alives, so that a keep-alive waits neither for a response nor for a new connection.
 PERSISTENT_CONNECTIONS = 10
 
-_SILENT = Logger(observer=lambda event: None)
+_SILENT = Logger(observer=cast("Any", lambda event: None))
 
 
 class HeaderTooLongError(Exception):
@@ -77,7 +77,7 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
 
         :return: Whether the header is within the bounds.
         """
-        parser = self._parser
+        parser = cast("Any", self._parser)
         before = parser.state
         super().dataReceived(line)
         # The end of a response may cause the next request, which has its own parser.

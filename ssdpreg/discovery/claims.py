@@ -24,6 +24,8 @@ from ssdpreg.ssdp.reception import Reception
 _SEARCH_AFTER = 0.8
 #: Largest number of claims besides the current one. No device with more addresses is known.
 MAX_OTHER_CLAIMS = 4
+#: Number of announcements after which a claim counts as long established.
+_ENOUGH_ANNOUNCEMENTS = 10
 #: Seconds within which a device sends the copies of one announcement.
 _COPIES = 10.0
 #: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
@@ -40,6 +42,8 @@ _ADOPTION = 60.0
 
 #: Seconds of a search round.
 ROUND = 3.0
+#: Longest time, in seconds, that a round waits for its search, because searches have a budget.
+_SEARCH_WAIT = 60.0
 #: Search rounds of a contest.
 _ROUNDS = 2
 #: Seconds between the beginnings of two contests about one service.
@@ -58,7 +62,9 @@ class Claim:
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
     :ivar expires_at: Time of expiry.
-    :ivar answers: Whether the LOCATION's host ever replied to a search.
+    :ivar answers: Whether the LOCATION's host replies to searches: it replied to one, and to the latest of a contest.
+    :ivar replied_at: Time of its latest reply.
+    :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
     :ivar is_adopted: Whether an earlier run registered it, and it was not received since a minute later.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
@@ -67,12 +73,14 @@ class Claim:
     __slots__ = (
         "_adopted_at",
         "advertisement",
+        "announcements",
         "answers",
         "expires_at",
         "interface",
         "is_adopted",
         "previous_at",
         "received_at",
+        "replied_at",
         "search_at",
         "sender",
         "standing",
@@ -87,6 +95,8 @@ class Claim:
         self.superseded = False
         self.is_adopted = False
         self._adopted_at = now
+        self.announcements = 0
+        self.replied_at = -math.inf
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
@@ -100,6 +110,7 @@ class Claim:
         claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
         claim.is_adopted = True
+        claim.announcements = _ENOUGH_ANNOUNCEMENTS
         claim.expires_at = now + lifetime
         return claim
 
@@ -125,13 +136,32 @@ class Claim:
         self._receive(advertisement, standing, reception, now)
         return True
 
-    def repeat(self, now: float) -> None:
-        """Prolong the claim because the announcement that renewed it was received again unchanged."""
+    def repeat(self, now: float, *, reply: bool) -> None:
+        """
+        Prolong the claim because the message that renewed it was received again unchanged.
+
+        :param reply: Whether it is a reply to a search.
+        """
+        passed = now - self.received_at
+        self.search_at += passed
+        self.expires_at += passed
+        direct = self.standing is not Standing.INDIRECT
+        self._count_reception(direct, now)
+        if reply and direct:
+            self.replied_at = now
+
+    def _count_reception(self, direct: bool, now: float) -> None:
         if now - self.received_at > _COPIES:
             self.previous_at = self.received_at
-        self.search_at += now - self.received_at
-        self.expires_at += now - self.received_at
+            if direct and self.announcements < _ENOUGH_ANNOUNCEMENTS:
+                self.announcements += 1
         self.received_at = now
+
+    def miss_search(self) -> None:
+        """Record that the LOCATION's host did not reply to the searches of a contest."""
+        self.answers = False
+        if self.standing is Standing.CONFIRMED:
+            self.standing = Standing.DIRECT
 
     def silence(self, now: float) -> float:
         """Return the seconds since the latest reception."""
@@ -147,14 +177,13 @@ class Claim:
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
         if now - self._adopted_at > _ADOPTION:
             self.is_adopted = False
-        if now - self.received_at > _COPIES:
-            self.previous_at = self.received_at
-        self.received_at = now
+        self._count_reception(standing is not Standing.INDIRECT, now)
         self.search_at = now + _SEARCH_AFTER * advertisement.max_age
         if standing > self.standing:
             self.standing = standing
         if standing and reception.is_reply:
             self.answers = True
+            self.replied_at = now
         lifetime = advertisement.lifetime
         self.expires_at = now + (lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME))
 
@@ -163,18 +192,23 @@ class Contest:
     """
     Contest between the claims about a service, and the evidence that its search rounds collect.
 
+    A round begins when its search has been sent. A contest whose search is not sent in time ends without a decision.
+
     :ivar rounds: Number of rounds after the current one.
-    :ivar ends_at: End of the current round.
+    :ivar ends_at: End of the current round, or of the wait for its search.
+    :ivar searching: Whether the search of the current round has been sent.
+    :ivar searched: Whether any search has been sent.
     :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
     :ivar announced: LOCATIONs whose hosts announced them since the contest began.
     """
 
-    __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds")
+    __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds", "searched", "searching")
 
     def __init__(self, rounds: int, now: float) -> None:
         self.rounds = rounds - 1
         self.began_at = now
-        self.ends_at = now + ROUND
+        self.ends_at = now + _SEARCH_WAIT
+        self.searching = self.searched = False
         self.answered: set[str] = set()
         self.announced: set[str] = set()
 
@@ -184,14 +218,25 @@ class Contest:
 
         :param reply: True if it replied to a search, False if it announced the service.
         """
-        (self.answered if reply else self.announced).add(location)
+        if not reply:
+            self.announced.add(location)
+        elif self.searched:
+            # Before, it is a reply to a search for other services.
+            self.answered.add(location)
+
+    def begin_round(self, now: float) -> None:
+        """Begin the current round: its search has been sent."""
+        if not self.searching:
+            self.searching = self.searched = True
+            self.ends_at = now + ROUND
 
     def next_round(self, now: float) -> bool:
-        """Begin the next round. Return False if there is none."""
+        """Request the next round. Return False if there is none."""
         if not self.rounds:
             return False
         self.rounds -= 1
-        self.ends_at = now + ROUND
+        self.searching = False
+        self.ends_at = now + _SEARCH_WAIT
         return True
 
 
@@ -208,7 +253,9 @@ class TrackedService:
     :ivar appeared_at: Time of the first reception or of the adoption.
     :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
+    :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
+    :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
     :ivar contest: Current contest, or None.
     :ivar contested_at: Beginning of the latest contest.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
@@ -223,6 +270,8 @@ class TrackedService:
         "_move_pause",
         "_moved_at",
         "appeared_at",
+        "asked_at",
+        "bye_until",
         "claim",
         "contest",
         "contested_at",
@@ -251,7 +300,9 @@ class TrackedService:
         self.home = claim.host
         self.searched = False
         self.latest: tuple[Advertisement, Reception] | None = None
+        self.asked_at = -math.inf
         self.leaves_at = math.inf
+        self.bye_until = -math.inf
         self.contest: Contest | None = None
         self.contested_at = -math.inf
         self.next_move: Claim | None = None
@@ -268,9 +319,9 @@ class TrackedService:
         """Time at which the next decision is due."""
         claim = self.claim
         due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
-        if self.contest is not None:
-            due = min(due, self.contest.ends_at)
-        return min(due, self.leaves_at, self.move_at)
+        # A contest decides about a move that waits for the budget.
+        due = min(due, self.move_at if self.contest is None else self.contest.ends_at)
+        return min(due, self.leaves_at)
 
     def claims(self, now: float) -> Iterator[Claim]:
         """Yield the current claim and the other valid ones."""
@@ -377,6 +428,10 @@ class TrackedService:
             and claim.standing > Standing.INDIRECT
             and claim.received_at >= contest.began_at
         ]
+        if contest.searched:
+            for claim in claims:
+                if claim not in answered:
+                    claim.miss_search()
         for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
@@ -393,13 +448,16 @@ class TrackedService:
         best = max(claims, key=lambda claim: claim.standing, default=self.claim)
         if best.standing > self.claim.standing:
             return best
-        if self.claim.silence(now) < self.claim.expected_silence:
+        if self.claim.received_at >= contest.began_at:
             return self.claim
-        # A device that never replies to searches cannot win by a reply. It wins if it announces itself, and the current
-        # claim was not announced in time.
+        # A device that never replies to searches cannot win by a reply. It wins if it announces itself, and has done so
+        # more often than the current claim, or if the current claim was not announced in time.
+        late = self.claim.silence(now) >= self.claim.expected_silence
         announcing = [
             claim
             for claim in claims
-            if claim.standing >= max(self.claim.standing, Standing.DIRECT) and claim.received_at >= contest.began_at
+            if claim.standing >= max(self.claim.standing, Standing.DIRECT)
+            and claim.received_at >= contest.began_at
+            and (late or claim.announcements > self.claim.announcements)
         ]
         return max(announcing, key=lambda claim: claim.received_at, default=self.claim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 from ssdpreg.discovery.advertisement import Advertisement
@@ -51,6 +52,17 @@ class Left:
     reason: Reason
 
 
+class SearchUrgency(IntEnum):
+    """SearchUrgency of a search, the highest first."""
+
+    #: The holder of a service sent a byebye, which may be forged: the service leaves in 2 s.
+    BYEBYE = 0
+    #: Another claim was received, or a claim has to be confirmed.
+    CLAIM = 1
+    #: A sender without a claim sent a byebye.
+    UNFOUNDED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class SearchNeeded:
     """
@@ -58,6 +70,7 @@ class SearchNeeded:
 
     :ivar within: Seconds until a reply is too late.
     :ivar hosts: Hosts to search by unicast, besides the group.
+    :ivar urgency: SearchUrgency among the searches that wait for the budget.
     :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
         rate is limited.
     """
@@ -66,6 +79,7 @@ class SearchNeeded:
     within: float
     hosts: tuple[str, ...] = ()
     scheduled: bool = False
+    urgency: SearchUrgency = SearchUrgency.CLAIM
 
 
 Event = Appeared | Changed | Left | SearchNeeded

@@ -20,19 +20,23 @@ class TokenBucket:
         self._tokens = burst
         self._at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Take a token. Return whether there was one."""
+    def take(self, now: float, reserve: float = 0.0) -> bool:
+        """
+        Take a token. Return whether there was one.
+
+        :param reserve: Tokens that have to be left.
+        """
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < 1 + reserve:
             return False
         self._tokens -= 1
         return True
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until there is a token."""
+    def wait(self, now: float, reserve: float = 0.0) -> float:
+        """Return the seconds until a token can be taken."""
         tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        return max(0.0, (1 - tokens) / self._rate)
+        return max(0.0, (1 + reserve - tokens) / self._rate)
 
 
 class SenderBuckets:

@@ -16,9 +16,9 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
-from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.search_terms import SearchTerm, search_target
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
@@ -26,6 +26,8 @@ from ssdpreg.ssdp.reception import Reception
 #: A device that starts sends byebye, then alive: UPnP Device Architecture 2.0, section 1.2.2. The service must survive
 #: that, so a byebye takes effect after this many seconds.
 _BYE_DELAY = 2.0
+#: Longest time, in seconds, that a byebye waits for the search by which the device can void it.
+_BYE_SEARCH_WAIT = 10.0
 #: Shortest time, in seconds, in which an adopted service may be received for the first time.
 _PROBATION = 60.0
 #: Number of services, and part of all services, that may expire at once without a search.
@@ -61,6 +63,8 @@ class AdvertisementTable:
         # Until this time nothing expires, by the interface of a claim's latest reception; "" for all interfaces.
         self._holds: dict[str, float] = {}
         self._next_mass_check = -math.inf
+        # Services that wait for a search, by search target.
+        self._unsent: dict[str, dict[TrackedService, None]] = {}
         self.admit: Callable[[str, float], bool] = lambda sender, now: True
         self.moves = 0
         self.contests = 0
@@ -107,7 +111,7 @@ class AdvertisementTable:
         latest = service.latest
         if latest is not None and latest[0] is advertisement and latest[1] is reception:
             service.searched = False
-            service.claim.repeat(now)
+            service.claim.repeat(now, reply=reception.is_reply)
             if service.claim.search_at < service.scheduled_at:
                 # Its expiry was held, so it was to be examined later.
                 self._schedule.schedule(service, service.claim.search_at)
@@ -133,11 +137,12 @@ class AdvertisementTable:
             if service.claim.sender == sender:
                 if service.leaves_at == math.inf:
                     # The byebye may be forged: a reply of the device within the delay voids it.
-                    events.append(self._search(service, _BYE_DELAY, now))
+                    events.append(self._search(service, _BYE_DELAY, now, SearchUrgency.BYEBYE))
+                    service.bye_until = now + _BYE_SEARCH_WAIT
                 service.leaves_at = min(service.leaves_at, now + _BYE_DELAY)
             elif len(remaining) == len(service.others) and service.may_contest(now):
                 # The sender has no claim on the service.
-                events += self._begin_contest(service, now)
+                events += self._begin_contest(service, now, SearchUrgency.UNFOUNDED)
             service.others = remaining
             self._schedule.schedule(service, service.due)
         return events
@@ -263,7 +268,8 @@ class AdvertisementTable:
             return []
         if not service.live and claim.standing >= self._trust:
             return self._move(service, claim, now)
-        if is_new and reception.sender == current.sender and self._may_move_itself(current, claim):
+        moves_itself = is_new and reception.sender == current.sender and self._may_move_itself(current, claim)
+        if moves_itself and service.contest is None:
             current.superseded = True
             service.latest = None
             return self._move(service, claim, now)
@@ -273,7 +279,8 @@ class AdvertisementTable:
                 if claim.host == service.home != current.host:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._move(service, claim, now)
-            return []
+            # A contest that waits for a less urgent search has a better reason now.
+            return [self._search(service, ROUND, now)] if is_new and not service.contest.searching else []
         if service.leaves_at < math.inf or not service.may_contest(now):
             return []
         if is_new or was_superseded or self._is_doubtful(service, claim, now):
@@ -289,24 +296,26 @@ class AdvertisementTable:
         current = service.claim
         if claim.host == service.home and claim.host != current.host:
             return True
+        # A device with two LOCATIONs announces both. A forgery, and an address that the device left, are not repeated.
+        if current.received_at < claim.previous_at:
+            return True
         if claim.sender == current.sender:
-            # A device with two LOCATIONs announces both. It does not repeat a LOCATION that was forged in its name.
-            return current.received_at < claim.previous_at
+            return False
         return (
             claim.standing > current.standing
             or current.received_at < service.contested_at
             or current.silence(now) > current.expected_silence / 2
-            # Both hosts reply to searches. The other one replied since the current one was silent.
-            or (claim.answers and current.answers and claim.previous_at > current.received_at + 2 * ROUND)
         )
 
     # Contests and moves.
 
-    def _begin_contest(self, service: TrackedService, now: float) -> list[Event]:
+    def _begin_contest(
+        self, service: TrackedService, now: float, urgency: SearchUrgency = SearchUrgency.CLAIM
+    ) -> list[Event]:
         service.latest = None
         service.begin_contest(now)
         self.contests += 1
-        return [self._search(service, ROUND, now)]
+        return [self._search(service, ROUND, now, urgency)]
 
     def _move(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
         """Make a claim the current one, at once or when the budget for moves permits it."""
@@ -321,26 +330,47 @@ class AdvertisementTable:
         self._capacity.update(service)
         return self._publish(service, now, changed=True)
 
-    def _search(self, service: TrackedService, within: float, now: float) -> SearchNeeded:
-        return SearchNeeded(service.claim.advertisement, within, service.hosts(now))
+    def search_sent(self, target: str, now: float) -> None:
+        """Process that a search has been sent: the decisions that waited for it take their time from now."""
+        for service in self._unsent.pop(target, ()):
+            if service.removed:
+                continue
+            if service.contest is not None:
+                service.contest.begin_round(now)
+            if service.leaves_at < math.inf:
+                service.leaves_at = now + _BYE_DELAY
+            self._schedule.schedule(service, service.due)
+
+    def _search(
+        self, service: TrackedService, within: float, now: float, urgency: SearchUrgency = SearchUrgency.CLAIM
+    ) -> SearchNeeded:
+        service.asked_at = now
+        self._unsent.setdefault(_target(service.claim), {})[service] = None
+        return SearchNeeded(service.claim.advertisement, within, service.hosts(now), urgency=urgency)
 
     # Decisions that are due.
 
     def _decide(self, service: TrackedService, now: float) -> list[Event]:
         claim = service.claim
         events: list[Event] = []
-        if service.leaves_at <= now:
+        if service.leaves_at <= now < service.bye_until and service in self._unsent.get(_target(claim), ()):
+            service.leaves_at = min(now + _BYE_DELAY, service.bye_until)
+        elif service.leaves_at <= now:
             return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now and self._held_until(service) <= now:
             return self._end_claim(service, "expired", now)
-        if service.move_at <= now:
+        if service.move_at <= now and service.contest is None:
             following, service.next_move, service.move_at = service.next_move, None, math.inf
             # Its sender may have ended it meanwhile.
             if following in service.others and following.expires_at > now:
                 events += self._move(service, following, now)
         elif service.contest is not None and service.contest.ends_at <= now:
-            if service.contest.next_round(now):
-                events.append(self._search(service, ROUND, now))
+            if not service.contest.searching:
+                # Nothing was searched for: the current claim stays.
+                service.contest = None
+            elif service.contest.next_round(now):
+                urgency = SearchUrgency.CLAIM if service.others else SearchUrgency.UNFOUNDED
+                events.append(self._search(service, ROUND, now, urgency))
             else:
                 winner = service.decide(now, self._trust)
                 service.contest = None
@@ -348,6 +378,7 @@ class AdvertisementTable:
                     events += self._move(service, winner, now)
         elif not service.searched and service.due <= now:
             service.searched = True
+            service.asked_at = now
             events.append(
                 SearchNeeded(claim.advertisement, max(claim.expires_at - now, ROUND), (claim.host,), scheduled=True)
             )
@@ -367,7 +398,10 @@ class AdvertisementTable:
         candidates = [
             claim
             for claim in service.others
-            if claim.answers and not claim.superseded and claim.expires_at > now and claim.standing >= self._trust
+            if claim.replied_at >= service.asked_at
+            and not claim.superseded
+            and claim.expires_at > now
+            and claim.standing >= self._trust
         ]
         if not candidates:
             return self._remove(service, reason)
@@ -443,6 +477,9 @@ class AdvertisementTable:
         self._capacity.remove(service)
         self._schedule.discard(service)
         service.removed = True
+        waiting = self._unsent.get(_target(service.claim))
+        if waiting is not None:
+            waiting.pop(service, None)
         if not service.live:
             return []
         service.live = False
@@ -455,6 +492,10 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _target(claim: Claim) -> str:
+    return search_target(claim.advertisement.term, claim.advertisement.nt)
 
 
 def _snapshot(service: TrackedService) -> LiveService:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ssdpreg.discovery.events import SearchNeeded
+from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.rates import TokenBucket
 from ssdpreg.discovery.search_terms import search_target
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
@@ -14,6 +14,8 @@ from ssdpreg.timers import EarliestCall
 #: Searches that unsolicited datagrams cause: at most one a second on average.
 _RATE = 1.0
 _BURST = 5.0
+#: Part of the burst that is kept for more urgent searches than those after an unfounded byebye.
+_RESERVE = 3.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
@@ -30,18 +32,29 @@ class NeededSearches:
     Searches that the table needs for its decisions.
 
     Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
-    Those that wait for it are merged by search target: one search decides about all services of its type.
+    Those that wait for it are merged by search target: one search decides about all services of its type. The most
+    urgent ones are sent first. The least urgent ones, which any sender can cause, leave a reserve of the budget.
 
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.
     :param network: Searches single hosts.
+    :param sent: Called with the search target of each search that is sent.
     :ivar rejected: Number of searches that were not sent, because too many were waiting.
     """
 
-    def __init__(self, reactor: Any, scheduler: SearchScheduler, network: UnicastSearches) -> None:
-        self._reactor, self._scheduler, self._network = reactor, scheduler, network
+    def __init__(
+        self,
+        reactor: Any,
+        scheduler: SearchScheduler,
+        network: UnicastSearches,
+        sent: Callable[[str], None] = lambda target: None,
+    ) -> None:
+        self._reactor, self._scheduler, self._network, self._sent = reactor, scheduler, network, sent
         self._budget = TokenBucket(_RATE, _BURST)
-        self._waiting: dict[str, tuple[float, dict[str, None]]] = {}
+        # By urgency: shortest time and hosts by search target.
+        self._waiting: dict[SearchUrgency, dict[str, tuple[float, dict[str, None]]]] = {
+            urgency: {} for urgency in SearchUrgency
+        }
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
 
@@ -51,33 +64,36 @@ class NeededSearches:
         if event.scheduled:
             self._send(target, event.within, event.hosts)
             return
-        waiting = self._waiting.get(target)
-        if waiting is None:
-            if len(self._waiting) >= _MAX_WAITING:
-                self.rejected += 1
-                return
-            waiting = (event.within, {})
-        within, hosts = waiting
-        if len(hosts) < _MAX_HOSTS:
-            hosts.update(dict.fromkeys(event.hosts))
-        self._waiting[target] = min(within, event.within), hosts
+        waiting = self._waiting[event.urgency]
+        if target not in waiting and len(waiting) >= _MAX_WAITING:
+            self.rejected += 1
+            return
+        within, hosts = waiting.get(target, (event.within, {}))
+        for host in event.hosts:
+            if len(hosts) < _MAX_HOSTS:
+                hosts[host] = None
+        waiting[target] = min(within, event.within), hosts
         self._send_waiting()
 
     def stop(self) -> None:
         """Cancel the searches that wait for the budget."""
         self._next.cancel()
-        self._waiting.clear()
+        for waiting in self._waiting.values():
+            waiting.clear()
 
     def _send_waiting(self) -> None:
         now = self._reactor.seconds()
-        while self._waiting and self._budget.take(now):
-            target = next(iter(self._waiting))
-            within, hosts = self._waiting.pop(target)
-            self._send(target, within, tuple(hosts))
-        if self._waiting:
-            self._next.request(now + self._budget.wait(now))
+        for urgency, waiting in self._waiting.items():
+            reserve = _RESERVE if urgency is SearchUrgency.UNFOUNDED else 0.0
+            while waiting and self._budget.take(now, reserve):
+                target = next(iter(waiting))
+                within, hosts = waiting.pop(target)
+                self._send(target, within, tuple(hosts))
+            if waiting:
+                self._next.request(now + self._budget.wait(now, reserve))
 
     def _send(self, target: str, within: float, hosts: Sequence[str]) -> None:
         self._scheduler.search_soon(target, within)
         if hosts:
             self._network.search_hosts(target, hosts)
+        self._sent(target)

@@ -148,7 +148,7 @@ class Registry(Service):
         self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
-        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network)
+        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent)
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
         self._search_interval = search_interval
@@ -366,9 +366,7 @@ class Registry(Service):
                     self._live.remove(self._service_id(advertisement), reason)
                 case SearchNeeded():
                     self.needed_searches.request(event)
-        next_due = self._table.next_due
-        if next_due < self._expiry.when:
-            self._expiry.request(next_due)
+        self._request_expiry()
 
     def _apply_in_slices(self, events: Iterator[list[Event]]) -> None:
         """Apply the events of many services, without blocking the reactor for long."""
@@ -380,6 +378,15 @@ class Registry(Service):
             return
         self._apply_events(following)
         self._delayed.call(0.0, self._apply_in_slices, events)
+
+    def _search_sent(self, target: str) -> None:
+        self._table.search_sent(target, self._reactor.seconds())
+        self._request_expiry()
+
+    def _request_expiry(self) -> None:
+        next_due = self._table.next_due
+        if next_due < self._expiry.when:
+            self._expiry.request(next_due)
 
     def _expire(self) -> None:
         self.reception.check()

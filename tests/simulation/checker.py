@@ -36,7 +36,8 @@ class Expectation:
     :ivar known_at: Time when the registry was right for the first time since then; infinite if it is not.
     :ivar last_heard: Time of the latest announcement or reply that the daemon received.
     :ivar valid_until: End of the lifetime of everything that was received.
-    :ivar bye_at: Time of the latest byebye that was received.
+    :ivar bye_at: Time of the latest byebye that was received while the service was right.
+    :ivar said_bye_at: Time of the latest byebye that was received.
     :ivar forged_until: End of the lifetime of forged announcements that can have taken the place of an absent device.
     :ivar attacks: Number of attacks on the device that are under way.
     :ivar attack_ended_at: End of the latest one.
@@ -48,7 +49,7 @@ class Expectation:
         self.wrong = ""
         self.wrong_since = self.heard_at = self.known_at = math.inf
         self.epoch = 0
-        self.last_heard = self.valid_until = self.bye_at = self.forged_until = -math.inf
+        self.last_heard = self.valid_until = self.bye_at = self.said_bye_at = self.forged_until = -math.inf
         self.attacks = 0
         self.attack_ended_at = self.excused_until = -math.inf
         self.unconfigured_at = math.inf
@@ -148,6 +149,7 @@ class Checker:
         if expected is None:
             return
         if isinstance(message, ByeBye):
+            expected.said_bye_at = now
             if not expected.wrong and len(device.addresses) == 1:
                 expected.bye_at = now
             return
@@ -169,7 +171,7 @@ class Checker:
             expected = self._expected.get(registration.service_id)
             if expected is not None:
                 expected.valid_until = max(expected.valid_until, until)
-                expected.bye_at = -math.inf
+                expected.bye_at = expected.said_bye_at = -math.inf
             else:
                 self._forged[registration.service_id] = until
 
@@ -345,7 +347,7 @@ class Checker:
         elif expected.wrong:
             # The old address is removed. A device that never answers returns with its next announcement.
             reason = expected.wrong
-        elif expected.bye_at > expected.last_heard:
+        elif expected.said_bye_at > expected.last_heard:
             # The announcement that followed the byebye was lost.
             reason = "byebye"
         elif max(self.daemon_began_at, device.changed_at) > expected.last_heard and not heard:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Event, SearchNeeded
 from ssdpreg.discovery.location import Endpoint
-from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.search_terms import SearchTerm, search_target
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Channel, Reception
 
@@ -39,6 +39,7 @@ class TableTestCase(SynchronousTestCase):
     :ivar searched: Searches that the table needed, as ``(seconds since the test began, hosts)``.
     :ivar repliers: Advertisements that their hosts send half a second after each search, by host. A host that is
         searched by unicast replies to that search, any other host to the search of the group.
+    :ivar searching: Whether searches are sent at once, or not at all.
     """
 
     start = 1000.0
@@ -47,6 +48,7 @@ class TableTestCase(SynchronousTestCase):
         self.table = AdvertisementTable()
         self.now = self.start
         self.searched: list[tuple[float, tuple[str, ...]]] = []
+        self.searching = True
         self.repliers: dict[str, Advertisement] = {}
         self._replies: list[tuple[float, str, Channel]] = []
 
@@ -94,6 +96,8 @@ class TableTestCase(SynchronousTestCase):
         for event in events:
             if isinstance(event, SearchNeeded):
                 self.searched.append((round(self.now - self.start, 6), event.hosts))
+                if self.searching:
+                    self.table.search_sent(search_target(event.advertisement.term, event.advertisement.nt), self.now)
                 for host in self.repliers:
                     channel = Channel.HOST if host in event.hosts else Channel.SEARCH
                     self._replies.append((self.now + 0.5, host, channel))

@@ -14,10 +14,9 @@ without a claim       (or the home is silent)
 none, or of a host    one of them                 that host
 without a claim
 none, or of a host    none                        the home, if its own announcement began the contest; else the
-without a claim                                   claim of the higher standing; the incumbent if they are equal
+without a claim                                   direct claim; the incumbent if both are direct or indirect
 of the owner          the incumbent               as without a byebye: the reply voids it
-of the owner          the claimant alone, at      the claimant
-                      any time before
+of the owner          the claimant alone          the claimant
 of the owner          none                        nowhere, until a host announces it again
 ====================  ==========================  ============================================================
 
@@ -84,8 +83,8 @@ def winner(case: Case) -> str | None:
     alive = replied | ({INCUMBENT} if case.announces else set())
     # An incumbent that is received from its own address within 2 s voids the byebye.
     if case.byebye == "owner" and INCUMBENT not in alive:
-        # Another claim takes over only after its host replied. A confirmed claim was itself received in a reply.
-        return CLAIMANT if CLAIMANT in replied or case.claimant is Standing.CONFIRMED else None
+        # Another claim takes over only if its host replied to the search at the byebye.
+        return CLAIMANT if CLAIMANT in replied else None
     # First the home, if it replied or announced itself during the rounds.
     if case.home in alive:
         return case.home
@@ -97,10 +96,11 @@ def winner(case: Case) -> str | None:
     # Then the home, if it announced itself: the announcement that began the contest.
     if case.home == CLAIMANT and case.claimant is not Standing.INDIRECT:
         return CLAIMANT
-    # Then the higher standing. An announcement from its own address makes a claim direct.
+    # Then the higher standing. An announcement from its own address makes a claim direct. No claim is confirmed any
+    # longer, because no host replied.
     incumbent = max(case.incumbent, Standing.DIRECT) if case.announces else case.incumbent
     # At last the incumbent.
-    return CLAIMANT if case.claimant > incumbent else INCUMBENT
+    return CLAIMANT if min(case.claimant, Standing.DIRECT) > incumbent else INCUMBENT
 
 
 class AllCasesTests(TableTestCase):

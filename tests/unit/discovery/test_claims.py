@@ -126,7 +126,7 @@ class ClaimTests(SynchronousTestCase):
         """A repetition prolongs a claim as a renewal by the same advertisement does."""
         one, other = claim(), claim()
         for now in (1050, 1060, 1070.5, 1100):
-            one.repeat(now)
+            one.repeat(now, reply=False)
             self.renew(other, now)
             self.assertEqual(
                 (one.received_at, one.previous_at, one.search_at, one.expires_at),
@@ -146,10 +146,23 @@ class ContestTests(SynchronousTestCase):
     def test_rounds(self) -> None:
         """A contest has a number of rounds of 3 s."""
         contest = Contest(2, 1000.0)
+        contest.begin_round(1000.0)
         self.assertEqual((contest.began_at, contest.ends_at), (1000, 1003))
         self.assertTrue(contest.next_round(1003.5))
-        self.assertEqual((contest.began_at, contest.ends_at), (1000, 1006.5))
+        contest.begin_round(1004.0)
+        self.assertEqual((contest.began_at, contest.ends_at), (1000, 1007))
+        contest.begin_round(1006.0)
+        self.assertEqual(contest.ends_at, 1007)
         self.assertFalse(contest.next_round(1007))
+
+    def test_round_waits_for_its_search(self) -> None:
+        """A round waits at most 60 s for its search."""
+        contest = Contest(2, 1000.0)
+        self.assertEqual((contest.searching, contest.searched, contest.ends_at), (False, False, 1060))
+        contest.begin_round(1030.0)
+        self.assertEqual((contest.searching, contest.searched, contest.ends_at), (True, True, 1033))
+        contest.next_round(1033)
+        self.assertEqual((contest.searching, contest.searched, contest.ends_at), (False, True, 1093))
 
 
 class TrackedServiceTests(SynchronousTestCase):
@@ -172,8 +185,13 @@ class TrackedServiceTests(SynchronousTestCase):
         service.searched = True
         self.assertEqual(service.due, 1110)
         service.begin_contest(1050)
+        assert service.contest is not None
+        self.assertEqual(service.due, 1110)
+        service.contest.begin_round(1050)
         self.assertEqual(service.due, 1053)
         service.move_at = 1040
+        self.assertEqual(service.due, 1053)
+        service.contest = None
         self.assertEqual(service.due, 1040)
         service.leaves_at = 1002
         self.assertEqual(service.due, 1002)
@@ -244,8 +262,10 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.home, OWNER)
 
     def test_evidence(self) -> None:
-        """A reply and an announcement are evidence of two kinds for a LOCATION."""
+        """A reply to a search of the contest, and an announcement, are evidence of two kinds for a LOCATION."""
         contest = Contest(2, 1000.0)
+        contest.add_evidence(CURRENT, reply=True)
+        contest.begin_round(1001)
         contest.add_evidence(FIRST, reply=True)
         contest.add_evidence(SECOND, reply=False)
         self.assertEqual((contest.answered, contest.announced), ({FIRST}, {SECOND}))

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from itertools import chain
 
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
@@ -172,8 +172,22 @@ class ByeByeTests(TableTestCase):
         """The search at a byebye wants its replies within the delay, and counts against the budget."""
         self.receive(advertisement())
         self.assertEqual(
-            self.table.bye("D", URN, "10.0.0.5", self.now), [SearchNeeded(advertisement(), 2, ("10.0.0.5",))]
+            self.table.bye("D", URN, "10.0.0.5", self.now),
+            [SearchNeeded(advertisement(), 2, ("10.0.0.5",), urgency=SearchUrgency.BYEBYE)],
         )
+
+    def test_byebye_waits_for_its_search(self) -> None:
+        """A byebye takes effect 2 s after its search was sent, or 10 s after the byebye if it is not sent."""
+        for seconds, leaves_after in ((0, 2), (1, 2), (5, 2), (9, 2), (1000, 10)):
+            self.setUp()
+            self.searching = False
+            self.receive(advertisement())
+            self.bye()
+            self.assertEqual(self.wait(min(seconds, 9.9)), [])
+            if seconds < 10:
+                self.table.search_sent(URN, self.now)
+            at = leaves_after if seconds < 10 else 0.1
+            self.assertEqual(self.wait(20), [(at, Left(advertisement(), "byebye"))], seconds)
 
     def test_byebye_then_alive(self) -> None:
         """An alive within 2 s of a byebye keeps the service: devices send both when they start."""
@@ -380,25 +394,42 @@ class AddressTests(TableTestCase):
             self.assertEqual(self.hosts(), ["10.0.0.5"])
 
     def test_expiry_of_the_current_address(self) -> None:
-        """The other address becomes the current one when the current one expires, if the other one replied."""
-        self.receive(self.first, channel=Channel.HOST)
-        self.receive(self.second, channel=Channel.HOST)
-        self.wait(800)
+        """The other address becomes the current one when the current one expires, if it replied to the last search."""
         self.receive(self.second)
-        self.assertEqual(self.wait(1061), [(1060, Changed(self.second, Standing.CONFIRMED))])
+        self.wait(1500)
+        self.searching = False
+        self.receive(self.second, channel=Channel.SEARCH)
+        self.assertEqual(self.wait(359), [])
+        self.receive(self.second, channel=Channel.SEARCH)
+        self.assertEqual(self.wait(10), [(1, Changed(self.second, Standing.DIRECT))])
+
+    def test_expiry_after_an_early_reply(self) -> None:
+        """An address that did not reply to the last search does not become the current one."""
+        self.receive(self.second, channel=Channel.HOST)
+        self.receive(self.first, channel=Channel.HOST)
+        self.wait(800)
+        self.receive(self.second, channel=Channel.HOST)
+        self.assertEqual(self.wait(1061), [(1060, Left(self.first, "expired"))])
+
+    def test_byebye_after_an_early_reply(self) -> None:
+        """An address that did not reply to the search at a byebye does not become the current one."""
+        self.receive(self.second, channel=Channel.HOST)
+        self.wait(20)
+        self.bye("10.0.0.5")
+        self.assertEqual(self.wait(10), [(2, Left(self.first, "byebye"))])
 
     def test_lifetime_after_a_change(self) -> None:
         """An address that became the current one is searched for, and expires, by its own max-age."""
         self.receive(self.first, channel=Channel.HOST)
         self.receive(self.second, channel=Channel.HOST)
         self.wait(20)
+        self.reply(self.second)
         self.bye("10.0.0.5")
+        self.assertEqual(self.wait(2), [(2, Changed(self.second, Standing.CONFIRMED))])
+        self.repliers.clear()
         self.searched.clear()
-        self.assertEqual(
-            self.wait(4000),
-            [(2, Changed(self.second, Standing.CONFIRMED)), (1840, Left(self.second, "expired"))],
-        )
-        self.assertEqual(self.searched, [(1440, ("10.0.0.6",))])
+        self.assertEqual(self.wait(4000), [(1858.5, Left(self.second, "expired"))])
+        self.assertEqual(self.searched, [(1460.5, ("10.0.0.6",))])
 
     def test_superseded_location(self) -> None:
         """A LOCATION from which the service was moved does not become the current one again by a byebye."""
@@ -437,6 +468,7 @@ class AddressTests(TableTestCase):
         self.receive(self.first, channel=Channel.HOST)
         self.receive(third, channel=Channel.HOST)
         self.wait(1)
+        self.reply(self.first, third)
         self.bye("10.0.0.6")
         self.wait(5)
         self.assertEqual(self.hosts(), ["10.0.0.5"])

@@ -366,6 +366,43 @@ class StandingTests(TableTestCase):
         self.assertEqual(self.hosts(), [])
 
 
+class UnsentSearchTests(TableTestCase):
+    """Contests whose searches are not sent, because searches have a budget."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.searching = False
+        self.receive(TRUE, "10.0.0.9")
+        self.wait(100)
+
+    def test_search_that_is_never_sent(self) -> None:
+        """Without a search nothing is decided: a forged direct claim does not win against an indirect one."""
+        self.receive(FORGED)
+        self.receive(FORGED)
+        self.assertEqual(self.wait(300), [])
+        self.assertEqual(self.hosts(), [T])
+
+    def test_search_that_is_sent_late(self) -> None:
+        """The rounds take their time from the moment at which the search is sent."""
+        self.receive(FORGED)
+        self.wait(40)
+        self.searching = True
+        self.table.search_sent(URN, self.now)
+        self.assertEqual([(at, type(event)) for at, event in self.wait(20)], [(6, Changed)])
+
+    def test_early_reply(self) -> None:
+        """A reply before the search was sent is a reply to another one, and no evidence."""
+        self.receive(FORGED)
+        self.receive(FORGED, channel=Channel.SEARCH)
+        self.wait(5)
+        self.searching = True
+        self.reply(TRUE)
+        self.table.search_sent(URN, self.now)
+        self.wait(3)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+
 class MoveTests(TableTestCase):
     """Moves that the holder announces."""
 
@@ -378,6 +415,7 @@ class MoveTests(TableTestCase):
         self.receive(second, channel=Channel.HOST)
         self.wait(20)
         self.assertEqual((self.table.moves, self.table.contests), (0, 1))
+        self.reply(second)
         self.bye(T)
         self.wait(20)
         self.assertEqual((self.table.moves, self.table.contests), (1, 1))

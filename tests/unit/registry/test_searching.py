@@ -8,7 +8,7 @@ from random import Random
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.events import SearchNeeded
+from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
@@ -28,10 +28,16 @@ class NeededSearchesTests(SynchronousTestCase):
         self.searches = NeededSearches(self.clock, self.scheduler, self.network)
 
     def request(
-        self, target: object, within: float = 3.0, hosts: tuple[str, ...] = ("10.0.0.5",), *, scheduled: bool = False
+        self,
+        target: object,
+        within: float = 3.0,
+        hosts: tuple[str, ...] = ("10.0.0.5",),
+        urgency: SearchUrgency = SearchUrgency.CLAIM,
+        *,
+        scheduled: bool = False,
     ) -> None:
         """Request a search for a type."""
-        event = SearchNeeded(advertisement(urn=f"urn:{target}"), within, hosts, scheduled)
+        event = SearchNeeded(advertisement(urn=f"urn:{target}"), within, hosts, scheduled=scheduled, urgency=urgency)
         self.searches.request(event)
 
     def sent(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -99,6 +105,34 @@ class NeededSearchesTests(SynchronousTestCase):
         self.clock.pump([1, 1, 1, 0.5])
         self.assertEqual([target for target, _ in self.sent()], ["urn:a", "urn:b", "urn:c"])
         self.assertEqual(len(self.clock.getDelayedCalls()), 0)
+
+    def test_urgency(self) -> None:
+        """Of the searches that wait, the most urgent ones are sent first."""
+        self.use_up()
+        for name, urgency in (("a", SearchUrgency.UNFOUNDED), ("b", SearchUrgency.CLAIM), ("c", SearchUrgency.BYEBYE)):
+            self.request(name, urgency=urgency)
+        self.clock.pump([1] * 10)
+        self.assertEqual([target for target, _ in self.sent()], ["urn:c", "urn:b", "urn:a"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 0)
+
+    def test_reserve(self) -> None:
+        """Searches after unfounded byebyes leave a reserve of three for the others."""
+        for number in range(20):
+            self.request(number, urgency=SearchUrgency.UNFOUNDED)
+        self.assertEqual(len(self.sent()), 2)
+        for number in range(20):
+            self.request(f"claim-{number}")
+        self.assertEqual(len(self.sent()), 3)
+
+    def test_sent(self) -> None:
+        """Each search is reported when it is sent, not when it is requested."""
+        targets: list[str] = []
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
+        for number in range(6):
+            self.request(number)
+        self.assertEqual(targets, [f"urn:{number}" for number in range(5)])
+        self.clock.advance(1)
+        self.assertEqual(targets[5:], ["urn:5"])
 
     def test_scheduled_search(self) -> None:
         """A search of the daemon's own schedule does not wait, nor does it use the budget."""
