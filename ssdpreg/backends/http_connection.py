@@ -1,10 +1,11 @@
-"""Bounds of Twisted's HTTP client: length of response headers, and no compressed bodies."""
+"""Bounds of Twisted's HTTP client: length of response headers, interim responses, and no compressed bodies."""
 
 from __future__ import annotations
 
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web import _newclient
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
@@ -15,9 +16,14 @@ from zope.interface import implementer
 #: Bytes of the status line and all header fields of a response, including those of interim responses (1xx).
 MAX_HEADER = 64 * 1024
 
+#: Interim responses (1xx) to one request. Consul sends none.
+MAX_INTERIM = 8
+
 #: Connections that are kept open for further requests: for the largest number of simultaneous changes, for a listing,
 #: and for keep-alives, so that a keep-alive waits neither for a response nor for a new connection.
 PERSISTENT_CONNECTIONS = 10
+
+_SILENT = Logger(observer=LogPublisher())
 
 
 class HeaderTooLongError(Exception):
@@ -27,27 +33,72 @@ class HeaderTooLongError(Exception):
         super().__init__(f"the response header is longer than {MAX_HEADER} bytes")
 
 
+class InterimResponsesError(Exception):
+    """There are more than :data:`MAX_INTERIM` interim responses to one request."""
+
+    def __init__(self) -> None:
+        super().__init__(f"there are more than {MAX_INTERIM} interim responses")
+
+
 class BoundedProtocol(_newclient.HTTP11ClientProtocol):
     """
-    HTTP connection that ends when a response header is too long.
+    HTTP connection that ends when a response header is too long, or when there are too many interim responses.
 
-    Twisted limits only the length of a line. A server that sends header fields without end would fill the memory.
+    Twisted limits only the length of a line. A server that sends header fields without end would fill the memory, and
+    one that sends interim responses without end would fill the log.
     """
 
     _header_length = 0
+    _interim = 0
+
+    def request(self, request: Any) -> Deferred[IResponse]:
+        responding: Deferred[IResponse] = super().request(request)
+        if self._parser is not None:
+            # It logs each interim response.
+            cast("Any", self._parser)._log = _SILENT
+        return responding
 
     def dataReceived(self, bytes: bytes) -> None:
-        before = self._parser
-        super().dataReceived(bytes)
-        parser = self._parser
+        start = 0
+        while start < len(bytes) and self._reads_header():
+            end = bytes.find(b"\n", start) + 1 or len(bytes)
+            if not self._receive_header(bytes[start:end]):
+                return
+            start = end
+        if start < len(bytes):
+            super().dataReceived(bytes[start:])
+
+    def _reads_header(self) -> bool:
+        parser: Any = self._parser
+        return parser is not None and parser.state in (_newclient.STATUS, _newclient.HEADER)
+
+    def _receive_header(self, line: bytes) -> bool:
+        """
+        Receive a line of a header, or a part of it.
+
+        :return: Whether the header is within the bounds.
+        """
+        parser: Any = self._parser
+        before = parser.state
+        super().dataReceived(line)
+        after = parser.state
         # The end of a response may cause the next request, which has its own parser.
-        if parser is None or parser is not before or parser.state not in (_newclient.STATUS, _newclient.HEADER):
-            self._header_length = 0
-            return
-        self._header_length += len(bytes)
+        if self._parser is not parser or after not in (_newclient.STATUS, _newclient.HEADER):
+            self._header_length = self._interim = 0
+            return True
+        self._header_length += len(line)
+        if before == _newclient.HEADER and after == _newclient.STATUS:
+            self._interim += 1
         if self._header_length > MAX_HEADER:
-            self._giveUp(Failure(HeaderTooLongError()))
-            cast("Any", self.transport).abortConnection()
+            return self._end(HeaderTooLongError())
+        if self._interim > MAX_INTERIM:
+            return self._end(InterimResponsesError())
+        return True
+
+    def _end(self, error: Exception) -> bool:
+        self._giveUp(Failure(error))
+        cast("Any", self.transport).abortConnection()
+        return False
 
 
 class _BoundedFactory(_HTTP11ClientFactory):

@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent
 from twisted.web.server import Site
 
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.http_connection import MAX_HEADER, UncompressedAgent, make_pool
+from ssdpreg.backends.http_connection import MAX_HEADER, MAX_INTERIM, UncompressedAgent, make_pool
 from ssdpreg.errors import BackendUnavailableError
 from tests.support.scripted_resource import ScriptedResource
 
@@ -68,22 +69,46 @@ class HTTPConnectionTests(TestCase):
         self.addCleanup(bounded.close)
         return bounded
 
-    async def assert_too_long(self, start: bytes, repeated: bytes) -> None:
-        """Check that a client gives up soon when a response has a header without end."""
+    async def assert_gives_up(self, start: bytes, repeated: bytes, reason: str) -> None:
+        """Check that a client gives up soon, and logs nothing, when a response has a header without end."""
         closed: Deferred[int] = Deferred()
         client = await self.connect(Factory.forProtocol(lambda: EndlessServer(start, repeated, closed)))
-        with self.assertRaises(BackendUnavailableError) as caught:
+        with capturedLogs() as events, self.assertRaises(BackendUnavailableError) as caught:
             await client.request("GET", "/v1/x")
-        self.assertIn(f"the response header is longer than {MAX_HEADER} bytes", str(caught.exception))
+        self.assertIn(reason, str(caught.exception))
         self.assertLess(await closed, 50 * MAX_HEADER)
+        self.assertEqual([event for event in events if "response" in event["log_format"]], [])
 
     async def test_endless_fields(self) -> None:
         """A response with header fields without end is an error after 64 kB."""
-        await self.assert_too_long(b"HTTP/1.1 200 OK\r\n", b"X-Field: " + b"x" * 1000 + b"\r\n")
+        field = b"X-Field: " + b"x" * 1000 + b"\r\n"
+        reason = f"the response header is longer than {MAX_HEADER} bytes"
+        await self.assert_gives_up(b"HTTP/1.1 200 OK\r\n", field, reason)
+        await self.assert_gives_up(b"", b"HTTP/1.1 100 Continue\r\n" + 50 * field + b"\r\n", reason)
 
     async def test_endless_interim_responses(self) -> None:
-        """Interim responses without end are an error after 64 kB."""
-        await self.assert_too_long(b"", b"HTTP/1.1 100 Continue\r\nX-Field: x\r\n\r\n" * 100)
+        """Interim responses without end are an error after a few of them."""
+        reason = f"there are more than {MAX_INTERIM} interim responses"
+        await self.assert_gives_up(b"", b"HTTP/1.1 100 Continue\r\n\r\n", reason)
+        await self.assert_gives_up(b"", b"HTTP/1.1 102 Processing\r\nX-Field: x\r\n\r\n" * 100, reason)
+
+    async def test_interim_responses(self) -> None:
+        """A response after a few interim responses is accepted, several times on one connection."""
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n" * MAX_INTERIM
+        answer = interim + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\na\nb\nc"
+        connections: list[Protocol] = []
+
+        class Server(Protocol):
+            def connectionMade(self) -> None:
+                connections.append(self)
+
+            def dataReceived(self, data: bytes) -> None:
+                cast("Any", self.transport).write(answer)
+
+        client = await self.connect(Factory.forProtocol(Server))
+        for _ in range(3):
+            self.assertEqual((await client.request("GET", "/v1/x")).body, b"a\nb\nc")
+        self.assertEqual(len(connections), 1)
 
     async def test_header_within_the_limit(self) -> None:
         """Responses with 50 kB of header fields are accepted, several of them on one connection."""
