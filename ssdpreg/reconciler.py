@@ -131,7 +131,8 @@ class Reconciler(Service):
 
     A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all
     registrations or all removals of a turn, the backend is asked to write the entry of the daemon itself. If that fails
-    too, the backend is unavailable.
+    too, the backend is unavailable. Otherwise one of the registrations is tried again at each comparison, so that the
+    end of a fault is found however long it lasted.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend to write to.
@@ -332,7 +333,7 @@ class Reconciler(Service):
         found = dict(await self._backend.read())
         await self._process_events(len(found) - _PART)
         self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
-        self._differences.load(found)
+        self._differences.load(found, self._reactor.seconds())
         if not self._differences.adopted:
             await self._adopt_all(list(found.values()))
         await self._process_events(len(found) - _PART)

@@ -27,6 +27,7 @@ from ssdpreg.backends.consul_format import (
     represents,
 )
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.backends.http_client import MAX_CONNECTIONS, ResponseTooLongError
@@ -94,6 +95,8 @@ class ConsulAgent:
         elif listing.own_id != self._own.service_id:
             # The alias checks have other IDs now.
             listing = await self._list()
+        if listing.own is not None:
+            await self._check_complete(listing)
         # The length of an incomplete listing says nothing about the next one.
         self._limit.set_entries(listing.entries)
         if listing.own is not None:
@@ -137,6 +140,26 @@ class ConsulAgent:
         await self._get_members("list-checks", "/v1/agent/checks", listing.add_check, _CHECKS_FILTER)
         await self._get_members("list-services", "/v1/agent/services", listing.add_service, _SERVICES_FILTER)
         return listing
+
+    async def _check_complete(self, listing: _Listing) -> None:
+        """
+        Ask for one of the known services that a listing lacks: each comparison would register all of them again.
+
+        :raise BackendUnavailableError: If the agent has the service.
+        """
+        missing = next((each for each in self.known if each not in listing.registrations), None)
+        if missing is None:
+            return
+        try:
+            found = await find_service(self._http, missing)
+        except BackendRefusedError:
+            # A token that may not read a service may not register it either: only that registration is rejected.
+            return
+        # Another program may have registered a service with this ID.
+        if found is not None and is_owned(found, self._scope):
+            raise BackendUnavailableError(
+                f"{self._http.url}/v1/agent/services: the listing is incomplete: it lacks {missing}"
+            )
 
     async def _get_members(self, operation: str, path: str, process: Callable[[str, Any], None], chosen: str) -> None:
         try:

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from twisted.internet.defer import DeferredLock
 
 import ssdpreg
-from ssdpreg.backends.consul_format import REAP_AFTER, check_service, format_duration, is_owned, owner_meta
+from ssdpreg.backends.consul_format import REAP_AFTER, format_duration, is_owned, owner_meta
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.instance import Instance, current_instance
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendUnavailableError
 from ssdpreg.registration import SOURCE
@@ -177,26 +178,17 @@ class OwnService:
         """Return the service, or None if there is none. Choose its ID if that is still to be done."""
         if not self._id_chosen:
             self.service_id = SOURCE
-        service = await self._read()
+        service = await find_service(self._http, self.service_id)
         if not self._id_chosen:
             if service is not None and not is_owned(service, self._scope):
                 self.service_id = f"{SOURCE}:{hashlib.sha256(self._scope.encode()).hexdigest()[:8]}"
-                service = await self._read()
+                service = await find_service(self._http, self.service_id)
             self._id_chosen = True
         elif service is not None and not is_owned(service, self._scope):
             # Another program has registered a service with this ID.
             self._id_chosen = self._registered = False
             return await self._find()
         return service
-
-    async def _read(self) -> Mapping[str, Any] | None:
-        path = f"/v1/agent/service/{quote(self.service_id, safe='')}"
-        try:
-            return check_service(await self._http.get("find", path))
-        except BackendForgotError:
-            return None
-        except ValueError as error:
-            raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: {error}") from error
 
     async def _is_passing(self) -> bool:
         path = "/v1/agent/checks"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web import _newclient
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
@@ -23,7 +23,7 @@ MAX_INTERIM = 8
 #: and for keep-alives, so that a keep-alive waits neither for a response nor for a new connection.
 PERSISTENT_CONNECTIONS = 10
 
-_SILENT = Logger(observer=cast("Any", lambda event: None))
+_SILENT = Logger(observer=LogPublisher())
 
 
 class HeaderTooLongError(Exception):
@@ -69,7 +69,8 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
             super().dataReceived(bytes[start:])
 
     def _reads_header(self) -> bool:
-        return self._parser is not None and self._parser.state in (_newclient.STATUS, _newclient.HEADER)
+        parser: Any = self._parser
+        return parser is not None and parser.state in (_newclient.STATUS, _newclient.HEADER)
 
     def _receive_header(self, line: bytes) -> bool:
         """
@@ -77,15 +78,16 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
 
         :return: Whether the header is within the bounds.
         """
-        parser = cast("Any", self._parser)
+        parser: Any = self._parser
         before = parser.state
         super().dataReceived(line)
+        after = parser.state
         # The end of a response may cause the next request, which has its own parser.
-        if self._parser is not parser or not self._reads_header():
+        if self._parser is not parser or after not in (_newclient.STATUS, _newclient.HEADER):
             self._header_length = self._interim = 0
             return True
         self._header_length += len(line)
-        if before == _newclient.HEADER and parser.state == _newclient.STATUS:
+        if before == _newclient.HEADER and after == _newclient.STATUS:
             self._interim += 1
         if self._header_length > MAX_HEADER:
             return self._end(HeaderTooLongError())

@@ -121,9 +121,14 @@ class Differences:
 
     # Comparison with the backend.
 
-    def load(self, found: dict[str, Registration]) -> None:
-        """Replace the known content of the backend. The caller compares all services afterwards."""
+    def load(self, found: dict[str, Registration], now: float) -> None:
+        """
+        Replace the known content of the backend. The caller compares all services afterwards.
+
+        One of the registrations that the backend rejects for a common cause may be tried again.
+        """
         self.actual = found
+        self.rejected.try_one(now)
         self._reasons = {service_id: reason for service_id, reason in self._reasons.items() if service_id in found}
         self._suspects.clear()
         self._queue.clear()
@@ -206,8 +211,12 @@ class Differences:
     ) -> Iterator[tuple[str, BackendRefusedError]]:
         """Record which changes the backend rejected, and yield those whose error is new."""
         wanted = {registration.service_id: registration for registration in changes.register}
+        # Either of the two is rather a fault of the backend than one of the services.
+        common = (len(wanted) > 1 and wanted.keys() <= refused.keys()) or all(
+            service_id in refused or self.rejected.error(service_id) is not None for service_id in self._desired
+        )
         for service_id, error in refused.items():
-            if self.rejected.add(service_id, wanted.get(service_id), error, now):
+            if self.rejected.add(service_id, wanted.get(service_id), error, now, common=common):
                 yield service_id, error
 
     def end_progress(self, now: float) -> None:

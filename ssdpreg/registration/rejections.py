@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.registration.model import Registration
@@ -23,18 +23,26 @@ class RejectedChange:
     :ivar error: Reason given by the backend.
     :ivar pause: Seconds from the rejection to the next attempt.
     :ivar retry_at: Time of the next attempt.
+    :ivar common: Whether the backend probably rejects the registrations of all services.
     """
 
     wanted: Registration | None
     error: BackendRefusedError
     pause: float
     retry_at: float
+    common: bool = False
 
 
 class RejectedChanges:
-    """Rejected changes by service ID. A change that differs from the rejected one may be tried at once."""
+    """
+    Rejected changes by service ID. A change that differs from the rejected one may be tried at once.
+
+    A rejection with a common cause is not the fault of the service. As the pauses of the services grow as long as the
+    fault lasts, :meth:`try_one` selects a service that finds out whether the fault has ended.
+    """
 
     def __init__(self) -> None:
+        # The latest rejection is the last one.
         self._by_id: dict[str, RejectedChange] = {}
         # Number of rejections by the text of the error.
         self._texts: Counter[str] = Counter()
@@ -42,11 +50,20 @@ class RejectedChanges:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def add(self, service_id: str, wanted: Registration | None, error: BackendRefusedError, now: float) -> bool:
+    def add(
+        self,
+        service_id: str,
+        wanted: Registration | None,
+        error: BackendRefusedError,
+        now: float,
+        *,
+        common: bool = False,
+    ) -> bool:
         """
         Record a rejection.
 
         :param wanted: The rejected registration, or None for a removal.
+        :param common: Whether the backend rejected all registrations of a plan of several, or all live services.
         :return: Whether it is the first rejection with this error, which is logged.
         """
         first = not self._texts[str(error)]
@@ -55,8 +72,9 @@ class RejectedChanges:
         # A removal does not wait longer: a service that is gone must not stay for an hour.
         if before is not None and wanted is not None and before.wanted == wanted:
             pause = min(2 * before.pause, _LONGEST_PAUSE)
+            common = common or before.common
         self.remove(service_id)
-        self._by_id[service_id] = RejectedChange(wanted, error, pause, now + pause)
+        self._by_id[service_id] = RejectedChange(wanted, error, pause, now + pause, common)
         self._texts[str(error)] += 1
         return first
 
@@ -74,18 +92,31 @@ class RejectedChanges:
         """
         Remove the rejection of a service whose change was accepted now.
 
-        :return: IDs of the services that were rejected with the same error: the cause has probably ended, and their
-            changes may be tried at once.
+        :return: IDs of the services that were rejected with the same error or, like this one, with a common cause: the
+            cause has probably ended, and their changes may be tried at once.
         """
         rejected = self.remove(service_id)
         if rejected is None:
             return []
-        text = str(rejected.error)
-        return self._release(lambda error: str(error) == text) if self._texts[text] else []
+        text, common = str(rejected.error), rejected.common
+        if not (common or self._texts[text]):
+            return []
+        return self._release(lambda each: str(each.error) == text or (common and each.common))
+
+    def try_one(self, now: float) -> None:
+        """
+        Permit another attempt for one registration whose rejection has a common cause: the one with the earliest.
+
+        Rejections of several services with the same error also have a common cause.
+        """
+        for service_id, rejected in self._by_id.items():
+            if rejected.wanted is not None and (rejected.common or self._texts[str(rejected.error)] > 1):
+                self._by_id[service_id] = replace(rejected, retry_at=min(rejected.retry_at, now))
+                return
 
     def release_denied(self) -> list[str]:
         """Remove the rejections that were caused by a missing permission, and return the IDs of their services."""
-        return self._release(lambda error: error.denied)
+        return self._release(lambda rejected: rejected.error.denied)
 
     def clear(self) -> None:
         """Remove all rejections."""
@@ -106,8 +137,8 @@ class RejectedChanges:
         rejected = self._by_id.get(service_id)
         return rejected is None or rejected.wanted != wanted or now >= rejected.retry_at
 
-    def _release(self, matches: Callable[[BackendRefusedError], bool]) -> list[str]:
-        released = [service_id for service_id, rejected in self._by_id.items() if matches(rejected.error)]
+    def _release(self, matches: Callable[[RejectedChange], bool]) -> list[str]:
+        released = [service_id for service_id, rejected in self._by_id.items() if matches(rejected)]
         for service_id in released:
             self.remove(service_id)
         return released

@@ -56,6 +56,7 @@ class FakeConsulAgent(Resource):
     :ivar requests: Method and path of every request so far.
     :ivar denied: Names of services that the token may not write.
     :ivar unreadable: Whether the token may read nothing: all listings are empty then.
+    :ivar hidden: IDs of services that the token may not read: no listing has them.
     :ivar faults: Statuses and texts of error responses, by prefix of the path. An empty prefix matches all paths.
     :ivar down: Whether every connection is closed without a response.
     :ivar silent: Whether there is no response at all.
@@ -70,6 +71,7 @@ class FakeConsulAgent(Resource):
         self.requests: list[tuple[str, str]] = []
         self.denied: set[str] = set()
         self.unreadable = False
+        self.hidden: set[str] = set()
         self.faults: dict[str, tuple[int, str]] = {}
         self.down = False
         self.silent = False
@@ -192,7 +194,11 @@ class FakeConsulAgent(Resource):
             return {}
         (expression,) = request.args.get(b"filter", [b""])
         chosen = _filter(expression.decode())
-        return {entry_id: entry for entry_id, entry in sorted(entries.items()) if chosen(entry)}
+        return {
+            entry_id: entry
+            for entry_id, entry in sorted(entries.items())
+            if chosen(entry) and entry.get("ServiceID", entry_id) not in self.hidden
+        }
 
     def _show_service(self, request: IRequest, service_id: str) -> Any:
         service = self.services.get(service_id)

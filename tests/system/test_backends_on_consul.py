@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -131,6 +131,11 @@ class RealConsulTests(TestCase):
             outcome.refused[denied.service_id].reason, "Permission denied: Missing service:write on Inservice-x"
         )
         self.assertEqual(await backend.read(), {allowed.service_id: allowed})
+        # A token that may no longer read a known service.
+        narrow = make_real_backend(self, consul, token=consul.add_token('service "ssdpreg" { policy = "write" }'))
+        cast("Any", narrow).known = {allowed.service_id: allowed}
+        self.assertEqual(await narrow.read(), {})
+        self.assertEqual((await narrow.apply(Plan(register=(allowed,)))).refused.keys(), {allowed.service_id})
         # With ACLs, Consul 1.8 responds to the second request with status 500.
         for _ in range(2):
             outcome = await backend.apply(Plan(deregister=(allowed,)))

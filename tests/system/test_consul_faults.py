@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -89,6 +90,18 @@ def hang(request: Any) -> int:
     return NOT_DONE_YET
 
 
+def reject_devices(request: Any) -> bytes | None:
+    """Reject the registration of each service, except that of the daemon itself."""
+    if request.path != b"/v1/agent/service/register":
+        return None
+    body = request.content.read()
+    request.content.seek(0)
+    if not json.loads(body)["ID"].startswith("ssdpreg-"):
+        return None
+    request.setResponseCode(400)
+    return b"blocked"
+
+
 FAULTS: dict[str, Fault] = {
     "301": status(301, Location="https://127.0.0.1/"),
     "400": status(400, b"The plain HTTP request was sent to HTTPS port"),
@@ -97,6 +110,7 @@ FAULTS: dict[str, Fault] = {
     "429": status(429, Retry_After="99999999999"),
     "500": status(500, b'Unknown check "x"'),
     "writes-400": only("/v1/agent/service/register", status(400, b"blocked")),
+    "devices-400": reject_devices,
     "listing-hangs": only("/v1/agent/services", hang),
     "null": status(200, b"null"),
     "null-entry": only("/v1/agent/services", status(200, b'{"ssdpreg-x": null}')),
@@ -198,8 +212,8 @@ class ConsulFaultsTests(TestCase):
                 daemon.change()
             await deferLater(reactor, _FAULT)
             available = [daemon.name for daemon in daemons if daemon.reconciler.available]
-            # A request of the comparison may still wait for its response.
-            self.assertLessEqual(set(available), {"listing-hangs"})
+            # A request of the comparison may still wait for its response. A service may be rejected by its own fault.
+            self.assertLessEqual(set(available), {"listing-hangs", "devices-400"})
             for _, proxy in pairs:
                 proxy.fault = None
             await self.wait_until_equal(daemons, _RECOVERY)
@@ -210,7 +224,7 @@ class ConsulFaultsTests(TestCase):
             event["log_format"] for event in events if event.get("log_namespace") == "ssdpreg.reconciler.Reconciler"
         ]
         self.assertLessEqual(texts.count("Backend unavailable: {error}"), len(FAULTS))
-        self.assertEqual(texts.count("Refused {service_id}: {error}"), 0)
+        self.assertEqual(texts.count("Refused {service_id}: {error}"), 1)
         await gatherResults([daemon.reconciler.stopService() for daemon in daemons])
 
     async def test_rotated_token(self) -> None:

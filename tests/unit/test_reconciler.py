@@ -23,7 +23,7 @@ from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
 
-ONE, TWO = make_registration(1), make_registration(2)
+ONE, TWO, THREE = make_registration(1), make_registration(2), make_registration(3)
 
 
 def by_id(*registrations: Registration) -> dict[str, Registration]:
@@ -936,6 +936,8 @@ class RefusalTests(ReconcilerTestCase):
     def test_pauses(self) -> None:
         """A service that is rejected by itself is retried after 30 s, and then ever less often, up to an hour."""
         self.start()
+        self.appear(TWO)
+        self.advance(1)
         self.refuse(ONE)
         self.appear(ONE)
         attempts = []
@@ -948,6 +950,49 @@ class RefusalTests(ReconcilerTestCase):
         for pause, expected in zip(pauses, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600], strict=False):
             self.assertTrue(expected <= pause <= expected + 31, pauses)
         self.assertGreaterEqual(len(pauses), 8)
+
+    def test_all_registrations(self) -> None:
+        """If all registrations are rejected, though the probe is not, one is retried every 30 s while that lasts."""
+        services = [make_registration(number) for number in range(40)]
+        present = make_registration(41)
+        self.put(present)
+        self.start()
+        for same in (True, False):
+            for each in services:
+                self.backend.refused[each.service_id] = BackendRefusedError(
+                    400, "No" if same else f"No {each.service_id}"
+                )
+                self.appear(each)
+            # The pauses of the services are an hour by then.
+            self.advance(9000)
+            self.assertTrue(self.reconciler.available)
+            self.backend.calls.clear()
+            self.advance(1200)
+            self.assertTrue(35 <= self.backend.calls.count("apply") <= 41, self.backend.calls.count("apply"))
+            self.backend.refused.clear()
+            self.advance(45)
+            self.assertEqual((self.registered(), self.reconciler.rejected), (by_id(present, *services), 0))
+            for each in services:
+                self.leave(each, "byebye")
+            self.advance(5)
+
+    def test_all_live_services(self) -> None:
+        """The only service is retried every 30 s, as are services that are rejected one after the other."""
+        self.start()
+        self.refuse(ONE, TWO)
+        self.appear(ONE)
+        self.advance(7000)
+        self.backend.refused.clear()
+        self.advance(45)
+        self.assertEqual(self.registered(), by_id(ONE))
+        self.refuse(TWO, THREE)
+        self.appear(TWO)
+        self.advance(100)
+        self.appear(THREE)
+        self.advance(7000)
+        self.backend.refused.clear()
+        self.advance(45)
+        self.assertEqual(self.registered(), by_id(ONE, TWO, THREE))
 
     def test_recovery_clears_refusals(self) -> None:
         """After an outage, everything that was rejected is tried again."""

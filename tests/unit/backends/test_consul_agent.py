@@ -20,6 +20,7 @@ from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.instance import Instance, current_instance
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
+from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Check, Plan
 from ssdpreg.testing import FakeConsulAgent, make_registration
 
@@ -240,6 +241,55 @@ class ConsulAgentTests(ConsulAgentTestCase):
         self.agent.unreadable = True
         error = self.failure_of(self.backend.read(), BackendRefusedError)
         self.assertTrue(cast("BackendRefusedError", error).denied)
+
+    def test_listing_without_known_services(self) -> None:
+        """``read`` raises an error if a listing lacks a known service that the agent has."""
+        known = {each.service_id: each for each in (make_registration(1), make_registration(2))}
+        self.result_of(self.backend.apply(Plan(register=tuple(known.values()))))
+        self.backend.known = self.result_of(self.backend.read())
+        last = list(known)[-1]
+        for hidden in (set(known), {last}):
+            self.agent.hidden = hidden
+            error = self.failure_of(self.backend.read(), BackendUnavailableError)
+            self.assertIn("the listing is incomplete: it lacks ssdpreg-", str(error))
+        # A service that the token may not read, or an agent that does not tell.
+        for status in (403, 405):
+            self.agent.faults = {f"/v1/agent/service/{last}": (status, "No")}
+            self.assertEqual(len(self.result_of(self.backend.read())), 1)
+        self.agent.faults.clear()
+        self.agent.hidden = set()
+        self.assertEqual(self.result_of(self.backend.read()), known)
+
+    def test_reconciliation_with_an_incomplete_listing(self) -> None:
+        """While the agent lists only the daemon's own service, nothing is registered again."""
+        services = {each.service_id: each for each in map(make_registration, range(40))}
+        reconciler = Reconciler(self.clock, self.backend, services, lambda found: None)
+        reconciler.startService()
+        self.addCleanup(reconciler.stopService)
+        self.clock.pump([0.1] * 50)
+        self.assertTrue(reconciler.available)
+        self.agent.hidden = set(services)
+        self.agent.requests.clear()
+        self.clock.pump([0.5] * 600)
+        self.assertNotIn(("PUT", "/v1/agent/service/register"), self.agent.requests)
+        self.assertIn("the listing is incomplete", str(reconciler.error))
+        self.agent.hidden = set()
+        new = make_registration(50)
+        services[new.service_id] = new
+        reconciler.appeared(new)
+        self.clock.pump([0.5] * 70)
+        self.assertEqual((reconciler.available, reconciler.pending), (True, 0))
+        self.assertEqual(self.agent.requests.count(("PUT", "/v1/agent/service/register")), 1)
+
+    def test_listing_after_losses(self) -> None:
+        """``read`` accepts that a known service is gone, or that another program replaced it."""
+        one, two = make_registration(1), make_registration(2)
+        self.result_of(self.backend.apply(Plan(register=(one, two))))
+        self.backend.known = self.result_of(self.backend.read())
+        del self.agent.services[one.service_id]
+        self.assertEqual(self.result_of(self.backend.read()), {two.service_id: two})
+        self.agent.services[one.service_id] = {**self.agent.services[two.service_id], "ID": one.service_id, "Meta": {}}
+        self.assertEqual(self.result_of(self.backend.read()), {two.service_id: two})
 
     def test_no_listing(self) -> None:
         """``read`` raises an error for a response that is not a JSON object, as another program might send it."""

@@ -27,7 +27,7 @@ class DifferencesTests(SynchronousTestCase):
 
     def load(self, *registrations: Registration) -> None:
         """Load the content of the backend, and compare everything."""
-        self.differences.load({each.service_id: each for each in registrations})
+        self.differences.load({each.service_id: each for each in registrations}, 0.0)
         for service_id in self.differences.ids():
             self.differences.compare(service_id, 0.0)
         self.differences.check_removals(0.0, full=True)

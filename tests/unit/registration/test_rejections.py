@@ -93,6 +93,34 @@ class RejectedChangesTests(SynchronousTestCase):
         self.assertTrue(self.rejected.may_try(TWO.service_id, TWO, 0.0))
         self.assertEqual(len(self.rejected), 1)
 
+    def test_accept_common(self) -> None:
+        """After an accepted change whose rejection had a common cause, all of these may be tried."""
+        three = make_registration(3)
+        for each, error, common in ((ONE, INVALID, True), (TWO, DENIED, True), (three, DENIED, False)):
+            self.rejected.add(each.service_id, each, error, 0.0, common=common)
+        self.assertEqual(self.rejected.accept(ONE.service_id), [TWO.service_id])
+
+    def test_try_one(self) -> None:
+        """The earliest rejection with a common cause may be tried again: that of another service each time."""
+        three, four = make_registration(3), make_registration(4)
+        other = BackendRefusedError(400, "Invalid port")
+        self.rejected.add(four.service_id, four, BackendRefusedError(400, "Invalid tag"), 0.0)
+        for each, error, common in ((ONE, INVALID, False), (TWO, INVALID, False), (three, other, True)):
+            self.rejected.add(each.service_id, each, error, 0.0, common=common)
+        for now, each, error in ((1.0, ONE, INVALID), (2.0, TWO, INVALID), (3.0, three, other), (4.0, ONE, INVALID)):
+            self.rejected.try_one(now)
+            tried = [one for one in (ONE, TWO, three, four) if self.rejected.may_try(one.service_id, one, now)]
+            self.assertEqual(tried, [each])
+            self.rejected.add(each.service_id, each, error, now)
+
+    def test_try_one_of_single_rejections(self) -> None:
+        """A rejection that only one service has, and a rejected removal, do not have a common cause."""
+        self.rejected.add(ONE.service_id, ONE, INVALID, 0.0)
+        self.rejected.add(TWO.service_id, None, DENIED, 0.0, common=True)
+        self.rejected.try_one(1.0)
+        self.assertFalse(self.rejected.may_try(ONE.service_id, ONE, 1.0))
+        self.assertFalse(self.rejected.may_try(TWO.service_id, None, 1.0))
+
     def test_release_denied(self) -> None:
         """The changes that were rejected for a missing permission can be released, and all can be removed."""
         self.rejected.add(ONE.service_id, ONE, DENIED, 0.0)
