@@ -16,6 +16,8 @@ HEARD = 5.0
 MOVED = 65.0
 #: After an attacker that answered searches, the device has to be received twice: there is a search every 300 s.
 SECOND_MESSAGE = 310.0
+#: Three search intervals: hardly ever are all replies of a device lost.
+THREE_SEARCHES = 900.0
 #: A service whose device sends nothing that the daemon receives, although it is switched on: six search intervals.
 UNHEARD = 1860.0
 #: A device that never answers searches takes over from another claim when that has been silent for its max-age, at most

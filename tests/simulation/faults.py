@@ -224,7 +224,6 @@ def kill_daemon(world: World) -> None:
     """Kill the daemon, and start it again after some seconds."""
     if world.daemon is None or world.daemon.process.suspended:
         return
-    world.checker.standby = None
     world.checker.fault_began("", "daemon: kill -9")
     world.kill_daemon()
     world.clock.callLater(world.random.uniform(0.5, 70.0), _start_again, world, "daemon: kill -9")
@@ -234,7 +233,6 @@ def restart_daemon(world: World) -> None:
     """Stop the daemon as SIGTERM does, and start it again."""
     if world.daemon is None or world.daemon.process.suspended:
         return
-    world.checker.standby = None
     world.checker.fault_began("", "daemon: restart")
     world.stop_daemon()
     world.clock.callLater(world.random.uniform(0.2, 5.0), _start_again, world, "daemon: restart")
@@ -250,7 +248,6 @@ def suspend_daemon(world: World) -> None:
     daemon = world.daemon
     if daemon is None or daemon.process.suspended:
         return
-    world.checker.standby = None
     daemon.process.suspended = True
     world.checker.fault_began("", "daemon: suspended")
 
@@ -263,24 +260,23 @@ def suspend_daemon(world: World) -> None:
 
 
 def start_second_daemon(world: World) -> None:
-    """Run a second daemon with the same scope for some time. At the end one of the two is killed."""
+    """Run a second daemon with the same scope until the next fault, or for some time. Then one of the two is killed."""
     if world.daemon is None or world.second is not None or not supports_instances():
         return
     if world.checker.undisturbed_for < 60.0:
         # The check of the first daemon may have expired, so the second one may take over.
         return
     world.start_second_daemon()
-    first = world.daemon
+    second = world.second
 
     def end() -> None:
-        if world.daemon is first and not first.process.suspended and world.random.random() < 0.5:
-            world.checker.fault_began("", "daemon: the first of two ends")
+        if world.second is not second:
+            # A fault of another kind ended it before.
+            return
+        if world.random.random() < 0.5:
             world.take_over()
-            world.checker.fault_ended("", "daemon: the first of two ends")
         else:
             world.end_second_daemon()
-            # It writes if the first one was suspended or restarted.
-            world.checker.disturb("daemon: the second of two ends")
 
     world.clock.callLater(world.random.uniform(60.0, 900.0), end)
 

@@ -97,6 +97,7 @@ class World:
         segments = [Segment(number, network_random, settings.loss) for number in range(3)]
         self.network = Network(self.clock, network_random, segments)
         self.checker = Checker(self.clock.seconds, self.trace, self.consul, measure=settings.measure)
+        self.checker.end_second = self.end_second_daemon
         self.consul_fault = ""
         self.segment_faults: dict[str, str] = {}
         self.terms = dict(TERMS)
@@ -248,10 +249,10 @@ class World:
         self.second.start()
 
     def end_second_daemon(self) -> None:
-        """Kill the second process."""
-        assert self.second is not None
-        self.second.kill(self.network)
-        self.second = self.checker.standby = None
+        """Kill the second process, if there is one."""
+        if self.second is not None:
+            self.second.kill(self.network)
+            self.second = self.checker.standby = None
 
     def take_over(self) -> None:
         """Kill the first process: the second one takes over."""
@@ -259,6 +260,7 @@ class World:
         self.kill_daemon()
         self.daemon, self.second = self.second, None
         self.checker.standby = None
+        self.checker.disturb("daemon: the first of two ends")
         self.daemon.registry.subscribe(self._changes)
         self._observe(self.daemon)
 
