@@ -11,11 +11,12 @@ from ssdpreg.discovery.search_terms import search_target
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from ssdpreg.timers import EarliestCall
 
-#: Searches that unsolicited datagrams cause: at most one a second on average.
+#: Searches that unsolicited datagrams cause: at most one a second on average. The burst suffices for the byebyes of a
+#: device with many services, which would otherwise leave one after the other.
 _RATE = 1.0
-_BURST = 5.0
+_BURST = 16.0
 #: Part of the burst that is kept for more urgent searches than those after an unfounded byebye.
-_RESERVE = 3.0
+_RESERVE = 14.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16

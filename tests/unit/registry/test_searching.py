@@ -47,7 +47,7 @@ class NeededSearchesTests(SynchronousTestCase):
 
     def use_up(self) -> None:
         """Use up the burst of the budget."""
-        for number in range(5):
+        for number in range(16):
             self.request(f"burst-{number}")
         self.sent()
 
@@ -79,10 +79,10 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual(self.sent(), [("urn:x:1", ("10.0.0.5",))])
 
     def test_budget(self) -> None:
-        """Searches that datagrams cause are sent in a burst of five, then one a second."""
+        """Searches that datagrams cause are sent in a burst of 16, then one a second."""
         for number in range(30):
             self.request(number)
-        self.assertEqual(len(self.sent()), 5)
+        self.assertEqual(len(self.sent()), 16)
         counts = []
         for _ in range(10):
             self.clock.advance(1)
@@ -94,7 +94,7 @@ class NeededSearchesTests(SynchronousTestCase):
         for number in range(6000):
             self.request(number % 200)
             self.clock.advance(0.1)
-        self.assertLessEqual(len(self.sent()), 605)
+        self.assertLessEqual(len(self.sent()), 616)
         self.assertGreaterEqual(len(self.network.take_searches()), 100)
 
     def test_order(self) -> None:
@@ -111,28 +111,28 @@ class NeededSearchesTests(SynchronousTestCase):
         self.use_up()
         for name, urgency in (("a", SearchUrgency.UNFOUNDED), ("b", SearchUrgency.CLAIM), ("c", SearchUrgency.BYEBYE)):
             self.request(name, urgency=urgency)
-        self.clock.pump([1] * 10)
+        self.clock.pump([1] * 20)
         self.assertEqual([target for target, _ in self.sent()], ["urn:c", "urn:b", "urn:a"])
         self.assertEqual(len(self.clock.getDelayedCalls()), 0)
 
     def test_reserve(self) -> None:
-        """Searches after unfounded byebyes leave a reserve of three for the others."""
+        """Searches after unfounded byebyes leave a reserve of 14 for the others."""
         for number in range(20):
             self.request(number, urgency=SearchUrgency.UNFOUNDED)
         self.assertEqual(len(self.sent()), 2)
         for number in range(20):
             self.request(f"claim-{number}")
-        self.assertEqual(len(self.sent()), 3)
+        self.assertEqual(len(self.sent()), 14)
 
     def test_sent(self) -> None:
         """Each search is reported when it is sent, not when it is requested."""
         targets: list[str] = []
         self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
-        for number in range(6):
+        for number in range(17):
             self.request(number)
-        self.assertEqual(targets, [f"urn:{number}" for number in range(5)])
+        self.assertEqual(targets, [f"urn:{number}" for number in range(16)])
         self.clock.advance(1)
-        self.assertEqual(targets[5:], ["urn:5"])
+        self.assertEqual(targets[16:], ["urn:16"])
 
     def test_scheduled_search(self) -> None:
         """A search of the daemon's own schedule does not wait, nor does it use the budget."""
