@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+#: Error of the sum of many small additions: after the wait that :meth:`TokenBucket.wait` returns, there is a token.
+_ROUNDING = 1e-6
+
 
 class TokenBucket:
     """
@@ -28,7 +31,7 @@ class TokenBucket:
         """
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1 + reserve:
+        if self._tokens < 1 + reserve - _ROUNDING:
             return False
         self._tokens -= 1
         return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -41,6 +43,24 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual(bucket.wait(5000.0), 0)
         self.assertFalse(bucket.take(101.5))
         self.assertTrue(bucket.take(102.0))
+
+    def test_token_after_the_wait(self) -> None:
+        """There is a token after each wait, also with the errors of rounding: otherwise a timer would not end."""
+        random = Random(1)
+        bucket, now = TokenBucket(1.0, 16.0), 0.0
+        for _ in range(10_000):
+            now += random.expovariate(1.0)
+            reserve = random.choice((0.0, 14.0))
+            if not bucket.take(now, reserve):
+                now += bucket.wait(now, reserve)
+                self.assertTrue(bucket.take(now, reserve), now)
+
+    def test_reserve(self) -> None:
+        """A token is taken only if the reserve is left."""
+        bucket = TokenBucket(1.0, 5.0)
+        self.assertEqual([bucket.take(1000.0, 3.0) for _ in range(4)], [True, True, False, False])
+        self.assertEqual(bucket.wait(1000.0, 3.0), 1)
+        self.assertEqual([bucket.take(1000.0) for _ in range(4)], [True, True, True, False])
 
     @settings(derandomize=True, deadline=None, max_examples=200)
     @given(st.lists(st.floats(0, 3), max_size=200), st.sampled_from([0.5, 1.0, 4.0]), st.sampled_from([1.0, 5.0]))
