@@ -114,6 +114,11 @@ class DaemonCollector(Collector):
             "Keep-alives that the backend did not accept.",
             view.reconciler.keep_alive_failures,
         )
+        yield CounterMetricFamily(
+            "ssdpreg_backend_changes_summarized",
+            "Changes that were logged only in a summary of several changes.",
+            view.reconciler.summarized_changes,
+        )
         if view.requests is not None:
             yield from _requests(view.requests)
         yield from _connections(self._numbers.connections)

@@ -1,5 +1,5 @@
 """
-Run the rows of the fault matrix and print the table. Each row has a process and a network of its own.
+Run the rows of the fault matrix and print the table. Each row runs in a separate process and network.
 
 The exit status is 1 if a bound does not hold.
 """

@@ -18,7 +18,7 @@ class ChangeLinesTests(SynchronousTestCase):
         self.lines = ChangeLines()
 
     def test_line_of_a_change(self) -> None:
-        """A change has a line of its own, with the reason if it is a removal."""
+        """A separate line describes each change, with the reason of a removal."""
         ((line, fields),) = self.lines.add(REGISTERED, 1000.0)
         self.assertEqual(
             line.format(**fields),
@@ -28,7 +28,7 @@ class ChangeLinesTests(SynchronousTestCase):
         self.assertTrue(line.format(**fields).endswith("at 192.0.2.2:8080: byebye"))
 
     def test_budget(self) -> None:
-        """In any minute there are at most 60 lines, whatever the number of changes."""
+        """At most 60 lines are logged in any minute, however many services change."""
         times = []
         for number in range(20000):
             now = 1000.0 + number / 100
@@ -52,7 +52,7 @@ class ChangeLinesTests(SynchronousTestCase):
         self.assertEqual(self.lines.summarize(1020.0), [])
 
     def test_order(self) -> None:
-        """A change gets no line of its own while others wait for their summary, and one alone is not summarized."""
+        """While changes wait for a summary, no change is logged in a separate line. One change is not summarized."""
         for number in range(31):
             self.lines.add(AppliedChange("Registered", make_registration(number)), 1000.0)
         self.assertEqual(self.lines.add(AppliedChange("Updated", make_registration(5)), 1002.0), [])
