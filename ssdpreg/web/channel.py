@@ -25,7 +25,7 @@ _LINGER_TIME = 2.0
 _MOST_PIPELINED = 16384
 
 
-class Channel(HTTPChannel):
+class LimitedChannel(HTTPChannel):
     """
     Connection of an HTTP client.
 

@@ -157,7 +157,7 @@ ENDPOINTS: Sequence[tuple[str, FindTopic | None, Describe]] = (
 )
 
 
-class Endpoint(ReadOnlyResource):
+class CatalogueResource(ReadOnlyResource):
     """
     One line of :data:`ENDPOINTS`.
 
@@ -226,6 +226,6 @@ def make_consul_api(
         if name not in folders:
             folders[name] = Folder()
             root.putChild(name.encode(), folders[name])
-        resource = Endpoint(topic, describe, catalogue, connections, datacenter, node, cooperator)
+        resource = CatalogueResource(topic, describe, catalogue, connections, datacenter, node, cooperator)
         folders[name].putChild(endpoint.encode(), compressed(resource))
     return root

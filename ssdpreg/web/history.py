@@ -17,7 +17,7 @@ _EVENTS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PastEvent:
     """
     An event of a service.
 
@@ -64,13 +64,13 @@ class History:
     def __init__(self, reactor: Any, registrations: Mapping[str, Registration]) -> None:
         self._reactor = reactor
         self._registrations = registrations
-        self._events: deque[Event] = deque(maxlen=_EVENTS)
+        self._events: deque[PastEvent] = deque(maxlen=_EVENTS)
         first = Minute(self._present_minute(), services=len(registrations))
         self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
         self.counts: Counter[str] = Counter()
 
     @property
-    def events(self) -> Sequence[Event]:
+    def events(self) -> Sequence[PastEvent]:
         """The latest events, the last one first."""
         return list(reversed(self._events))
 
@@ -97,7 +97,7 @@ class History:
     def _record(self, kind: str, registration: Registration) -> None:
         self._add_minutes()
         self.counts[kind] += 1
-        self._events.append(Event(self.latest, self._reactor.seconds(), kind, registration))
+        self._events.append(PastEvent(self.latest, self._reactor.seconds(), kind, registration))
         minute = self._minutes[-1]
         self._minutes[-1] = replace(
             minute,

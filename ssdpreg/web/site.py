@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from ssdpreg.web.channel import Channel
+from ssdpreg.web.channel import LimitedChannel
 from ssdpreg.web.connections import Connections, client_of
 from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.resources import plain_text
@@ -71,7 +71,7 @@ class LimitedSite(Site):
         client = client_of(getattr(addr, "host", ""))
         if not self.connections.make_room(client):
             return Refusal()
-        channel: Any = Channel()
+        channel: Any = LimitedChannel()
         channel.factory = channel.site = self
         channel.timeOut = None
         channel.callLater = self.reactor.callLater

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ssdpreg.discovery.events import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
-from ssdpreg.web.history import Event
+from ssdpreg.web.history import PastEvent
 
 #: Services on one page: few enough to render the page every second.
 PAGE_SIZE = 100
@@ -168,7 +168,7 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
     )
 
 
-def make_event_rows(events: Sequence[Event], now: float) -> list[EventRow]:
+def make_event_rows(events: Sequence[PastEvent], now: float) -> list[EventRow]:
     """
     Create the rows of events, in the same order.
 

@@ -12,8 +12,6 @@ from tests.unit.test_layers import Source, make_sources, read_sources
 
 #: Names that may be defined in several packages. ``Options`` is the name that Twisted gives to the options of a plugin.
 _ALLOWED = frozenset({"Options"})
-#: Duplicates that are still to be renamed. An entry that is no longer needed makes a test fail.
-_TO_BE_RENAMED = frozenset({"Channel", "Endpoint", "Event"})
 
 
 def defined_types(source: Source) -> Iterator[str]:
@@ -49,7 +47,7 @@ class NamesTests(SynchronousTestCase):
     def test_one_meaning(self) -> None:
         """No two packages define a public class or an alias of a type with the same name."""
         duplicates = find_duplicates(read_sources())
-        expected = _ALLOWED | _TO_BE_RENAMED
+        expected = _ALLOWED
         self.assertEqual({name: modules for name, modules in duplicates.items() if name not in expected}, {})
         self.assertEqual(expected - duplicates.keys(), set())
 

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.testing import make_registration
-from ssdpreg.web.history import Event, History, Minute
+from ssdpreg.web.history import History, Minute, PastEvent
 
 
 class HistoryTests(SynchronousTestCase):
@@ -46,10 +46,10 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(
             self.history.events,
             [
-                Event(4, 6001, "alive", registration),
-                Event(3, 6001, "expired", registration),
-                Event(2, 6001, "changed", registration),
-                Event(1, 6000, "alive", registration),
+                PastEvent(4, 6001, "alive", registration),
+                PastEvent(3, 6001, "expired", registration),
+                PastEvent(2, 6001, "changed", registration),
+                PastEvent(1, 6000, "alive", registration),
             ],
         )
         self.assertEqual(self.history.counts, {"alive": 2, "changed": 1, "expired": 1})

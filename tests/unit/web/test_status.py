@@ -11,7 +11,7 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.testing import make_registration
-from ssdpreg.web.history import Event
+from ssdpreg.web.history import PastEvent
 from ssdpreg.web.status import (
     EventRow,
     Filter,
@@ -66,7 +66,7 @@ class RowTests(SynchronousTestCase):
     def test_events(self) -> None:
         """Events have ages, not readings of the clock."""
         registration = make_registration(1)
-        events = [Event(2, 1007.5, "byebye", registration), Event(1, 1000.0, "alive", registration)]
+        events = [PastEvent(2, 1007.5, "byebye", registration), PastEvent(1, 1000.0, "alive", registration)]
         self.assertEqual(
             make_event_rows(events, 1008.0),
             [EventRow(2, 0.5, "byebye", registration), EventRow(1, 8.0, "alive", registration)],
