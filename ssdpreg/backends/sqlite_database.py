@@ -10,7 +10,7 @@ from ssdpreg.backends.sqlite_file import Schema, SQLiteFile
 from ssdpreg.backends.sqlite_rows import decode, encode
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, lifetime
 from ssdpreg.registration import Plan, Registration
-from ssdpreg.registration.meta import META_MAX_AGE
+from ssdpreg.registration.meta import max_age_of
 
 _SCHEMA = Schema(
     application_id=0x73736470,  # "ssdp" in ASCII.
@@ -102,8 +102,4 @@ class Database:
 
     def latest_expiry(self, registration: Registration) -> float:
         """Return when a service expires that is announced now, in seconds since 1970: max-age and grace from now."""
-        try:
-            max_age = int(registration.meta.get(META_MAX_AGE, ""))
-        except ValueError:
-            max_age = DEFAULT_MAX_AGE
-        return self._wall_clock() + lifetime(max_age)
+        return self._wall_clock() + lifetime(max_age_of(registration.meta, DEFAULT_MAX_AGE))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.interpret import Meaning
@@ -33,6 +34,8 @@ META_MAX_AGE = "ssdp-max-age"
 _VALUE_LIMIT = 512
 
 _MAX_AGE = re.compile(r"[1-9]\d{0,4}", re.ASCII)
+
+_Default = TypeVar("_Default", int, None)
 
 
 def to_meta(advertisement: Advertisement, scope: str) -> dict[str, str]:
@@ -63,19 +66,18 @@ def from_meta(
     :param address: Address of the service, which counts as the sender.
     :param interpret: See :func:`ssdpreg.discovery.interpret.cached_interpreter`.
     """
-    max_age = meta.get(META_MAX_AGE, "")
     message = Alive(
         nt=meta.get(META_NT, ""),
         usn=meta.get(META_USN, ""),
         location=meta.get(META_LOCATION, ""),
-        max_age=int(max_age) if _MAX_AGE.fullmatch(max_age) else None,
+        max_age=max_age_of(meta, None),
         server=meta.get(META_SERVER, ""),
     )
     meaning = interpret(message, address)
     return meaning if isinstance(meaning, Advertisement) else None
 
 
-def max_age_of(meta: Mapping[str, str], default: int) -> int:
+def max_age_of(meta: Mapping[str, str], default: _Default) -> int | _Default:
     """Return the max-age in seconds that a service was registered with, or a default for unreadable Meta."""
     max_age = meta.get(META_MAX_AGE, "")
     return int(max_age) if _MAX_AGE.fullmatch(max_age) else default

@@ -297,7 +297,9 @@ class ComposeTests(SynchronousTestCase):
 
         # Prometheus reads the list every 15 s. The first time it is empty.
         wait_until(
-            lambda: {target[:2] for target in targets()} >= {("found", f"{_address('announcer')}:8090")}, 60, every=0.5
+            lambda: {target[:2] for target in targets()} >= {("registered", f"{_address('announcer')}:8090")},
+            60,
+            every=0.5,
         )
         wait_until(lambda: ("ssdpreg", f"{_address('ssdpreg')}:8580", "up") in targets(), 30, every=0.5)
 
