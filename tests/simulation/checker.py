@@ -35,6 +35,8 @@ class Expectation:
     :ivar heard_at: Time of the first message since then, or since the last fault; infinite without one.
     :ivar known_at: Time when the registry was right for the first time since then; infinite if it is not.
     :ivar last_heard: Time of the latest announcement or reply that the daemon received.
+    :ivar replied_at: Time of the latest reply that the daemon received.
+    :ivar registered_at: Time at which the daemon registered it last.
     :ivar valid_until: End of the lifetime of everything that was received.
     :ivar bye_at: Time of the latest byebye that was received while the service was right.
     :ivar said_bye_at: Time of the latest byebye that was received.
@@ -49,7 +51,8 @@ class Expectation:
         self.wrong = ""
         self.wrong_since = self.heard_at = self.known_at = math.inf
         self.epoch = 0
-        self.last_heard = self.valid_until = self.bye_at = self.said_bye_at = self.forged_until = -math.inf
+        self.last_heard = self.replied_at = self.registered_at = -math.inf
+        self.valid_until = self.bye_at = self.said_bye_at = self.forged_until = -math.inf
         self.attacks = 0
         self.attack_ended_at = self.excused_until = -math.inf
         self.unconfigured_at = math.inf
@@ -157,6 +160,8 @@ class Checker:
                 expected.bye_at = now
             return
         expected.last_heard = now
+        if isinstance(message, SearchResponse):
+            expected.replied_at = now
         expected.valid_until = max(expected.valid_until, now + lifetime(device.max_age))
         if expected.wrong and device.on and address in device.addresses:
             self._renew_epoch(expected)
@@ -322,6 +327,8 @@ class Checker:
     def _check_change(self, expected: Expectation, removed: bool) -> None:
         now, device = self._seconds(), expected.device
         expected.changes.append(now)
+        if not removed:
+            expected.registered_at = now
         while expected.changes[0] < now - 600:
             expected.changes.popleft()
         if len(expected.changes) > bounds.CHANGES_OF_SERVICE:
@@ -354,7 +361,7 @@ class Checker:
             reason = "byebye"
         elif max(self.daemon_began_at, device.changed_at) > expected.last_heard and not heard:
             reason = "not received since the start"
-        elif not device.answers and now < self._full_until:
+        elif expected.replied_at < expected.registered_at and self._is_full(now):
             # A full table gives way to devices that have answered.
             reason = "evicted"
         elif heard:
@@ -370,6 +377,12 @@ class Checker:
             self.fail("a device that answers is not removed without a search", text, device)
         if device.answers and reason == "lost" and not lossy and not self._measure:
             self.fail("a device that answers is not removed", text, device)
+
+    def _is_full(self, now: float) -> bool:
+        """Return whether the table is full, or was full during the last search interval."""
+        if self.daemon is not None and self.daemon.table.tracked >= LIMIT:
+            self._full_until = now + 330.0
+        return now < self._full_until
 
     def _recently_lossy(self, device: Device, now: float) -> bool:
         name = device.segment.name
@@ -405,8 +418,7 @@ class Checker:
     def check(self) -> None:
         """Check the services that are wrong."""
         now = self._seconds()
-        if self.daemon is not None and self.daemon.table.tracked >= LIMIT:
-            self._full_until = now + 330.0
+        self._is_full(now)
         if self.daemon is not None and self.daemon.reconciler.held_removals:
             self._guarded_until = now + bounds.GUARD
         for expected in list(self._wrong.values()):
