@@ -14,7 +14,8 @@ Claims of senders about the LOCATION of one service, and the contest between the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.standing import Standing, standing_of
@@ -240,6 +241,11 @@ class Contest:
         return True
 
 
+def _lowest(claims: Sequence[Claim]) -> Claim:
+    """Return the claim that gives way first: a superseded one, or else the most recent one of the lowest standing."""
+    return min(reversed(claims), key=lambda claim: (not claim.superseded, claim.standing, claim.answers))
+
+
 class TrackedService:
     """
     A service with its current claim, its other claims, and pending decisions.
@@ -340,14 +346,18 @@ class TrackedService:
     def add_other(self, claim: Claim) -> bool:
         """
         Add another claim. If there are too many, it replaces the most recent one of the lowest standing, if its own
-        standing is higher.
+        standing is higher, or if the owner of several claims has to give one to an owner of fewer.
 
         :return: Whether it was added.
         """
         if len(self.others) >= MAX_OTHER_CLAIMS:
-            lowest = min(reversed(self.others), key=lambda other: (not other.superseded, other.standing, other.answers))
+            lowest = _lowest(self.others)
             if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
-                return False
+                owned = Counter(other.sender for other in self.others)
+                owner, number = owned.most_common(1)[0]
+                if number < owned[claim.sender] + 2 or claim.standing is Standing.INDIRECT:
+                    return False
+                lowest = _lowest([other for other in self.others if other.sender == owner])
             self.others = tuple(other for other in self.others if other is not lowest)
         self.others += (claim,)
         return True

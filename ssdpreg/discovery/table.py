@@ -269,7 +269,7 @@ class AdvertisementTable:
         if not service.live and claim.standing >= self._trust:
             return self._move(service, claim, now)
         moves_itself = is_new and reception.sender == current.sender and self._may_move_itself(current, claim)
-        if moves_itself and service.contest is None:
+        if moves_itself and service.contest is None and claim.standing >= self._trust:
             current.superseded = True
             service.latest = None
             return self._move(service, claim, now)
@@ -364,6 +364,8 @@ class AdvertisementTable:
             # Its sender may have ended it meanwhile.
             if following in service.others and following.expires_at > now:
                 events += self._move(service, following, now)
+            else:
+                claim.superseded = False
         elif service.contest is not None and service.contest.ends_at <= now:
             if not service.contest.searching:
                 # Nothing was searched for: the current claim stays.
@@ -480,6 +482,8 @@ class AdvertisementTable:
         waiting = self._unsent.get(_target(service.claim))
         if waiting is not None:
             waiting.pop(service, None)
+            if not waiting:
+                del self._unsent[_target(service.claim)]
         if not service.live:
             return []
         service.live = False

@@ -33,8 +33,9 @@ class NeededSearches:
     Searches that the table needs for its decisions.
 
     Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
-    Those that wait for it are merged by search target: one search decides about all services of its type. The most
-    urgent ones are sent first. The least urgent ones, which any sender can cause, leave a reserve of the budget.
+    Those that wait for it are merged by search target: one search decides about all services of its type. Those after
+    byebyes and those about claims alternate. The least urgent ones, which any sender can cause, come last, and leave a
+    reserve of the budget.
 
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.
@@ -56,6 +57,7 @@ class NeededSearches:
         self._waiting: dict[SearchUrgency, dict[str, tuple[float, dict[str, None]]]] = {
             urgency: {} for urgency in SearchUrgency
         }
+        self._latest = SearchUrgency.CLAIM
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
 
@@ -84,14 +86,21 @@ class NeededSearches:
 
     def _send_waiting(self) -> None:
         now = self._reactor.seconds()
-        for urgency, waiting in self._waiting.items():
+        while (urgency := self._most_urgent()) is not None:
             reserve = _RESERVE if urgency is SearchUrgency.UNFOUNDED else 0.0
-            while waiting and self._budget.take(now, reserve):
-                target = next(iter(waiting))
-                within, hosts = waiting.pop(target)
-                self._send(target, within, tuple(hosts))
-            if waiting:
+            if not self._budget.take(now, reserve):
                 self._next.request(now + self._budget.wait(now, reserve))
+                return
+            self._latest = urgency
+            waiting = self._waiting[urgency]
+            target = next(iter(waiting))
+            within, hosts = waiting.pop(target)
+            self._send(target, within, tuple(hosts))
+
+    def _most_urgent(self) -> SearchUrgency | None:
+        # Byebyes without end must not keep back the searches about claims.
+        first = SearchUrgency.CLAIM if self._latest is SearchUrgency.BYEBYE else SearchUrgency.BYEBYE
+        return next((urgency for urgency in (first, *SearchUrgency) if self._waiting[urgency]), None)
 
     def _send(self, target: str, within: float, hosts: Sequence[str]) -> None:
         self._scheduler.search_soon(target, within)

@@ -35,8 +35,8 @@ class Expectation:
     :ivar heard_at: Time of the first message since then, or since the last fault; infinite without one.
     :ivar known_at: Time when the registry was right for the first time since then; infinite if it is not.
     :ivar last_heard: Time of the latest announcement or reply that the daemon received.
-    :ivar replied_at: Time of the latest reply that the daemon received.
     :ivar registered_at: Time at which the daemon registered it last.
+    :ivar evicted_at: Time at which the full table gave its place to another device.
     :ivar valid_until: End of the lifetime of everything that was received.
     :ivar bye_at: Time of the latest byebye that was received while the service was right.
     :ivar said_bye_at: Time of the latest byebye that was received.
@@ -51,7 +51,7 @@ class Expectation:
         self.wrong = ""
         self.wrong_since = self.heard_at = self.known_at = math.inf
         self.epoch = 0
-        self.last_heard = self.replied_at = self.registered_at = -math.inf
+        self.last_heard = self.registered_at = self.evicted_at = -math.inf
         self.valid_until = self.bye_at = self.said_bye_at = self.forged_until = -math.inf
         self.attacks = 0
         self.attack_ended_at = self.excused_until = -math.inf
@@ -160,8 +160,6 @@ class Checker:
                 expected.bye_at = now
             return
         expected.last_heard = now
-        if isinstance(message, SearchResponse):
-            expected.replied_at = now
         expected.valid_until = max(expected.valid_until, now + lifetime(device.max_age))
         if expected.wrong and device.on and address in device.addresses:
             self._renew_epoch(expected)
@@ -182,6 +180,11 @@ class Checker:
                 expected.bye_at = expected.said_bye_at = -math.inf
             else:
                 self._forged[registration.service_id] = until
+
+    def left(self, service_id: str, reason: str) -> None:
+        """Process that a service is no longer live in the registry."""
+        if reason == "evicted" and service_id in self._expected:
+            self._expected[service_id].evicted_at = self._seconds()
 
     # Attacks.
 
@@ -361,8 +364,8 @@ class Checker:
             reason = "byebye"
         elif max(self.daemon_began_at, device.changed_at) > expected.last_heard and not heard:
             reason = "not received since the start"
-        elif expected.replied_at < expected.registered_at and self._is_full(now):
-            # A full table gives way to devices that have answered.
+        elif self._is_full(now) and max(expected.said_bye_at, expected.evicted_at) > expected.registered_at:
+            # The device has to wait until there is a place in the table.
             reason = "evicted"
         elif heard:
             reason = "valid"

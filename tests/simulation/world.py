@@ -65,10 +65,15 @@ class Settings:
 
 @implementer(IRegistrationListener)
 class _Changes:
-    """Counter of the changes of live services."""
+    """
+    Counter of the changes of live services.
 
-    def __init__(self) -> None:
+    :param left: Called with the ID of each service that leaves, and the reason.
+    """
+
+    def __init__(self, left: Callable[[str, str], None] = lambda service_id, reason: None) -> None:
         self.count = 0
+        self._left = left
 
     def appeared(self, registration: Registration) -> None:
         self.count += 1
@@ -78,6 +83,7 @@ class _Changes:
 
     def left(self, registration: Registration, reason: str) -> None:
         self.count += 1
+        self._left(registration.service_id, reason)
 
 
 class World:
@@ -106,7 +112,7 @@ class World:
         self.end = settings.hours * 3600.0
         self.lines = 0
         self.peaks: Counter[str] = Counter()
-        self._changes = _Changes()
+        self._changes = _Changes(self.checker.left)
         self._running: dict[str, None] = {}
         self._processes = 0
         self._attacks = 0

@@ -331,6 +331,19 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertIn(remaining, self.service.others)
         self.assertEqual(len(self.service.others), 4)
 
+    def test_claims_of_one_owner(self) -> None:
+        """When there are too many other claims, the owner of several of them gives one to an owner of fewer."""
+        own = [claim("10.0.0.6", port=port) for port in range(1, 5)]
+        for each in own:
+            self.assertTrue(self.service.add_other(each))
+        self.assertFalse(self.service.add_other(claim("10.0.0.6", port=5)))
+        self.assertFalse(self.service.add_other(claim("10.0.0.7", sender=OTHER)))
+        second, third, fourth = (claim(f"10.0.0.{number}") for number in (7, 8, 9))
+        for each in (second, third, fourth):
+            self.assertTrue(self.service.add_other(each))
+        self.assertEqual(self.service.others, (own[0], second, third, fourth))
+        self.assertFalse(self.service.add_other(claim("10.0.0.10")))
+
 
 class DecisionTests(SynchronousTestCase):
     """Tests for :meth:`TrackedService.decide`."""

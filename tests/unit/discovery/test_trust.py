@@ -382,6 +382,15 @@ class UnsentSearchTests(TableTestCase):
         self.assertEqual(self.wait(300), [])
         self.assertEqual(self.hosts(), [T])
 
+    def test_nothing_is_kept_for_removed_services(self) -> None:
+        """Of services that left before their search was sent, nothing is kept."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        for number in range(50):
+            self.receive(advertisement(urn=f"urn:x:{number}", max_age=1))
+        self.assertEqual(len(self.table._unsent), 50)
+        self.wait(500)
+        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+
     def test_search_that_is_sent_late(self) -> None:
         """The rounds take their time from the moment at which the search is sent."""
         self.receive(FORGED)
@@ -421,6 +430,16 @@ class MoveTests(TableTestCase):
         self.assertEqual((self.table.moves, self.table.contests), (1, 1))
         self.receive(advertisement("10.0.0.6", port=81))
         self.assertEqual((self.table.moves, self.table.contests), (2, 1))
+
+    def test_move_that_expires_before_it_is_permitted(self) -> None:
+        """A holder whose next LOCATION expires before the move is permitted keeps its current one."""
+        for port in (80, 81, 82):
+            self.receive(advertisement(T, port=port))
+            self.wait(11)
+        self.receive(advertisement(T, port=83, max_age=1))
+        self.wait(100)
+        (service,) = self.table._services()
+        self.assertEqual((service.claim.superseded, service.next_move), (False, None))
 
     def test_new_port_of_the_holder(self) -> None:
         """A new LOCATION on the holder's own host takes effect at once."""

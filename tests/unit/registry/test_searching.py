@@ -115,6 +115,16 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual([target for target, _ in self.sent()], ["urn:c", "urn:b", "urn:a"])
         self.assertEqual(len(self.clock.getDelayedCalls()), 0)
 
+    def test_byebyes_without_end(self) -> None:
+        """However many searches after byebyes wait, every other one that is sent is about a claim."""
+        self.use_up()
+        for number in range(20):
+            self.request(f"bye-{number}", urgency=SearchUrgency.BYEBYE)
+            self.request(f"claim-{number}")
+        self.clock.pump([1] * 10)
+        targets = [target for target, _ in self.sent()]
+        self.assertEqual(targets[:4], ["urn:bye-0", "urn:claim-0", "urn:bye-1", "urn:claim-1"])
+
     def test_reserve(self) -> None:
         """Searches after unfounded byebyes leave a reserve of 14 for the others."""
         for number in range(20):
