@@ -74,6 +74,7 @@ class Attack:
         self.third = segment.new_address()
         self.addresses = [segment.new_address() for _ in range(25)]
         self.services = [self.new_device_id() for _ in range(40)]
+        self.announced: list[Alive] = []
         self.active = True
         self._clock, self._network, self._observer = clock, network, observer
         segment.attach(self.address, self)
@@ -160,11 +161,10 @@ def _flood_from_many(attack: Attack) -> list[tuple[str, Message]]:
 
 
 def _come_and_go(attack: Attack) -> list[tuple[str, Message]]:
-    messages: list[tuple[str, Message]] = []
-    for _ in range(20):
-        alive = _new_service(attack, attack.address, _LONG)
-        messages += [(attack.address, alive), (attack.address, ByeBye(alive.nt, alive.usn))]
-    return messages
+    # The byebyes follow with the next burst, so that they do not arrive first.
+    byebyes = [(attack.address, ByeBye(alive.nt, alive.usn)) for alive in attack.announced]
+    attack.announced = [_new_service(attack, attack.address, _LONG) for _ in range(20)]
+    return [*byebyes, *((attack.address, alive) for alive in attack.announced)]
 
 
 def _move_services(attack: Attack) -> list[tuple[str, Message]]:
