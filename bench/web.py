@@ -3,9 +3,9 @@ Response times of the HTTP server, and how long its requests block the reactor.
 
     python bench/web.py [SERVICES]
 
-The registry, the reconciler with a store in memory, and the HTTP server run in this process on 127.0.0.1; the client is
-a process of its own. A call in each turn of the reactor measures the duration of the turns. The longest turn during a
-request contains everything that happened in it, the garbage collection included.
+The registry, the reconciler with a store in memory, and the HTTP server run in this process on 127.0.0.1. The client
+runs in another process. A call in each turn of the reactor measures the duration of the turns. The longest turn during
+a request contains everything that happened in it, the garbage collection included.
 """
 
 from __future__ import annotations

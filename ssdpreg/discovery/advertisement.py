@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ssdpreg.discovery.location import Endpoint
-from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.search_terms import SearchTerm, search_target
 
 #: Seconds of validity of an advertisement without a readable max-age: the minimum that UPnP Device Architecture 2.0
 #: (UDA), section 1.2.2, recommends.
@@ -61,3 +61,8 @@ class Advertisement:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lifetime", lifetime(self.max_age))
+
+    @property
+    def search_target(self) -> str:
+        """ST of a search to which the device replies."""
+        return search_target(self.term, self.nt)

@@ -260,6 +260,7 @@ class TrackedService:
     :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
     :ivar asked_at: Time of the latest search that was requested for the service.
+    :ivar awaits: Search target of that search until it is sent, empty afterwards.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
     :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
     :ivar contest: Current contest, or None.
@@ -277,6 +278,7 @@ class TrackedService:
         "_moved_at",
         "appeared_at",
         "asked_at",
+        "awaits",
         "bye_until",
         "claim",
         "contest",
@@ -307,6 +309,7 @@ class TrackedService:
         self.searched = False
         self.latest: tuple[Advertisement, Reception] | None = None
         self.asked_at = -math.inf
+        self.awaits = ""
         self.leaves_at = math.inf
         self.bye_until = -math.inf
         self.contest: Contest | None = None

@@ -18,7 +18,7 @@ from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
-from ssdpreg.discovery.search_terms import SearchTerm, search_target
+from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
@@ -333,8 +333,7 @@ class AdvertisementTable:
     def search_sent(self, target: str, now: float) -> None:
         """Process that a search has been sent: the decisions that waited for it take their time from now."""
         for service in self._unsent.pop(target, ()):
-            if service.removed:
-                continue
+            service.awaits = ""
             if service.contest is not None:
                 service.contest.begin_round(now)
             if service.leaves_at < math.inf:
@@ -344,16 +343,27 @@ class AdvertisementTable:
     def _search(
         self, service: TrackedService, within: float, now: float, urgency: SearchUrgency = SearchUrgency.CLAIM
     ) -> SearchNeeded:
+        self._forget_search(service)
         service.asked_at = now
-        self._unsent.setdefault(_target(service.claim), {})[service] = None
+        service.awaits = service.claim.advertisement.search_target
+        self._unsent.setdefault(service.awaits, {})[service] = None
         return SearchNeeded(service.claim.advertisement, within, service.hosts(now), urgency=urgency)
+
+    def _forget_search(self, service: TrackedService) -> None:
+        """Remove a service from those that wait for a search."""
+        if service.awaits:
+            waiting = self._unsent[service.awaits]
+            del waiting[service]
+            if not waiting:
+                del self._unsent[service.awaits]
+            service.awaits = ""
 
     # Decisions that are due.
 
     def _decide(self, service: TrackedService, now: float) -> list[Event]:
         claim = service.claim
         events: list[Event] = []
-        if service.leaves_at <= now < service.bye_until and service in self._unsent.get(_target(claim), ()):
+        if service.leaves_at <= now < service.bye_until and service.awaits:
             service.leaves_at = min(now + _BYE_DELAY, service.bye_until)
         elif service.leaves_at <= now:
             return self._end_claim(service, "byebye", now)
@@ -479,11 +489,7 @@ class AdvertisementTable:
         self._capacity.remove(service)
         self._schedule.discard(service)
         service.removed = True
-        waiting = self._unsent.get(_target(service.claim))
-        if waiting is not None:
-            waiting.pop(service, None)
-            if not waiting:
-                del self._unsent[_target(service.claim)]
+        self._forget_search(service)
         if not service.live:
             return []
         service.live = False
@@ -496,10 +502,6 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
-
-
-def _target(claim: Claim) -> str:
-    return search_target(claim.advertisement.term, claim.advertisement.nt)
 
 
 def _snapshot(service: TrackedService) -> LiveService:

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.rates import TokenBucket
-from ssdpreg.discovery.search_terms import search_target
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from ssdpreg.timers import EarliestCall
 
@@ -63,7 +62,7 @@ class NeededSearches:
 
     def request(self, event: SearchNeeded) -> None:
         """Search for a service, at once or when the budget permits it."""
-        target = search_target(event.advertisement.term, event.advertisement.nt)
+        target = event.advertisement.search_target
         if event.scheduled:
             self._send(target, event.within, event.hosts)
             return

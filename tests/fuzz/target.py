@@ -17,7 +17,7 @@ from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE, Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded
 from ssdpreg.discovery.interpret import Departure, Rejection, cached_interpreter
 from ssdpreg.discovery.location import LocationRules
-from ssdpreg.discovery.search_terms import SearchTerms, search_target
+from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import HeaderError, MessageError, RejectedError
@@ -96,7 +96,7 @@ class Checker:
                 assert self.known.pop(key).location == one.location
             else:
                 assert isinstance(event, SearchNeeded) and event.within > 0 and len(event.hosts) <= 5
-                encode(SearchRequest(search_target(one.term, one.nt), 1))
+                encode(SearchRequest(one.search_target, 1))
             if isinstance(event, (Appeared, Changed)):
                 for rules in RULES:
                     check_registration(rules.registration(one, event.standing), one)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Event, SearchNeeded
 from ssdpreg.discovery.location import Endpoint
-from ssdpreg.discovery.search_terms import SearchTerm, search_target
+from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Channel, Reception
 
@@ -97,7 +97,7 @@ class TableTestCase(SynchronousTestCase):
             if isinstance(event, SearchNeeded):
                 self.searched.append((round(self.now - self.start, 6), event.hosts))
                 if self.searching:
-                    self.table.search_sent(search_target(event.advertisement.term, event.advertisement.nt), self.now)
+                    self.table.search_sent(event.advertisement.search_target, self.now)
                 for host in self.repliers:
                     channel = Channel.HOST if host in event.hosts else Channel.SEARCH
                     self._replies.append((self.now + 0.5, host, channel))

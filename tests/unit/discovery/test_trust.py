@@ -8,8 +8,10 @@ T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
+from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
@@ -389,6 +391,19 @@ class UnsentSearchTests(TableTestCase):
             self.receive(advertisement(urn=f"urn:x:{number}", max_age=1))
         self.assertEqual(len(self.table._unsent), 50)
         self.wait(500)
+        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+
+    def test_nothing_is_kept_after_a_change_of_the_announced_version(self) -> None:
+        """The same holds for a service whose current claim has another announced version than the search."""
+        term = SearchTerm("urn:x:*", "T")
+        first = replace(advertisement(T, urn="urn:x:1"), term=term)
+        second = replace(advertisement("10.0.0.6", urn="urn:x:1"), term=term, nt="urn:x:2")
+        self.assertNotEqual(first.search_target, second.search_target)
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(first)
+        self.receive(second, channel=Channel.HOST)
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        self.wait(5000)
         self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
 
     def test_search_that_is_sent_late(self) -> None:
