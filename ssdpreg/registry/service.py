@@ -411,8 +411,8 @@ class Registry(Service):
     def _refresh_interfaces(self) -> None:
         """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
         opened = self._network.refresh()
-        if self._network.broadcasts != self.broadcasts:
-            self.broadcasts = self._network.broadcasts
+        # Each LOCATION is compared with them.
+        self.broadcasts = self._network.broadcasts
         if opened:
             self._search()
             self._search(_SECOND_ROUND)

@@ -155,7 +155,6 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
     :param state: Its state in the backend.
     :param now: Reading of the reactor's clock.
     """
-    standing = getattr(live, "standing", None)
     return Row(
         registration,
         address=live.advertisement.endpoint.netloc,
@@ -164,7 +163,7 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
         remaining=live.expires_at - now,
         state=state.name,
         reason=state.reason,
-        standing="" if standing is None else standing.name.lower(),
+        standing=live.standing.name.lower(),
     )
 
 
