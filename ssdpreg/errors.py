@@ -108,6 +108,10 @@ class BackendInUseError(BackendUnavailableError):
     """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
 
 
+class NotHolderError(BackendInUseError):
+    """This daemon does not hold the lock of its scope: nothing is written until it does."""
+
+
 class BackendRefusedError(BackendError):
     """
     The backend rejected the request, and would reject it again: the operator has to act.
