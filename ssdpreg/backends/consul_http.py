@@ -163,6 +163,40 @@ class ConsulHTTP:
         if content.strip():
             raise BackendUnavailableError(f"{self.url}{path}: the response is not that of a Consul agent")
 
+    async def exchange(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: int | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+        **parameters: str,
+    ) -> tuple[int, Any]:
+        """
+        Send a request whose response is JSON.
+
+        :param operation: Name of the request in the statistics.
+        :param path: Path of the URL, quoted.
+        :param body: Body of the request, sent as JSON; None for no body.
+        :param accept: An error status whose body is JSON too, such as 409.
+        :param timeout: Seconds until the request is cancelled; None for the usual time.
+        :param limit: Bytes of the longest response that is accepted; None for the usual length.
+        :param parameters: Query of the URL, not quoted.
+        :return: Status, and the decoded JSON of the response.
+        :raise BackendError: As :meth:`get`.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        status, answer = await self._request_status(
+            operation, method, _with_query(path, parameters), content, accept=accept, timeout=timeout, limit=limit
+        )
+        try:
+            return status, json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
+
     def close(self) -> Deferred[None]:
         """Close the persistent connections."""
         return self._client.close()
@@ -170,6 +204,12 @@ class ConsulHTTP:
     async def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, **options: Any
     ) -> bytes:
+        return (await self._request_status(operation, method, path, body, **options))[1]
+
+    async def _request_status(
+        self, operation: str, method: str, path: str, body: bytes | None, **options: Any
+    ) -> tuple[int, bytes]:
+        """Send a request, and once more if the token was replaced. Return status and body of the response."""
         token = self._token.value
         try:
             return await self._count(operation, method, path, body, token, **options)
@@ -184,14 +224,14 @@ class ConsulHTTP:
 
     async def _count(
         self, operation: str, method: str, path: str, body: bytes | None, token: str | None, **options: Any
-    ) -> bytes:
+    ) -> tuple[int, bytes]:
         """Send a request once, and count it."""
         result = "unavailable"
         started_at = self._reactor.seconds()
         try:
-            content = await self._send(method, path, body, token, **options)
+            answer = await self._send(method, path, body, token, **options)
             result = "ok"
-            return content
+            return answer
         except BackendRefusedError:
             result = "refused"
             raise
@@ -213,16 +253,20 @@ class ConsulHTTP:
         token: str | None,
         start: Callable[[], Callable[[bytes], None]] | None = None,
         limit: int | None = None,
-    ) -> bytes:
+        timeout: float | None = None,
+        accept: int | None = None,
+    ) -> tuple[int, bytes]:
         # Consul logs a warning for a request without Content-Type.
         headers = Headers({"Content-Type": ["application/json"]})
         if token:
             headers.addRawHeader("X-Consul-Token", token)
         receive = None if start is None else start()
-        response = await self._client.request(method, path, headers=headers, body=body, receive=receive, limit=limit)
-        if not 200 <= response.status < 300:
+        response = await self._client.request(
+            method, path, headers=headers, body=body, timeout=timeout, receive=receive, limit=limit
+        )
+        if not 200 <= response.status < 300 and response.status != accept:
             raise _error(self._client.url, response)
-        return response.body
+        return response.status, response.body
 
 
 def _with_query(path: str, parameters: Mapping[str, str]) -> str:
