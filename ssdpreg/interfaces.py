@@ -6,7 +6,7 @@ Every ``twistd`` of the environment imports this module, so it imports next to n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -158,6 +158,33 @@ class IKnownRegistrations(Interface):
     known: Mapping[str, Registration] = Attribute(
         "Registrations by service ID, set by the caller. ``read`` returns them in place of equal ones."
     )
+
+
+class IWriterLock(Interface):
+    """Lock that several daemons share. Its holder writes to the backend, the others keep their tables up to date."""
+
+    held: bool = Attribute("Whether this daemon holds the lock, as far as it knows.")
+    description: str = Attribute("Text that says which daemon holds the lock, and since when.")
+    others_wrote: bool = Attribute(
+        "Whether another daemon may have written between the last time that this one held the lock, and the latest"
+        " acquisition."
+    )
+    acquisitions: int = Attribute("Number of times that this daemon acquired the lock.")
+    losses: int = Attribute("Number of times that it lost the lock.")
+    refusals: int = Attribute("Number of transactions that were rejected because it did not hold the lock.")
+
+    def subscribe(changed: Callable[[], None]) -> None:
+        """
+        Call a function after each acquisition and each loss of the lock.
+
+        :param changed: Called without arguments.
+        """
+
+
+class ILockedBackend(Interface):
+    """Optional interface of a backend to which only the holder of a lock writes."""
+
+    lock: IWriterLock = Attribute("The lock.")
 
 
 class IBackendMaker(Interface):
