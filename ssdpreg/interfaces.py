@@ -164,6 +164,7 @@ class IWriterLock(Interface):
     """Lock that several daemons share. Its holder writes to the backend, the others keep their tables up to date."""
 
     held: bool = Attribute("Whether this daemon holds the lock, as far as it knows.")
+    waiting: bool = Attribute("Whether another daemon holds the lock.")
     description: str = Attribute("Text that says which daemon holds the lock, and since when.")
     others_wrote: bool = Attribute(
         "Whether another daemon may have written between the last time that this one held the lock, and the latest"
@@ -181,10 +182,23 @@ class IWriterLock(Interface):
         """
 
 
+class IScopeReaper(Interface):
+    """The part of the daemon that marks and removes the nodes of scopes without a living daemon: its numbers."""
+
+    elected: bool = Attribute("Whether this daemon is the one in the datacenter that does so.")
+    scopes: int = Attribute("Number of scopes in the datacenter, 0 if it is not.")
+    dead_scopes: int = Attribute("Number of those without a living daemon.")
+    marked: int = Attribute("Number of nodes that were marked.")
+    removed: int = Attribute("Number of nodes that were removed.")
+    kept: int = Attribute("Number of nodes that were not removed, because other programs use them.")
+    failures: int = Attribute("Number of rounds that failed.")
+
+
 class ILockedBackend(Interface):
     """Optional interface of a backend to which only the holder of a lock writes."""
 
     lock: IWriterLock = Attribute("The lock.")
+    reaper: IScopeReaper = Attribute("The part that looks after the scopes of daemons that have ended.")
 
 
 class IBackendMaker(Interface):

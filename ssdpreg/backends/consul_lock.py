@@ -108,6 +108,10 @@ class ScopeLock:
         return self._acquired and self._boot_time() - self._renewed_at < SESSION_TTL
 
     @property
+    def waiting(self) -> bool:
+        return self._other is not None
+
+    @property
     def description(self) -> str:
         if self.held:
             return f"this daemon holds the lock {self.key} since {self._holder.since}"
