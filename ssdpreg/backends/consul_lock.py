@@ -150,7 +150,7 @@ class ScopeLock:
 
     async def acquire_key(self, key: str) -> bool:
         """
-        Acquire a further lock with the session of this one. It ends with the session.
+        Acquire a further lock with the session of this one, if it is free. It ends with the session.
 
         :return: Whether the session holds it.
         :raise NotHolderError: If this daemon does not hold the lock of its scope.
@@ -159,6 +159,10 @@ class ScopeLock:
         session = self._session
         if not self.held or session is None:
             raise NotHolderError(self.description)
+        # Each attempt to acquire a lock is a write to Consul's log, also if another session holds it.
+        found = await self._requests.read(key)
+        if found is not None and found.session not in ("", session):
+            return False
         acquired = await self._requests.acquire(key, session, self._describe())
         if acquired and session == self._session and key not in self._more_keys:
             self._more_keys.append(key)
