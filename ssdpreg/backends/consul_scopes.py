@@ -24,7 +24,7 @@ from zope.interface import implementer
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import FenceError, Operation, ScopeNode, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import FenceError, Operation, Removal, ScopeNode, ScopeNodes, key_fence
 from ssdpreg.errors import BackendError
 from ssdpreg.interfaces import IScopeReaper
 from ssdpreg.timers import RepeatingCall
@@ -224,7 +224,18 @@ class Reaper:
             return
         dead.found = True
         rest = [node for node in nodes if node.name not in dead.kept]
-        removal = await self._nodes.remove(scope, rest[:_MOST_NODES], self._fences(scope, dead))
+        removal = Removal()
+        try:
+            await self._nodes.remove(scope, rest[:_MOST_NODES], self._fences(scope, dead), removal)
+        finally:
+            self._record(scope, dead, removal)
+        if not rest:
+            dead.removed = True
+            if not dead.kept:
+                await self._nodes.remove_lock(scope, dead.index, self._fences(scope, dead))
+                self.log.info("Removed the lock of scope {scope}", scope=scope)
+
+    def _record(self, scope: str, dead: DeadScope, removal: Removal) -> None:
         dead.kept.update(removal.kept)
         self.removed += len(removal.removed)
         self.kept += len(removal.kept)
@@ -235,11 +246,6 @@ class Reaper:
                 scope=scope,
                 kept=len(removal.kept),
             )
-        elif not rest:
-            dead.removed = True
-            if not dead.kept:
-                await self._nodes.remove_lock(scope, dead.index, self._fences(scope, dead))
-                self.log.info("Removed the lock of scope {scope}", scope=scope)
 
 
 def make_reaper(reactor: Any, config: ConsulConfig, scope: str, lock: ScopeLock) -> Reaper:

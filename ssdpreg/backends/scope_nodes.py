@@ -188,33 +188,37 @@ class ScopeNodes:
         units = {name: [_delete_mark(name)] for name in names}
         return await self._write_all("unmark", units, fences)
 
-    async def remove(self, scope: str, nodes: Sequence[ScopeNode], fences: Sequence[Operation]) -> Removal:
+    async def remove(
+        self, scope: str, nodes: Sequence[ScopeNode], fences: Sequence[Operation], removal: Removal
+    ) -> None:
         """
         Remove nodes with everything on them. A node that other programs use loses only the services of the scope.
 
+        :param removal: Receives the names of the nodes, also of those that were removed before an error.
         :raise FenceError: If a fence was rejected.
         :raise BackendError: If Consul does not answer, or rejects a transaction.
         """
-        removal = Removal()
         for start in range(0, len(nodes), _PART):
             empty: dict[str, list[Operation]] = {}
             used: dict[str, list[Operation]] = {}
+            kept: list[str] = []
             for node in nodes[start : start + _PART]:
                 content = await self._read_content(scope, node.name)
                 if not content.foreign:
                     empty[node.name] = [self._delete_node(node.name, node.index)]
                     continue
-                removal.kept.append(node.name)
+                kept.append(node.name)
                 operations = [_delete_service(node.name, *each) for each in content.services.items()]
                 if content.marked:
                     operations.append(_delete_mark(node.name))
                 if operations:
                     used[node.name] = [self._set_node(node), *operations]
             removed = await self._write_all("reap", empty, fences)
-            cleared = await self._write_all("reap", used, fences)
             removal.removed += removed
-            removal.changed += [name for name in (*empty, *used) if name not in (*removed, *cleared)]
-        return removal
+            cleared = await self._write_all("reap", used, fences)
+            changed = {*empty, *used}.difference(removed, cleared)
+            removal.kept += [name for name in kept if name not in changed]
+            removal.changed += sorted(changed)
 
     async def is_used(self, scope: str, name: str) -> bool:
         """Return whether other programs use a node of a scope, so that it would not be removed."""

@@ -25,13 +25,19 @@ async def purge_scope(scope: str, config: ConsulConfig, reactor: Any, *, dry_run
     locks = LockRequests(connect(reactor, config), config.datacenter)
     nodes = ScopeNodes(connect(reactor, config), config.datacenter)
     try:
-        return await _purge(scope, locks, nodes, dry_run=dry_run)
+        return await purge_nodes(scope, locks, nodes, dry_run=dry_run)
     finally:
         await nodes.close()
         await locks.close()
 
 
-async def _purge(scope: str, locks: LockRequests, nodes: ScopeNodes, *, dry_run: bool) -> int:
+async def purge_nodes(scope: str, locks: LockRequests, nodes: ScopeNodes, *, dry_run: bool) -> int:
+    """
+    Remove the nodes of a scope and its lock, in the way of :func:`purge_scope`.
+
+    :param locks: Requests for the lock.
+    :param nodes: Requests for the nodes.
+    """
     key = await locks.read(scope_key(scope))
     if key is not None and key.session:
         print_message(f"A daemon of scope {scope!r} is running: {key.holder}. Nothing is removed.")
@@ -50,7 +56,7 @@ async def _purge(scope: str, locks: LockRequests, nodes: ScopeNodes, *, dry_run:
     fences = [key_fence(scope, index)]
     removal = Removal()
     try:
-        removal = await nodes.remove(scope, found, fences)
+        await nodes.remove(scope, found, fences, removal)
         if not removal.kept and not removal.changed:
             await nodes.remove_lock(scope, index, fences)
     except FenceError:
