@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssdpreg.backends.consul_format import format_duration, is_owned, owner_meta, parse_registration
+from ssdpreg.backends.lock_holder import LOCK_NODE_PREFIX
+from ssdpreg.backends.scope_nodes import SCOPE_CHECK
 from ssdpreg.registration import ID_PREFIX, Check, Registration
 
 #: Operation of a transaction, as ``/v1/txn`` accepts it.
@@ -16,9 +18,6 @@ Operation = dict[str, Any]
 
 #: Meta of a node that consul-esm monitors.
 _EXTERNAL_NODE = "external-node"
-
-#: Node-level check by which the reaper marks the nodes of a scope that has no living daemon.
-SCOPE_CHECK = "ssdpreg:scope"
 
 #: Beginning of the IDs of registrations whose ID was lost with their checks.
 UNKNOWN_ID = f"{ID_PREFIX}unknown-"
@@ -47,7 +46,7 @@ def node_name(device_id: str, prefix: str = "") -> str:
         _LITERAL.fullmatch(name)
         and name not in (".", "..")
         and not _HASHED.fullmatch(name)
-        and not (prefix + name).startswith(ID_PREFIX)
+        and not (prefix + name).startswith(LOCK_NODE_PREFIX)
     ):
         return prefix + name
     return f"{prefix}device-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:24]}"

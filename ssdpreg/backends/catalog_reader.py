@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 from ssdpreg.backends.catalog_format import (
-    SCOPE_CHECK,
     CatalogFormat,
     NodeContent,
     Operation,
@@ -94,23 +93,21 @@ class CatalogReader:
         self._objects = LongLivedObjects()
         self._query = {"node-meta": f"{META_SCOPE}:{format.scope}"}
 
-    async def read_all(self) -> list[str]:
+    async def read_all(self) -> None:
         """
         Read the whole content of the scope, without trust in anything that is known.
 
-        :return: Names of the nodes that are marked as those of a scope without a living daemon.
         :raise BackendError: If it cannot be read.
         """
         self._nodes.clear()
         for name, node in (await self._list_nodes(consistent=True)).items():
             content, index = self._parse_node(node)
             self._nodes.by_name[name] = CatalogNode(content, index)
-        keys, marked = await self._list_services()
+        keys = await self._list_services()
         found = await self._read_services(keys, consistent=True)
         for name, services in _by_node(keys, found).items():
             self._nodes.set_services(name, (each for each in services if each is not None))
         self._objects.grow(len(found))
-        return marked
 
     async def compare(self, share: float) -> list[str]:
         """
@@ -209,10 +206,7 @@ class CatalogReader:
             if self._format.owns(node):
                 listed[node["Node"].lower()] = node
 
-        def restart() -> None:
-            listed.clear()
-
-        await self._list("list-nodes", "/v1/catalog/nodes", add, self._node_limit, consistent, restart)
+        await self._list("list-nodes", "/v1/catalog/nodes", add, self._node_limit, consistent, listed.clear)
         self._node_limit.set_entries(len(listed))
         return listed
 
@@ -243,17 +237,14 @@ class CatalogReader:
 
     # Services.
 
-    async def _list_services(self) -> tuple[list[ServiceKey], list[str]]:
-        """Return the own services on the known nodes, found by their checks, and the names of the marked nodes."""
+    async def _list_services(self) -> list[ServiceKey]:
+        """Return the own services on the known nodes, found by their checks."""
         keys: dict[tuple[str, str], ServiceKey] = {}
-        marked: list[str] = []
 
         def add(check: Any) -> None:
             node, check_id, service = _parse_check(check)
             if node not in self._nodes.by_name:
                 return
-            if check_id == SCOPE_CHECK:
-                marked.append(node)
             kind = parse_check_id(check_id)
             if kind is not None and service:
                 key = keys.setdefault((node, service.lower()), ServiceKey(node, service))
@@ -263,12 +254,8 @@ class CatalogReader:
                 if len(keys) > MOST_ENTRIES:
                     raise ValueError(f"there are more than {MOST_ENTRIES} services")
 
-        def restart() -> None:
-            keys.clear()
-            marked.clear()
-
-        await self._list("list-checks", "/v1/health/state/any", add, self._check_limit, True, restart)
-        return list(keys.values()), marked
+        await self._list("list-checks", "/v1/health/state/any", add, self._check_limit, True, keys.clear)
+        return list(keys.values())
 
     async def _read_own(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[Registration, ...]:
         """Return the registrations of the own services of one node."""

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from ssdpreg.backends.catalog_changes import NodeChange, Step, group_changes, leaves_nothing, make_step
-from ssdpreg.backends.catalog_format import SCOPE_CHECK, CatalogFormat
+from ssdpreg.backends.catalog_format import CatalogFormat
 from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
 from ssdpreg.backends.catalog_reader import CatalogReader
-from ssdpreg.backends.catalog_transactions import Transaction, Unit, encode_operation, is_conflict, is_denied, room
+from ssdpreg.backends.catalog_transactions import Transaction, is_conflict, is_denied, room
 from ssdpreg.backends.changes import run_parallel
 from ssdpreg.backends.consul_transactions import MOST_TRANSACTIONS, ConsulTransactions, TransactionTooLargeError
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
@@ -55,22 +55,6 @@ class CatalogWriter:
         await run_parallel([run.work] * MOST_TRANSACTIONS, MOST_TRANSACTIONS)
         if run.unavailable is not None:
             raise run.unavailable
-
-    async def remove_marks(self, names: Iterable[str]) -> None:
-        """
-        Remove the marks of a scope without a living daemon.
-
-        :raise BackendError: If that is not possible now.
-        """
-        waiting = deque(names)
-        while waiting:
-            transaction = self._transactions.transaction()
-            while waiting:
-                piece = encode_operation(self._format.delete_check(waiting[0], SCOPE_CHECK))
-                if not transaction.add(Unit(waiting[0], (piece,))):
-                    break
-                waiting.popleft()
-            await self._transactions.write(transaction)
 
 
 class _Run:

@@ -7,13 +7,14 @@ daemons only the one that holds the lock can write.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from ssdpreg.backends.agent_migration import Migration
 from ssdpreg.backends.catalog_format import CatalogFormat
 from ssdpreg.backends.catalog_nodes import CatalogNodes
 from ssdpreg.backends.catalog_reader import CatalogReader
@@ -40,7 +41,7 @@ class ConsulCatalog:
     :param http: Client of Consul.
     :param fence: Lock of the scope.
     :param format: Format of the scope.
-    :param migrate: Called after each comparison with the known nodes, to remove the services of agent mode.
+    :param migration: Removes the services of agent mode after each comparison.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class ConsulCatalog:
         http: ConsulHTTP,
         fence: Fence,
         format: CatalogFormat,
-        migrate: Callable[[CatalogNodes], Awaitable[None]] | None = None,
+        migration: Migration | None = None,
     ) -> None:
-        self._reactor, self._http, self._fence, self._migrate = reactor, http, fence, migrate
+        self._reactor, self._http, self._fence, self._migration = reactor, http, fence, migration
         self._nodes = CatalogNodes(format)
         self._transactions = ConsulTransactions(http, fence)
         self._reader = CatalogReader(http, self._transactions, format, self._nodes)
@@ -78,13 +79,13 @@ class ConsulCatalog:
         if session != self._session:
             # Another daemon may have written since this one held the lock the last time.
             self._session = ""
-            await self._writer.remove_marks(await self._reader.read_all())
+            await self._reader.read_all()
             self._session = session
         else:
             await self._writer.remove_empty(await self._reader.compare(_SHARE))
         found = await self._collect()
-        if self._migrate is not None:
-            await self._migrate(self._nodes)
+        if self._migration is not None:
+            await self._migration.run(found.keys())
         return found
 
     async def apply(self, plan: Plan) -> Outcome:
@@ -115,6 +116,8 @@ class ConsulCatalog:
         """Do nothing: the lock represents the daemon, and is released when the backend is closed."""
 
     async def close(self) -> None:
+        if self._migration is not None:
+            await self._migration.close()
         await self._http.close()
 
     def _current_session(self) -> str:

@@ -208,6 +208,46 @@ class ConsulHTTP:
             # Consul does not send this response to a transaction.
             raise BackendUnavailableError(f"{self.url}{path}: the response is: {error}") from error
 
+    async def exchange(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: int | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+        **parameters: str,
+    ) -> tuple[int, Any]:
+        """
+        Send a request whose response is JSON.
+
+        :param operation: Name of the request in the statistics.
+        :param path: Path of the URL, quoted.
+        :param body: Body of the request, sent as JSON; None for no body.
+        :param accept: An error status whose body is JSON too, such as 409.
+        :param timeout: Seconds until the request is cancelled; None for the usual time.
+        :param limit: Bytes of the longest response that is accepted; None for the usual length.
+        :param parameters: Query of the URL, not quoted.
+        :return: Status, and the decoded JSON of the response.
+        :raise BackendError: As :meth:`get`.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        response = await self._request(
+            operation,
+            method,
+            self._with_query(path, parameters),
+            content,
+            accept=accept,
+            timeout=timeout,
+            limit=limit,
+        )
+        try:
+            return response.status, json.loads(response.body)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
+
     def close(self) -> Deferred[None]:
         """Close the persistent connections."""
         return self._client.close()
@@ -258,6 +298,7 @@ class ConsulHTTP:
         token: str | None,
         start: Callable[[], Callable[[bytes], None]] | None = None,
         limit: int | None = None,
+        timeout: float | None = None,
         accept: int | None = None,
     ) -> Response:
         # Consul logs a warning for a request without Content-Type.
@@ -265,7 +306,9 @@ class ConsulHTTP:
         if token:
             headers.addRawHeader("X-Consul-Token", token)
         receive = None if start is None else start()
-        response = await self._client.request(method, path, headers=headers, body=body, receive=receive, limit=limit)
+        response = await self._client.request(
+            method, path, headers=headers, body=body, timeout=timeout, receive=receive, limit=limit
+        )
         if not 200 <= response.status < 300 and response.status != accept:
             raise _error(self._client.url, response)
         return response

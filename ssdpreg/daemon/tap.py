@@ -22,7 +22,7 @@ from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
-from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
+from ssdpreg.interfaces import ILifetimeStore, ILockedBackend, IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
@@ -140,6 +140,20 @@ def describe(config: Config) -> tuple[str, str]:
     return config.backend.type, _DATACENTER
 
 
+def make_view(
+    config: Config, scope: str, registry: Registry, reconciler: Reconciler, backend: IRegistryBackend
+) -> View:
+    """Collect what the web server reads."""
+    return View(
+        registry,
+        reconciler,
+        *describe(config),
+        scope,
+        IRequestStatistics(backend, None),
+        ILockedBackend(backend, None),
+    )
+
+
 def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
     """Make the web server, unless it is switched off."""
     if config.web.endpoint is None:
@@ -176,9 +190,7 @@ def makeService(options: Options) -> IService:
         reconciler,
         registry,
         *([LifetimeRecorder(reactor, registry, backend)] if ILifetimeStore.providedBy(backend) else []),
-        *make_web(
-            reactor, config, View(registry, reconciler, *describe(config), scope, IRequestStatistics(backend, None))
-        ),
+        *make_web(reactor, config, make_view(config, scope, registry, reconciler, backend)),
         ReloadService(reactor, options.load, config, apply),
         # Last, so that the service manager learns that all others have started.
         NotifyService(reactor, os.environ),

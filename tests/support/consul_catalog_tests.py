@@ -288,17 +288,6 @@ class CatalogTestsMixin(BackendTestsMixin):
         self.assertEqual(await backend.read(), {})
         await self.register(backend, first, second)
 
-    async def test_marks(self) -> None:
-        """The mark of a scope without a living daemon is removed by the daemon that returns."""
-        backend = self.make_catalog()
-        await self.register(backend, make_registration())
-        check = {"Node": "device-0", "CheckID": "ssdpreg:scope", "Name": "dead", "Status": "critical"}
-        self.request("PUT", "/v1/catalog/register", {"Node": "device-0", "SkipNodeUpdate": True, "Check": check})
-        again = self.make_catalog()
-        self.assertEqual(await again.read(), {make_registration().service_id: make_registration()})
-        checks = self.request("GET", "/v1/health/node/device-0")
-        self.assertEqual([each["CheckID"] for each in checks], [f"ssdpreg:{make_registration().name}"])
-
     async def test_strange_device_ids(self) -> None:
         """Device IDs that are no node names are hashed, and are adopted."""
         backend = self.make_catalog()

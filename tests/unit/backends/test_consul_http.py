@@ -51,6 +51,26 @@ class ConsulHTTPTests(SynchronousTestCase):
         ((method, uri, _, body),) = self.resource.requests
         self.assertEqual((method, uri, body), ("GET", "/v1/x?filter=ID+%3D%3D+%22a%26b%22", b""))
 
+    def test_exchange(self) -> None:
+        """``exchange`` returns the status and the JSON of the response, also of the error status that it accepts."""
+        self.resource.body, self.resource.status = b'{"Errors": [1]}', 409
+        sending = self.http.exchange("txn", "PUT", "/v1/txn", [{"KV": 1}], accept=409, dc="d2")
+        self.assertEqual(self.result_of(sending), (409, {"Errors": [1]}))
+        ((method, uri, _, body),) = self.resource.requests
+        self.assertEqual((method, uri, json.loads(body)), ("PUT", "/v1/txn?dc=d2", [{"KV": 1}]))
+        self.assertIsInstance(self.failure_of(self.http.exchange("txn", "PUT", "/v1/txn", [])), BackendRefusedError)
+        self.resource.body, self.resource.status = b"<html>", 200
+        self.assertIsInstance(self.failure_of(self.http.exchange("txn", "PUT", "/v1/x")), BackendUnavailableError)
+
+    def test_exchange_timeout(self) -> None:
+        """``exchange`` is cancelled after its own time limit."""
+        self.resource.body = cast("Any", NOT_DONE_YET)
+        sending = Deferred.fromCoroutine(self.http.exchange("renew", "PUT", "/v1/x", timeout=3.0))
+        self.clock.advance(2.9)
+        self.assertNoResult(sending)
+        self.clock.advance(0.2)
+        self.assertIn("within 3 s", str(self.failureResultOf(sending, BackendUnavailableError).value))
+
     def test_put(self) -> None:
         """``put`` sends its body as JSON."""
         self.resource.body = b""
