@@ -230,6 +230,9 @@ class ScopeLock:
                 self._end_session("its acquisition failed")
                 pause = _RETRY_PAUSE
             self._decide()
+            if self._stopped:
+                # A function that waited for the decision has stopped the lock.
+                return
             await self._pause.wait(pause)
 
     async def _compete(self) -> float:
