@@ -160,6 +160,8 @@ class CatalogReader:
             return Inspection()
         try:
             node, entries = answer["Node"], answer["Services"] or {}
+            if node["Node"].lower() != name:
+                raise ValueError("it is another node")
             if not self._format.owns(node):
                 return Inspection(exists=True, owner=_describe_owner(node))
             content, index = self._format.parse_node(node)

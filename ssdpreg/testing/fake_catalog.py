@@ -27,6 +27,8 @@ class FakeConsulCatalog(Resource):
     :ivar transactions: Operations of every transaction so far that was not rejected as a whole.
     :ivar most_operations: Operations of a transaction that are accepted.
     :ivar unreadable: Whether the token may read nothing: listings are empty then.
+    :ivar hidden: Names of nodes that listings lack.
+    :ivar hidden_services: Names of nodes whose services the token may not read.
     :ivar faults: Statuses and texts of error responses, by prefix of the path.
     :ivar lose_responses: Number of transactions that are still to be applied without a response: their connections are
         closed.
@@ -42,6 +44,8 @@ class FakeConsulCatalog(Resource):
         self.transactions: list[list[dict[str, Any]]] = []
         self.most_operations = MOST_OPERATIONS
         self.unreadable = False
+        self.hidden: set[str] = set()
+        self.hidden_services: set[str] = set()
         self.faults: dict[str, tuple[int, str]] = {}
         self.lose_responses = 0
         self.down = False
@@ -101,8 +105,13 @@ class FakeConsulCatalog(Resource):
             raise ResponseError(413, f"Transaction contains too many operations ({count})")
         self.transactions.append(operations)
         results, errors = self.state.transact(operations)
-        if self.unreadable:
-            results = []
+        if self.hidden_services and not errors:
+            # All operations of a transaction that reads have a result.
+            results = [
+                result
+                for operation, result in zip(operations, results, strict=False)
+                if operation.get("Service", {}).get("Node") not in self.hidden_services
+            ]
         answer = {"Results": None if errors else results, "Errors": errors or None}
         if errors:
             raise ResponseError(409, json.dumps(answer))
@@ -116,6 +125,7 @@ class FakeConsulCatalog(Resource):
         if self.unreadable:
             return []
         nodes = (node for _, node in sorted(self.state.nodes.items()))
+        nodes = (node for node in nodes if node["Node"] not in self.hidden)
         return [node for node in nodes if not name or (node["Meta"] or {}).get(name) == value]
 
     def _show_node(self, content: bytes, query: dict[str, str], name: str) -> Any:
