@@ -140,7 +140,7 @@ class _Run:
         node = self._nodes.by_name.get(change.name)
         if node is None or not leaves_nothing(node, change):
             return False
-        inspection = await self._reader.inspect(change.name, services=False)
+        inspection = await self._reader.inspect(change.name)
         if inspection.node is None:
             self._nodes.remove(change.name)
             return False
