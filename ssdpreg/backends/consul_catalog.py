@@ -70,6 +70,11 @@ class ConsulCatalog:
         return self._http.seconds
 
     @property
+    def too_long(self) -> int:
+        """Number of responses that were not accepted because of their length."""
+        return self._http.too_long
+
+    @property
     def credentials_version(self) -> int:
         return self._http.token_version
 
