@@ -230,7 +230,7 @@ class ScopeLock:
                 self._end_session("its acquisition failed")
                 pause = _RETRY_PAUSE
             self._decide()
-            await self._pause.wait(pause)
+            await self._wait(pause)
 
     async def _compete(self) -> float:
         """
@@ -298,7 +298,7 @@ class ScopeLock:
         next_at = self._reactor.seconds()
         while True:
             next_at = max(next_at + _RENEW_INTERVAL, self._reactor.seconds())
-            await self._pause.wait(next_at - self._reactor.seconds())
+            await self._wait(next_at - self._reactor.seconds())
             if self._refused:
                 return _RETRY_PAUSE
             assert self._session is not None
@@ -314,6 +314,12 @@ class ScopeLock:
                     raise
             else:
                 self._renewed_at = sent_at
+
+    async def _wait(self, seconds: float) -> None:
+        # A function that was called by the loop may have stopped it.
+        if self._stopped:
+            raise CancelledError
+        await self._pause.wait(seconds)
 
     # Changes of the state.
 

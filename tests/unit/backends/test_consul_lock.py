@@ -346,6 +346,18 @@ class StopTests(LockTestCase):
         self.successResultOf(stopping)
         self.assertEqual([event["log_level"] for event in logs], [LogLevel.warn])
 
+    def test_stopped_by_a_listener(self) -> None:
+        """A listener may stop the lock, which ends its loop."""
+        daemon = Daemon(self.consul, "a", set())
+
+        def stop() -> None:
+            Deferred.fromCoroutine(daemon.lock.stop())
+
+        daemon.lock.subscribe(stop)
+        daemon.lock.start()
+        self.advance(1)
+        self.assertEqual((self.consul.holder(KEY), self.clock.getDelayedCalls()), ("", []))
+
     def test_not_started(self) -> None:
         """A lock that was never started can be stopped, and is not started afterwards."""
         daemon = Daemon(self.consul, "a", set())
