@@ -1,8 +1,8 @@
 """
 HTTP proxy in front of Consul that delays writes to the catalog while a file exists.
 
-Usage: ``python -m tests.support.delaying_proxy PORT FILE``. Requests to its port of 127.0.0.1 go to port 8500. While the
-file exists, a fenced transaction is held, also after its client has ended. The proxy prints the start of each held
+Usage: ``python -m tests.support.delaying_proxy PORT FILE``. Requests to its port of 127.0.0.1 go to port 8500. While
+the file exists, a fenced transaction is held, also after its client has ended. The proxy prints the start of each held
 transaction, and the response to it after the file was removed.
 """
 
@@ -34,7 +34,7 @@ class Forwarder(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         held = self.path.startswith("/v1/txn") and b'"check-session"' in body and self.hold.exists()
         if held:
-            print("Holding a transaction", flush=True)
+            _report("Holding a transaction")
             while self.hold.exists():
                 time.sleep(0.05)
         connection = http.client.HTTPConnection("127.0.0.1", 8500, timeout=60)
@@ -44,7 +44,7 @@ class Forwarder(BaseHTTPRequestHandler):
         content = response.read()
         connection.close()
         if held:
-            print(f"Response to a held transaction: {response.status} {b' '.join(content.split()).decode()}", flush=True)
+            _report(f"Response to a held transaction: {response.status} {b' '.join(content.split()).decode()}")
         try:
             self.send_response_only(response.status)
             for name, value in response.getheaders():
@@ -55,6 +55,11 @@ class Forwarder(BaseHTTPRequestHandler):
             self.wfile.write(content)
         except OSError:
             self.close_connection = True
+
+
+def _report(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def main(port: int, hold: str) -> None:
