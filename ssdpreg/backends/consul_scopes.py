@@ -21,10 +21,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import FenceError, Operation, Removal, ScopeNode, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes, key_fence
 from ssdpreg.errors import BackendError
 from ssdpreg.interfaces import IScopeReaper
 from ssdpreg.timers import RepeatingCall

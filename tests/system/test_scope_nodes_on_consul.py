@@ -328,6 +328,21 @@ class LeastRightsTests(ConsulTestCase):
         await nodes.remove("dead", found, fences, Removal())
         self.assertEqual(device_nodes(self.consul), set())
 
+    async def test_few_rights(self) -> None:
+        """A token that may not write the nodes of a scope marks and removes nothing, which is an error."""
+        await deferToThread(self.consul.start)
+        rules = 'node_prefix "" { policy = "read" } key_prefix "ssdpreg/" { policy = "write" }'
+        self.config = ConsulConfig(address=self.consul.address, mode="catalog", token=self.consul.add_token(rules))
+        add_node(self.consul, 1)
+        nodes = self.make_nodes()
+        found = await nodes.list_nodes(SCOPE)
+        with self.assertRaises(BackendRefusedError) as caught:
+            await nodes.mark(found, [key_fence(SCOPE, None)], "why")
+        self.assertIn("Permission denied", str(caught.exception))
+        with self.assertRaises(BackendRefusedError):
+            await nodes.remove(SCOPE, found, [key_fence(SCOPE, None)], Removal())
+        self.assertEqual(device_nodes(self.consul), {"device-1"})
+
     async def test_no_rights(self) -> None:
         """Without rights the lock is not held, and its description has the reason."""
         await deferToThread(self.consul.start)

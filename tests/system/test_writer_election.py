@@ -23,13 +23,13 @@ from tests.support.paths import ROOT
 from tests.support.rack import API, byebye, notify, twistd
 from tests.support.waiting import wait_until
 
-#: Shorter times of the reaper: a scope is dead after 5 s, and its nodes are removed after 12 s.
+#: Shorter times of the reaper: a scope is dead after 5 s, and its nodes are removed after a fifth of the usual time.
 _HASTY = """
 from ssdpreg.backends import consul_scopes, dead_scopes
 consul_scopes._INTERVAL, consul_scopes._ELECTION_INTERVAL = 1.0, 2.0
 dead_scopes.DEAD_AFTER = 5.0
 before = dead_scopes.DeadScopes.__init__
-dead_scopes.DeadScopes.__init__ = lambda self, reap_after: before(self, 12.0)
+dead_scopes.DeadScopes.__init__ = lambda self, reap_after: before(self, reap_after / 5)
 """
 
 
@@ -112,6 +112,8 @@ class WriterElectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.lan, self.cluster, self.bmc = shared_cluster()
         self.daemons: list[Daemon] = []
+        # An earlier test may have killed or cut off a server.
+        self.cluster.wait_until_healthy()
         self.addCleanup(self.stop_daemons)
 
     def stop_daemons(self) -> None:
@@ -127,8 +129,10 @@ class WriterElectionTests(SynchronousTestCase):
         server.request("/v1/kv/ssdpreg/?recurse", "DELETE")
 
     def start(self, server: Server, **options: Any) -> Daemon:
-        """Start a daemon."""
-        daemon = Daemon(server, self.lan.folder, 8580 + len(self.daemons), **options)
+        """Start a daemon. All daemons receive the same devices, so that each scope needs other names of nodes."""
+        prefix = f"{options.get('lock') or options['scope']}-"
+        port = 8580 + len(self.daemons)
+        daemon = Daemon(server, self.lan.folder, port, node_prefix=prefix, **{"reap_after": "60s", **options})
         self.daemons.append(daemon)
         return daemon
 
@@ -136,7 +140,7 @@ class WriterElectionTests(SynchronousTestCase):
         """Start the writer on one server and then a daemon that waits on another one."""
         writer = self.start(first, lock=lock, **options)
         writer.wait_for(f"Acquired the lock ssdpreg/scopes/{lock}")
-        standby = self.start(second, lock=lock)
+        standby = self.start(second, lock=lock, **{key: value for key, value in options.items() if key != "consul"})
         standby.wait_for(f"Waiting for the lock ssdpreg/scopes/{lock}")
         return writer, standby
 
@@ -147,7 +151,7 @@ class WriterElectionTests(SynchronousTestCase):
 
     def wait_for_nodes(self, scope: str, *device_ids: str, seconds: float = 10.0, server: int = 1) -> dict[str, int]:
         """Wait until the nodes of a scope are those of some devices. Return the indexes of their latest changes."""
-        wanted = set(device_ids)
+        wanted = {f"{scope}-{device_id}" for device_id in device_ids}
         found: dict[str, int] = {}
 
         def complete() -> bool:
@@ -166,7 +170,7 @@ class WriterElectionTests(SynchronousTestCase):
         """After SIGTERM the other daemon writes within 3 s, and changes no node. Each daemon shows which one writes."""
         first, second, _ = self.cluster.servers
         writer, standby = self.start_pair(first, second, "term")
-        devices = [f"term-{number}" for number in range(20)]
+        devices = [f"dev-{number}" for number in range(20)]
         self.announce(*devices)
         before = self.wait_for_nodes("term", *devices)
         wait_until(writer.writes, 15, what="readiness")
@@ -185,21 +189,21 @@ class WriterElectionTests(SynchronousTestCase):
         writer.program.signal(signal.SIGTERM)
         standby.wait_for("Acquired the lock", 3)
         wait_until(standby.writes, 3, what="readiness")
-        self.announce("term-new")
-        self.wait_for_nodes("term", *devices, "term-new", seconds=3)
+        self.announce("dev-new")
+        self.wait_for_nodes("term", *devices, "dev-new", seconds=3)
         self.record("SIGTERM, until a new device is in the catalog", started_at)
         after = scope_nodes(second, "term")
-        del after["term-new"]
+        del after["term-dev-new"]
         self.assertEqual(after, before)
         writer.program.process.wait(10)
         writer.wait_for("Released the lock")
 
         writer.start()
         writer.wait_for("Waiting for the lock")
-        self.announce("term-newer")
-        self.wait_for_nodes("term", *devices, "term-new", "term-newer", seconds=3)
-        self.bmc.send(byebye(API, "term-new"))
-        self.wait_for_nodes("term", *devices, "term-newer", seconds=6)
+        self.announce("dev-newer")
+        self.wait_for_nodes("term", *devices, "dev-new", "dev-newer", seconds=3)
+        self.bmc.send(byebye(API, "dev-new"))
+        self.wait_for_nodes("term", *devices, "dev-newer", seconds=6)
 
     def test_killed_or_stopped(self) -> None:
         """
@@ -215,6 +219,7 @@ class WriterElectionTests(SynchronousTestCase):
         killed, after_kill = self.start_pair(first, second, "kill", consul="127.0.0.1:8501")
         stopped, after_stop = self.start_pair(third, second, "stop")
         alone = self.start(first, scope="alone")
+        alone.wait_for("Acquired the lock")
         devices = [f"dev-{number}" for number in range(5)]
         self.announce(*devices)
         before = {scope: self.wait_for_nodes(scope, *devices) for scope in ("kill", "stop", "alone")}
@@ -240,7 +245,7 @@ class WriterElectionTests(SynchronousTestCase):
         hold.unlink()
         response = proxy.wait_for(r"Response to a held transaction: (\d+) (.*)")
         self.assertEqual(response[1], "409")
-        self.assertRegex(response[2], r'"OpIndex": 0, "What": "failed session check for key')
+        self.assertRegex(response[2], r'"OpIndex":0,"What":"failed session check for key')
         stopped.program.signal(signal.SIGCONT)
         stopped.wait_for("Lost the lock")
         stopped.wait_for("Waiting for the lock")
@@ -250,9 +255,9 @@ class WriterElectionTests(SynchronousTestCase):
             self.assertEqual({name: after.get(name) for name in before[scope]}, before[scope])
 
         marked = wait_until(lambda: self.marked(second, "alone"), 15, what="marks")
-        self.assertEqual(marked, {*devices, "dev-late"})
+        self.assertEqual(marked, {f"alone-{each}" for each in (*devices, "dev-late")})
         self.record("SIGKILL, until the nodes are marked (5 s after the loss of the lock)", started_at)
-        self.assertEqual(scope_nodes(second, "alone").keys(), before["alone"].keys() | {"dev-late"})
+        self.assertEqual(scope_nodes(second, "alone").keys(), before["alone"].keys() | {"alone-dev-late"})
         self.wait_for_nodes("alone", seconds=20)
         self.assertEqual(self.marked(second, "kill") | self.marked(second, "stop"), set())
         wait_until(lambda: second.request("/v1/kv/ssdpreg/scopes/alone").status == 404, 5, what="removal of the lock")
@@ -266,7 +271,8 @@ class WriterElectionTests(SynchronousTestCase):
         leader = self.cluster.leader
         cut, other = [server for server in self.cluster.servers if server is not leader]
         number = self.cluster.servers.index(other)
-        writer, standby = self.start_pair(cut, other, "cut")
+        # A server needs about 20 s to join again.
+        writer, standby = self.start_pair(cut, other, "cut", reap_after="1h")
         alone = self.start(cut, scope="alone")
         alone.wait_for("Acquired the lock")
         devices = [f"dev-{each}" for each in range(5)]
@@ -282,7 +288,7 @@ class WriterElectionTests(SynchronousTestCase):
         self.wait_for_nodes("cut", *devices, "dev-new", seconds=5, server=number)
         self.assertLess(time.monotonic() - started_at, 30)
         marked = wait_until(lambda: self.marked(other, "alone"), 20, what="marks")
-        self.assertEqual(marked, set(devices))
+        self.assertEqual(marked, set(before["alone"]))
         cut.host.plug()
         plugged_at = time.monotonic()
         writer.wait_for("Waiting for the lock", 30)
@@ -292,7 +298,7 @@ class WriterElectionTests(SynchronousTestCase):
             after = scope_nodes(other, scope)
             self.assertEqual({name: after.get(name) for name in before[scope]}, before[scope])
         passing = other.get("/v1/health/service/RackHD-service:api:2.0?passing&node-meta=ssdpreg-scope:alone")
-        self.assertGreaterEqual({entry["Node"]["Node"] for entry in passing}, set(devices))
+        self.assertGreaterEqual({entry["Node"]["Node"] for entry in passing}, set(before["alone"]))
 
     def test_server_killed(self) -> None:
         """When the leading server is killed, one of the daemons goes on to write, and no node is changed."""
@@ -311,7 +317,7 @@ class WriterElectionTests(SynchronousTestCase):
         self.cluster.wait_for_leader(first, second)
         after = self.wait_for_nodes("leader", *devices, "dev-new", seconds=30, server=number)
         self.record("SIGKILL of the leading server, until a new device is in the catalog", started_at)
-        del after["dev-new"]
+        del after["leader-dev-new"]
         self.assertEqual(after, before)
         wait_until(lambda: writer.writes() or standby.writes(), 30, what="writer")
         self.assertNotEqual(writer.writes(), standby.writes())
