@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -91,7 +92,7 @@ class CatalogNodes:
         """
         if not self._round:
             self._round = list(self.by_name)
-        count = max(1, -int(-len(self.by_name) * share))
+        count = max(1, math.ceil(len(self.by_name) * share))
         taken, self._round = self._round[-count:], self._round[:-count]
         return [name for name in taken if name in self.by_name]
 

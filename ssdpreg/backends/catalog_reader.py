@@ -350,6 +350,7 @@ class CatalogReader:
     ) -> None:
         query = {**self._query, **({"consistent": ""} if consistent else {})}
         restart()
+        limit.raise_to(len(self._nodes))
         try:
             await self._http.get_items(operation, path, add, limit.bytes, **query)
         except ResponseTooLongError:

@@ -183,7 +183,7 @@ def parse_answer(body: bytes) -> Answer:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(answer, dict) or "Results" not in answer:
         raise ValueError("it has no Results")
-    results, errors = answer["Results"] or [], answer.get("Errors") or []
+    results, errors = ([] if answer.get(key) is None else answer[key] for key in ("Results", "Errors"))
     if not isinstance(results, list) or not all(isinstance(each, dict) for each in results):
         raise ValueError("Results are not a list of objects")
     if not isinstance(errors, list):

@@ -16,11 +16,10 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_lock import ScopeLock, make_lock
 from ssdpreg.backends.consul_scopes import Reaper, make_reaper
 from ssdpreg.interfaces import ILockedBackend
-from ssdpreg.registration import Registration
+from ssdpreg.registration import Outcome, Plan, Registration
 
 if TYPE_CHECKING:
     from ssdpreg.config import ConsulConfig
-    from ssdpreg.interfaces import IRegistryBackend
 
 
 @implementer(ILockedBackend)
@@ -48,6 +47,11 @@ class LockedCatalog(ConsulCatalog):
         await self._start()
         return await super().read()
 
+    async def apply(self, plan: Plan) -> Outcome:
+        if plan:
+            await self._start()
+        return await super().apply(plan)
+
     async def keep_alive(self) -> None:
         await self._start()
         await super().keep_alive()
@@ -64,7 +68,7 @@ class LockedCatalog(ConsulCatalog):
         await self.lock.decided()
 
 
-def make_backend(reactor: Any, config: ConsulConfig, scope: str) -> IRegistryBackend:
+def make_backend(reactor: Any, config: ConsulConfig, scope: str) -> LockedCatalog:
     """See :meth:`ssdpreg.interfaces.IBackendMaker.make_backend`."""
     datacenter = {} if config.datacenter is None else {"dc": config.datacenter}
     lock = make_lock(reactor, config, scope)

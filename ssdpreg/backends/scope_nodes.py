@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from ssdpreg.backends.catalog_format import SCOPE_CHECK, Operation
+from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.catalog_transactions import (
     FEWEST_OPERATIONS,
     answer_limit,
@@ -18,7 +18,7 @@ from ssdpreg.backends.catalog_transactions import (
 from ssdpreg.backends.consul_format import is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_session import LockKey, parse_key
-from ssdpreg.backends.lock_holder import SCOPES, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.lock_holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_SCOPE
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.locked_catalog import LockedCatalog, make_backend
 from ssdpreg.config import ConsulConfig
+from ssdpreg.errors import BackendError
+from ssdpreg.registration import Plan
+from ssdpreg.testing import make_registration
 from tests.support.consul import ConsulProcess, shared_consul, skip_without_consul
 from tests.support.consul_catalog_tests import CatalogTestsMixin
+from tests.support.paths import ROOT
 
 
 def request_json(consul: ConsulProcess, method: str, path: str, body: Any = None) -> Any:
@@ -52,3 +59,123 @@ class RealCatalogTests(CatalogTestsMixin, TestCase):
 
 async def _close(http: ConsulHTTP) -> None:
     await http.close()
+
+
+def read_policy() -> str:
+    """Return the ACL policy of the documentation."""
+    text = (ROOT / "docs" / "consul-catalog.md").read_text()
+    return text.partition("```hcl\n")[2].partition("```")[0]
+
+
+class ACLTests(TestCase):
+    """Tests with ACLs that deny everything by default."""
+
+    skip = skip_without_consul
+    timeout = 120
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
+        self.consul = ConsulProcess(acl=True)
+        self.addCleanup(self.consul.clean_up)
+        return deferToThread(self.consul.start)
+
+    def make_backend(self, rules: str) -> LockedCatalog:
+        """Make a backend whose token has some rights."""
+        token = self.consul.add_token(rules)
+        config = ConsulConfig(address=self.consul.address, mode="catalog", token=token, node_prefix="ssdp-")
+        backend = make_backend(reactor, config, "test")
+        self.addCleanup(lambda: Deferred.fromCoroutine(backend.close()))
+        return backend
+
+    async def test_documented_policy(self) -> None:
+        """The policy of the documentation suffices, and neither nodes nor services of others are within its rights."""
+        backend = self.make_backend(read_policy())
+        registrations = [make_registration(number) for number in range(30)]
+        await backend.keep_alive()
+        self.assertEqual(await backend.read(), {})
+        foreign = make_registration(99, name="Other-service:api:2.0")
+        outcome = await backend.apply(Plan(register=(*registrations, foreign)))
+        self.assertEqual(outcome.applied, {each.service_id for each in registrations})
+        self.assertTrue(outcome.refused[foreign.service_id].denied)
+        self.consul.put(
+            "/v1/catalog/register",
+            {"Node": "ssdp-device-0", "SkipNodeUpdate": True, "Service": {"ID": "theirs", "Service": "theirs"}},
+        )
+        self.assertEqual(await backend.read(), {each.service_id: each for each in registrations})
+        moved = make_registration(5, address="192.0.2.77")
+        await backend.apply(Plan(register=(moved,), deregister=(registrations[0], registrations[1])))
+        await backend.close()
+        again = self.make_backend(read_policy())
+        self.assertEqual(
+            await again.read(), {each.service_id: each for each in (*registrations[2:5], moved, *registrations[6:])}
+        )
+        self.assertEqual(self.consul.get("/v1/catalog/node/ssdp-device-0")["Services"].keys(), {"theirs"})
+        self.assertIsNone(self.consul.get("/v1/catalog/node/ssdp-device-1"))
+        outcome = await again.apply(Plan(deregister=(*registrations[2:5], moved, *registrations[6:])))
+        self.assertEqual(outcome.refused, {})
+        await again.keep_alive()
+
+    async def test_node_of_an_agent(self) -> None:
+        """Without the right for other names, a device with the name of an agent's node changes nothing."""
+        config = ConsulConfig(
+            address=self.consul.address, mode="catalog", token=self.consul.add_token(read_policy()), node_prefix=""
+        )
+        backend = make_backend(reactor, config, "test")
+        self.addCleanup(lambda: Deferred.fromCoroutine(backend.close()))
+        before = self.consul.get("/v1/catalog/node/consul-for-tests")
+        registration = make_registration()
+        claim = replace(registration, meta={**registration.meta, "ssdp-device": "consul-for-tests"})
+        outcome = await backend.apply(Plan(register=(claim,)))
+        self.assertTrue(outcome.refused[claim.service_id].denied)
+        self.assertEqual(self.consul.get("/v1/catalog/node/consul-for-tests"), before)
+
+    async def test_no_rights(self) -> None:
+        """Without the rights for the lock, nothing is written, and the reason is reported."""
+        backend = self.make_backend('node_prefix "ssdp" { policy = "write" }')
+        with self.assertRaises(BackendError) as caught:
+            await backend.read()
+        self.assertIn("403", str(caught.exception))
+        outcome = await backend.apply(Plan(register=(make_registration(),)))
+        self.assertIn("403", str(outcome.unavailable))
+
+
+class CostTests(TestCase):
+    """Tests for the cost of a comparison beside the nodes of other programs."""
+
+    skip = skip_without_consul
+    timeout = 120
+
+    def setUp(self) -> None:
+        self.consul = shared_consul()
+        self.addCleanup(remove_other_nodes, self.consul)
+        self.backend = make_backend(reactor, ConsulConfig(address=self.consul.address, mode="catalog"), "test")
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.backend.close()))
+
+    async def count(self) -> dict[tuple[str, str], int]:
+        """Return the number of requests of a comparison."""
+        before = dict(self.backend.requests)
+        await self.backend.read()
+        return {key: count - before.get(key, 0) for key, count in self.backend.requests.items()}
+
+    async def test_comparison(self) -> None:
+        """A comparison sends the same requests beside thousands of other nodes, and its listing has none of them."""
+        await self.backend.apply(Plan(register=tuple(make_registration(number) for number in range(100))))
+        await self.backend.read()
+        before = await self.count()
+        self.assertLessEqual(sum(before.values()), 4)
+        for start in range(0, 3000, 60):
+            names = (f"other-{number}" for number in range(start, start + 60))
+            self.consul.put(
+                "/v1/txn", [{"Node": {"Verb": "set", "Node": {"Node": name, "Address": "10.0.0.1"}}} for name in names]
+            )
+        self.assertEqual(await self.count(), before)
+        listing = self.consul.get("/v1/catalog/nodes?node-meta=ssdpreg-scope:test")
+        self.assertEqual(len(listing), 100)
+
+    async def test_steady_state(self) -> None:
+        """Comparisons and keep-alives cause no write to the raft log."""
+        await self.backend.apply(Plan(register=tuple(make_registration(number) for number in range(50))))
+        before = self.consul.raft_index()
+        for _ in range(25):
+            await self.backend.read()
+            await self.backend.keep_alive()
+        self.assertEqual(self.consul.raft_index(), before)
