@@ -29,7 +29,7 @@ from ssdpreg.backends.consul_session import SESSION_TTL, InvalidSessionError, Lo
 from ssdpreg.backends.instance import Instance, current_instance
 from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta, scope_key
 from ssdpreg.errors import BackendError, NotHolderError
-from ssdpreg.interfaces import IWriterLock
+from ssdpreg.interfaces import IRequestStatistics, IWriterLock
 from ssdpreg.timers import Pause
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ class ScopeLock:
         self.acquisitions = self.losses = self.refusals = 0
 
     # State for readers.
+
+    @property
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return self._requests.statistics
 
     @property
     def held(self) -> bool:
@@ -205,10 +210,12 @@ class ScopeLock:
         await self._requests.close()
 
     async def _release(self, session: str, *keys: str) -> None:
-        # Destruction of the session alone would incur the lock-delay.
-        for key in keys:
-            await self._requests.release(key, session, self._describe())
-        await self._requests.destroy(session)
+        try:
+            # Destruction of the session alone would incur the lock-delay.
+            for key in keys:
+                await self._requests.release(key, session, self._describe())
+        finally:
+            await self._requests.destroy(session)
 
     # The loop.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from ssdpreg.backends.catalog_format import Operation
@@ -21,6 +21,9 @@ from ssdpreg.backends.consul_session import LockKey, parse_key
 from ssdpreg.backends.lock_holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_SCOPE
+
+if TYPE_CHECKING:
+    from ssdpreg.interfaces import IRequestStatistics
 
 #: Nodes of one transaction: each has two operations, and there are two fences.
 _PART = 30
@@ -102,6 +105,11 @@ class ScopeNodes:
         self._http = http
         self._dc: dict[str, Any] = {} if datacenter is None else {"dc": datacenter}
         self._datacenter = {} if datacenter is None else {"Datacenter": datacenter}
+
+    @property
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return cast("IRequestStatistics", self._http)
 
     async def list_scopes(self) -> dict[str, LockKey]:
         """Return the locks of all scopes, by scope. It is empty if the token may not read them."""

@@ -334,6 +334,14 @@ class StopTests(LockTestCase):
         self.advance(20)
         self.assertEqual(len(self.consul.requests), before)
 
+    def test_release_rejected(self) -> None:
+        """If Consul rejects the release, the session is destroyed all the same."""
+        daemon = self.start()
+        self.consul.faults["/v1/kv/"] = (500, "No cluster leader")
+        with capturedLogs() as logs:
+            self.successResultOf(Deferred.fromCoroutine(daemon.lock.stop()))
+        self.assertEqual((self.consul.sessions, len(logs)), ({}, 1))
+
     def test_no_answer(self) -> None:
         """Without an answer of Consul, a daemon stops after 2 s."""
         daemon = self.start()
