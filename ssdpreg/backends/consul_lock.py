@@ -214,8 +214,10 @@ class ScopeLock:
             # Destruction of the session alone would incur the lock-delay.
             for key in keys:
                 await self._requests.release(key, session, self._describe())
-        finally:
+        except BackendError:
             await self._requests.destroy(session)
+            raise
+        await self._requests.destroy(session)
 
     # The loop.
 
