@@ -29,7 +29,7 @@ from ssdpreg.backends.consul_session import SESSION_TTL, InvalidSessionError, Lo
 from ssdpreg.backends.instance import Instance, current_instance
 from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta, scope_key
 from ssdpreg.errors import BackendError, NotHolderError
-from ssdpreg.interfaces import IWriterLock
+from ssdpreg.interfaces import IRequestStatistics, IWriterLock
 from ssdpreg.timers import Pause
 
 if TYPE_CHECKING:
@@ -102,6 +102,11 @@ class ScopeLock:
         self.acquisitions = self.losses = self.refusals = 0
 
     # State for readers.
+
+    @property
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return self._requests.statistics
 
     @property
     def held(self) -> bool:
@@ -205,9 +210,13 @@ class ScopeLock:
         await self._requests.close()
 
     async def _release(self, session: str, *keys: str) -> None:
-        # Destruction of the session alone would incur the lock-delay.
-        for key in keys:
-            await self._requests.release(key, session, self._describe())
+        try:
+            # Destruction of the session alone would incur the lock-delay.
+            for key in keys:
+                await self._requests.release(key, session, self._describe())
+        except BackendError:
+            await self._requests.destroy(session)
+            raise
         await self._requests.destroy(session)
 
     # The loop.
@@ -230,10 +239,7 @@ class ScopeLock:
                 self._end_session("its acquisition failed")
                 pause = _RETRY_PAUSE
             self._decide()
-            if self._stopped:
-                # A function that waited for the decision has stopped the lock.
-                return
-            await self._pause.wait(pause)
+            await self._wait(pause)
 
     async def _compete(self) -> float:
         """
@@ -301,7 +307,7 @@ class ScopeLock:
         next_at = self._reactor.seconds()
         while True:
             next_at = max(next_at + _RENEW_INTERVAL, self._reactor.seconds())
-            await self._pause.wait(next_at - self._reactor.seconds())
+            await self._wait(next_at - self._reactor.seconds())
             if self._refused:
                 return _RETRY_PAUSE
             assert self._session is not None
@@ -317,6 +323,12 @@ class ScopeLock:
                     raise
             else:
                 self._renewed_at = sent_at
+
+    async def _wait(self, seconds: float) -> None:
+        # A function that was called by the loop may have stopped it.
+        if self._stopped:
+            raise CancelledError
+        await self._pause.wait(seconds)
 
     # Changes of the state.
 

@@ -21,12 +21,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import FenceError, Operation, Removal, ScopeNode, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes, key_fence
 from ssdpreg.errors import BackendError
-from ssdpreg.interfaces import IScopeReaper
+from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
 from ssdpreg.timers import RepeatingCall
 
 if TYPE_CHECKING:
@@ -85,6 +86,11 @@ class Reaper:
     # Numbers for readers.
 
     @property
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return self._nodes.statistics
+
+    @property
     def elected(self) -> bool:
         return self._elected and self._lock.held
 
@@ -101,7 +107,7 @@ class Reaper:
     def start(self) -> None:
         """Begin the rounds, unless they have begun."""
         if not self._rounds.running:
-            self._rounds.start(now=False)
+            self._rounds.start(now=self._lock.held)
 
     async def stop(self) -> None:
         """End the rounds. The lock releases the key of the reaper."""

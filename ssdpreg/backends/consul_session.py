@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.lock_holder import LOCK_NODE_ADDRESS, Holder, format_holder, parse_holder
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
+
+if TYPE_CHECKING:
+    from ssdpreg.interfaces import IRequestStatistics
 
 #: Seconds of the session's TTL: the shortest that Consul accepts. Consul ends a session 10 to 20 s after its last
 #: renewal.
@@ -70,14 +73,9 @@ class LockRequests:
         return self._http.url
 
     @property
-    def requests(self) -> Mapping[tuple[str, str], int]:
-        """Number of requests by operation and result."""
-        return self._http.requests
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """Total duration of the requests in seconds, by operation."""
-        return self._http.seconds
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return cast("IRequestStatistics", self._http)
 
     async def ensure_node(self, name: str, meta: Mapping[str, str]) -> None:
         """

@@ -1,4 +1,4 @@
-"""Names of the lock of a scope in Consul, and the value of its key, which describes the holder. Pure functions."""
+"""Names in Consul that belong to the lock of a scope, and the value of its key, which describes the holder. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ META_LOCK = "ssdpreg-lock"
 #: Beginning of the names of these nodes. No device has a node with such a name.
 LOCK_NODE_PREFIX = "ssdpreg-"
 
-#: Address of these nodes: Consul requires one. It is the same for all daemons of a scope, so that none changes it.
+#: Node-level check that marks the nodes of a scope without a living daemon. DNS and ``?passing`` leave such nodes out.
+SCOPE_CHECK = "ssdpreg:scope"
+
+#: Address of the nodes of locks: Consul requires one. It is the same for all daemons, so that none changes it.
 LOCK_NODE_ADDRESS = "127.0.0.1"
 
 #: Scopes that are part of a node name as they are. The name of any other scope is hashed.

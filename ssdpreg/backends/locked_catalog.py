@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,21 @@ class LockedCatalog(ConsulCatalog):
     ) -> None:
         super().__init__(reactor, http, lock, format, migration)
         self.lock, self.reaper = lock, reaper
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        total: Counter[tuple[str, str]] = Counter()
+        for statistics in (self._http, self.lock.statistics, self.reaper.statistics):
+            total.update(statistics.requests)
+        return total
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        total: defaultdict[str, float] = defaultdict(float)
+        for statistics in (self._http, self.lock.statistics, self.reaper.statistics):
+            for operation, seconds in statistics.seconds.items():
+                total[operation] += seconds
+        return total
 
     async def read(self) -> Mapping[str, Registration]:
         await self._start()

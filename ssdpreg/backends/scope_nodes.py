@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from ssdpreg.backends.catalog_format import Operation
+from ssdpreg.backends.catalog_transactions import (
+    FEWEST_OPERATIONS,
+    answer_limit,
+    encode_operation,
+    is_denied,
+    parse_answer,
+)
 from ssdpreg.backends.consul_format import is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_session import LockKey, parse_key
-from ssdpreg.backends.lock_holder import SCOPES, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.lock_holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_SCOPE
 
-#: Operation of a transaction.
-Operation = dict[str, Any]
+if TYPE_CHECKING:
+    from ssdpreg.interfaces import IRequestStatistics
 
-#: Node-level check that marks the nodes of a scope without a living daemon. DNS and ``?passing`` leave such nodes out.
-SCOPE_CHECK = "ssdpreg:scope"
-
-#: Operations of a transaction that every Consul accepts.
-_MOST_OPERATIONS = 64
 #: Nodes of one transaction: each has two operations, and there are two fences.
 _PART = 30
 #: Bytes of the longest listing. A node has about 240 bytes, a check about 500.
 _MOST_BYTES = 64 * 1024 * 1024
+#: Characters of an error that are repeated in a log line.
+_LONGEST_REASON = 200
 
 
 class FenceError(BackendUnavailableError):
@@ -100,6 +105,11 @@ class ScopeNodes:
         self._http = http
         self._dc: dict[str, Any] = {} if datacenter is None else {"dc": datacenter}
         self._datacenter = {} if datacenter is None else {"Datacenter": datacenter}
+
+    @property
+    def statistics(self) -> IRequestStatistics:
+        """Statistics of the requests."""
+        return cast("IRequestStatistics", self._http)
 
     async def list_scopes(self) -> dict[str, LockKey]:
         """Return the locks of all scopes, by scope. It is empty if the token may not read them."""
@@ -269,7 +279,7 @@ class ScopeNodes:
         part: dict[str, Sequence[Operation]] = {}
         count = 0
         for name, operations in units.items():
-            if part and count + len(operations) > _MOST_OPERATIONS - len(fences):
+            if part and count + len(operations) > FEWEST_OPERATIONS - len(fences):
                 applied += await self._write(operation, part, fences)
                 part, count = {}, 0
             part[name] = operations
@@ -282,14 +292,16 @@ class ScopeNodes:
         """Apply units in one transaction. Leave out those that Consul rejects, and send the rest again."""
         rest = dict(units)
         while rest:
-            body = [*fences, *(each for operations in rest.values() for each in operations)]
-            status, answer = await self._exchange(operation, "PUT", "/v1/txn", body, accept=409, limit=_MOST_BYTES)
-            if status != 409:
+            pieces = [*fences, *(each for operations in rest.values() for each in operations)]
+            body = f"[{','.join(map(encode_operation, pieces))}]".encode()
+            response = await self._http.transact(operation, body, answer_limit(len(body)), **self._dc)
+            try:
+                errors = parse_answer(response.body).errors
+            except ValueError as error:
+                raise BackendUnavailableError(f"{self._http.url}/v1/txn: the response is malformed: {error}") from error
+            if not errors:
                 return list(rest)
-            failed = _find_failed(answer, len(fences), rest)
-            if not failed:
-                raise BackendUnavailableError(f"{self._http.url}: the errors of a transaction are malformed")
-            for name in failed:
+            for name in _find_failed(errors, len(fences), rest):
                 del rest[name]
         return []
 
@@ -300,13 +312,13 @@ class ScopeNodes:
     def _delete_node(self, name: str, index: Any) -> Operation:
         return {"Node": {"Verb": "delete-cas", "Node": {"Node": name, **self._datacenter, "ModifyIndex": index}}}
 
-    async def _list(self, operation: str, path: str, process: Any, **query: str) -> None:
-        _, entries = await self._exchange(operation, "GET", path, limit=_MOST_BYTES, consistent="", **query)
-        try:
-            for entry in entries:
-                process(entry)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: {error}") from error
+    async def _list(self, operation: str, path: str, process: Callable[[Any], None], **query: str) -> None:
+        def process_object(entry: Any) -> None:
+            if not isinstance(entry, dict):
+                raise ValueError("an entry is not an object")
+            process(entry)
+
+        await self._http.get_items(operation, path, process_object, _MOST_BYTES, consistent="", **self._dc, **query)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -338,23 +350,23 @@ def _delete_mark(node: str) -> Operation:
     return {"Check": {"Verb": "delete", "Check": {"Node": node, "CheckID": SCOPE_CHECK}}}
 
 
-def _find_failed(answer: Any, fences: int, units: Mapping[str, Sequence[Operation]]) -> set[str]:
+def _find_failed(errors: Mapping[int, str], fences: int, units: Mapping[str, Sequence[Operation]]) -> set[str]:
     """
     Return the names of the units with an error.
 
-    :param answer: Response to a rejected transaction.
+    :param errors: Errors by index of the operation.
     :param fences: Number of operations before those of the units.
     :raise FenceError: If one of those has an error.
+    :raise BackendRefusedError: If the token lacks a permission.
+    :raise BackendUnavailableError: If the errors belong to no operation.
     """
     names = [name for name, operations in units.items() for _ in operations]
-    failed = set()
-    errors = answer.get("Errors") if isinstance(answer, dict) else None
-    for error in errors or ():
-        number = error.get("OpIndex") if isinstance(error, dict) else None
-        if not isinstance(number, int):
-            continue
+    for number, what in sorted(errors.items()):
+        if is_denied(what):
+            raise BackendRefusedError(403, what[:_LONGEST_REASON])
         if number < fences:
-            raise FenceError(number, str(error.get("What", ""))[:200])
-        if number - fences < len(names):
-            failed.add(names[number - fences])
+            raise FenceError(number, what[:_LONGEST_REASON])
+    failed = {names[number - fences] for number in errors if number - fences < len(names)}
+    if not failed:
+        raise BackendUnavailableError("a transaction has errors of unknown operations")
     return failed

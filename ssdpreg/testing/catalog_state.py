@@ -70,6 +70,16 @@ class CatalogState:
             key |= {"Session": session, "LockIndex": key["LockIndex"] + 1, "ModifyIndex": self.index}
         return True
 
+    def release(self, name: str, session: str) -> bool:
+        """Release a key that a session holds."""
+        key = self.keys.get(name, {})
+        if key.get("Session") != session:
+            return False
+        self.index += 1
+        del key["Session"]
+        key["ModifyIndex"] = self.index
+        return True
+
     # Transactions.
 
     def transact(self, operations: list[dict[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:

@@ -54,7 +54,7 @@ class FakeConsulCatalog(Resource):
             ("GET", "/v1/catalog/nodes", self._list_nodes),
             ("GET", "/v1/catalog/node/([^/]*)", self._show_node),
             ("GET", "/v1/catalog/service/([^/]*)", self._show_service),
-            ("GET", "/v1/health/state/any", self._list_checks),
+            ("GET", "/v1/health/state/(any|critical)", self._list_checks),
             ("GET", "/v1/health/node/([^/]*)", self._show_checks),
             ("PUT", "/v1/catalog/register", self._register),
             ("PUT", "/v1/catalog/deregister", self._deregister),
@@ -152,9 +152,10 @@ class FakeConsulCatalog(Resource):
             if service["Service"].lower() == name.lower()
         ]
 
-    def _list_checks(self, content: bytes, query: dict[str, str]) -> Any:
+    def _list_checks(self, content: bytes, query: dict[str, str], status: str) -> Any:
         names = {node["Node"].lower() for node in self._filter_nodes(query)}
-        return [check for (node, _), check in sorted(self.state.checks.items()) if node in names]
+        checks = [check for (node, _), check in sorted(self.state.checks.items()) if node in names]
+        return [check for check in checks if status in ("any", check["Status"])]
 
     def _show_checks(self, content: bytes, query: dict[str, str], name: str) -> Any:
         return [check for (node, _), check in sorted(self.state.checks.items()) if node == name.lower()]
@@ -203,8 +204,10 @@ class FakeConsulCatalog(Resource):
         return True
 
     def _write_key(self, content: bytes, query: dict[str, str], name: str) -> Any:
+        if "release" in query:
+            return self.state.release(name, query["release"])
         if "acquire" not in query:
-            raise ResponseError(400, "only acquire is supported")
+            raise ResponseError(400, "only acquire and release are supported")
         try:
             return self.state.acquire(name, query["acquire"])
         except OperationError as error:

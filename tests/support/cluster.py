@@ -98,6 +98,22 @@ class Cluster:
         for server in servers or self.servers:
             wait_until(server.has_leader, _ELECTION_TIMEOUT, what=f"leader of {server.host.address}")
 
+    def wait_until_healthy(self) -> None:
+        """
+        Wait until the cluster has lost none of its servers.
+
+        Consul removes the vote of a server that was cut off, and gives it back 10 s after it joined again.
+        """
+        wait_until(self._is_healthy, _ELECTION_TIMEOUT, 0.5, what="health of the cluster")
+
+    def _is_healthy(self) -> bool:
+        try:
+            health = self.leader.get("/v1/operator/autopilot/health")
+        except (AssertionError, OSError):
+            return False
+        voters = [server for server in health["Servers"] if server["Healthy"] and server["Voter"]]
+        return bool(health["Healthy"]) and len(voters) == len(self.servers)
+
     @property
     def leader(self) -> Server:
         """The server that is the leader."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_session import LockKey
 from ssdpreg.backends.lock_holder import Holder, scope_key
-from ssdpreg.backends.scope_nodes import FenceError, Operation, Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes
 from ssdpreg.errors import BackendError
 
 

@@ -334,6 +334,14 @@ class StopTests(LockTestCase):
         self.advance(20)
         self.assertEqual(len(self.consul.requests), before)
 
+    def test_release_rejected(self) -> None:
+        """If Consul rejects the release, the session is destroyed all the same."""
+        daemon = self.start()
+        self.consul.faults["/v1/kv/"] = (500, "No cluster leader")
+        with capturedLogs() as logs:
+            self.successResultOf(Deferred.fromCoroutine(daemon.lock.stop()))
+        self.assertEqual((self.consul.sessions, len(logs)), ({}, 1))
+
     def test_no_answer(self) -> None:
         """Without an answer of Consul, a daemon stops after 2 s."""
         daemon = self.start()
@@ -345,6 +353,18 @@ class StopTests(LockTestCase):
             self.advance(1)
         self.successResultOf(stopping)
         self.assertEqual([event["log_level"] for event in logs], [LogLevel.warn])
+
+    def test_stopped_by_a_listener(self) -> None:
+        """A listener may stop the lock, which ends its loop."""
+        daemon = Daemon(self.consul, "a", set())
+
+        def stop() -> None:
+            Deferred.fromCoroutine(daemon.lock.stop())
+
+        daemon.lock.subscribe(stop)
+        daemon.lock.start()
+        self.advance(1)
+        self.assertEqual((self.consul.holder(KEY), self.clock.getDelayedCalls()), ("", []))
 
     def test_not_started(self) -> None:
         """A lock that was never started can be stopped, and is not started afterwards."""

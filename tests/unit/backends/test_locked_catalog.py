@@ -1,102 +1,87 @@
-"""Tests for :mod:`ssdpreg.backends.locked_catalog` and :mod:`ssdpreg.backends.consul`."""
+"""Tests for :mod:`ssdpreg.backends.locked_catalog`."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
 
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from ssdpreg.backends import find_backend
 from ssdpreg.backends.catalog_format import CatalogFormat
-from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_lock import ScopeLock
+from ssdpreg.backends.consul_scopes import Reaper
+from ssdpreg.backends.consul_session import LockRequests
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.locked_catalog import LockedCatalog
-from ssdpreg.config import ConsulConfig
+from ssdpreg.backends.scope_nodes import ScopeNodes
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import ILockedBackend
-from ssdpreg.registration import Outcome, Plan
-from ssdpreg.testing import make_registration
+from ssdpreg.registration import Plan
+from ssdpreg.testing import FakeConsulCatalog, make_registration
 
+KEY = "ssdpreg/scopes/test"
 
-class RecordingLock:
-    """Lock that records the calls of its methods, and is decided when a test says so."""
-
-    def __init__(self, calls: list[str], name: str) -> None:
-        self._calls, self._name = calls, name
-        self.decision: Deferred[None] = Deferred()
-
-    def start(self) -> None:
-        self._calls.append(f"start {self._name}")
-
-    async def decided(self) -> None:
-        waiting: Deferred[None] = Deferred()
-        self.decision.addCallback(lambda _: waiting.callback(None))
-        await waiting
-
-    async def stop(self) -> None:
-        self._calls.append(f"stop {self._name}")
-
-    def operation(self) -> dict[str, Any]:
-        raise NotHolderError("another daemon holds the lock")
-
-    def lost(self) -> None:
-        raise AssertionError
+_T = TypeVar("_T")
 
 
 class LockedCatalogTests(SynchronousTestCase):
-    """Tests for :class:`LockedCatalog`."""
+    """Tests for :class:`LockedCatalog`, with Consul in memory."""
 
     def setUp(self) -> None:
-        self.calls: list[str] = []
-        clock = Clock()
-        self.lock = RecordingLock(self.calls, "lock")
-        lock, reaper = cast("Any", self.lock), cast("Any", RecordingLock(self.calls, "reaper"))
-        http = ConsulHTTP(clock, BoundedHTTPClient(clock, "http://consul.test:8500", None))  # type: ignore[arg-type]
-        self.backend = LockedCatalog(clock, http, lock, reaper, CatalogFormat("test"))
+        self.clock = Clock()
+        self.consul = FakeConsulCatalog()
+        self.catalog = self.make_catalog()
+
+    def make_http(self) -> ConsulHTTP:
+        client = cast("Any", StubTreq(self.consul))
+        return ConsulHTTP(self.clock, BoundedHTTPClient(self.clock, "http://consul.test", client))
+
+    def make_catalog(self) -> LockedCatalog:
+        """Return a backend with a lock of its own."""
+        lock = ScopeLock(self.clock, LockRequests(self.make_http(), None), "test", boot_time=self.clock.seconds)
+        reaper = Reaper(self.clock, ScopeNodes(self.make_http(), None), lock, 600.0, self.clock.seconds)
+        return LockedCatalog(self.clock, self.make_http(), lock, reaper, CatalogFormat("test"))
+
+    def run_now(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine that has to return without delay."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
     def test_interface(self) -> None:
-        """Readers find the lock and the reaper."""
-        verifyObject(ILockedBackend, self.backend)
+        """The backend provides ``ILockedBackend``."""
+        verifyObject(ILockedBackend, self.catalog)
 
-    def test_first_call_waits(self) -> None:
-        """The first call starts the lock, and waits until it is known whether this daemon holds it."""
-        for coroutine in (
-            self.backend.keep_alive(),
-            self.backend.read(),
-            self.backend.apply(Plan(register=(make_registration(),))),
-        ):
-            self.calls.clear()
-            waiting = Deferred.fromCoroutine(coroutine)
-            self.assertNoResult(waiting)
-            self.assertEqual(self.calls, ["start lock", "start reaper"])
-            self.lock.decision.callback(None)
-            self.lock.decision = Deferred()
-            waiting.addErrback(lambda failure: failure.trap(NotHolderError))
-            result = self.successResultOf(waiting)
-            if isinstance(result, Outcome):
-                self.assertIsInstance(result.unavailable, NotHolderError)
+    def test_life(self) -> None:
+        """The first use acquires the lock, and the end releases it and ends the session."""
+        self.assertEqual(self.consul.requests, [])
+        self.run_now(self.catalog.keep_alive())
+        self.assertTrue(self.catalog.lock.held)
+        registration = make_registration()
+        outcome = self.run_now(self.catalog.apply(Plan(register=(registration,))))
+        self.assertEqual(outcome.applied, {registration.service_id})
+        self.run_now(self.catalog.close())
+        self.assertNotIn("Session", self.consul.state.keys[KEY])
+        self.assertEqual(self.consul.state.sessions, {})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_empty_plan(self) -> None:
-        """An empty plan needs no lock."""
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.backend.apply(Plan()))), Outcome())
-        self.assertEqual(self.calls, [])
+    def test_waits(self) -> None:
+        """A backend whose lock another daemon holds reads and writes nothing."""
+        self.consul.state.keys[KEY] = {"Key": KEY, "Session": "s", "LockIndex": 1, "ModifyIndex": 5, "Value": None}
+        self.failureResultOf(Deferred.fromCoroutine(self.catalog.keep_alive()), NotHolderError)
+        self.failureResultOf(Deferred.fromCoroutine(self.catalog.read()), NotHolderError)
+        outcome = self.run_now(self.catalog.apply(Plan(register=(make_registration(),))))
+        self.assertIsInstance(outcome.unavailable, NotHolderError)
+        self.assertEqual(self.consul.transactions, [])
+        self.assertTrue(self.catalog.lock.waiting)
 
-    def test_close(self) -> None:
-        """The lock is released when the backend is closed, after the reaper has ended."""
-        self.successResultOf(Deferred.fromCoroutine(self.backend.close()))
-        self.assertEqual(self.calls, ["stop reaper", "stop lock"])
-
-
-class MakeBackendTests(SynchronousTestCase):
-    """Tests for the backends that ``backend.mode`` selects."""
-
-    def test_modes(self) -> None:
-        """The mode selects the backend. Neither opens a connection before its first call."""
-        make = find_backend("consul").make_backend
-        self.assertIsInstance(make(Clock(), ConsulConfig(), "rack"), ConsulAgent)
-        catalog = make(Clock(), ConsulConfig(mode="catalog", datacenter="dc2"), "rack")
-        self.assertIsInstance(catalog, LockedCatalog)
+    def test_statistics(self) -> None:
+        """The statistics contain the requests of the lock and of the reaper."""
+        self.run_now(self.catalog.read())
+        self.clock.advance(10)
+        operations = {operation for operation, _ in self.catalog.requests}
+        self.assertGreaterEqual(operations, {"session-create", "session-renew", "list-nodes", "list-marks"})
+        self.assertEqual(set(self.catalog.seconds), operations)
