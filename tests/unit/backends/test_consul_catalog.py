@@ -485,6 +485,7 @@ class ErrorTests(CatalogTestCase):
         self.assertEqual(self.read(), {})
         self.read()
         self.assertIn("d", self.state.nodes)
+        self.assertNotIn("/v1/catalog/node/d", [path for _, path, _ in self.server.requests])
 
     def test_long_listing(self) -> None:
         """The listing may have as many nodes as were registered since the previous one."""
