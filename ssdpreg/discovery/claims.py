@@ -4,7 +4,8 @@ Claims of senders about the LOCATION of one service, and the contest between the
 - *Claim*: the statement "service S is at LOCATION L". One sender owns it. A service has one *current* claim, and may
   have a few others. The owner of the current claim is the *holder* of the service.
 - *Standing*: the degree to which the way of reception supports a claim: see :mod:`ssdpreg.discovery.standing`.
-- *Home*: the host that has been the host of the current LOCATION for the longest time in all.
+- *Home*: the host that has been the host of the current LOCATION for the longest time in all. It is known for a day
+  after the service has left: see :mod:`ssdpreg.discovery.homes`.
 - *Superseded*: a claim from which its own owner has moved the service away.
 - *Contest*: the time in which the claims about one service are compared. It ends with a decision for one of them.
 - *Round*: a part of a contest: one search for the service, and the seconds in which replies count. A contest has two,
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 
@@ -120,6 +122,11 @@ class Claim:
         """Host of the LOCATION."""
         return self.advertisement.endpoint.host
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether the LOCATION's host owns the claim, and was received from its own address."""
+        return self.standing is not Standing.INDIRECT and self.sender == self.host
+
     def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
         """
         Prolong the claim, if the sender owns it or is the LOCATION's host.
@@ -195,6 +202,7 @@ class Contest:
 
     A round begins when its search has been sent. A contest whose search is not sent in time ends without a decision.
 
+    :ivar began_at: Time of the message that began it, which may have been received before a pause.
     :ivar rounds: Number of rounds after the current one.
     :ivar ends_at: End of the current round, or of the wait for its search.
     :ivar searching: Whether the search of the current round has been sent.
@@ -265,6 +273,7 @@ class TrackedService:
     :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
     :ivar contest: Current contest, or None.
     :ivar contested_at: Beginning of the latest contest.
+    :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
         announcement only prolongs the claim.
@@ -275,7 +284,6 @@ class TrackedService:
         "_held",
         "_held_since",
         "_move_pause",
-        "_moved_at",
         "appeared_at",
         "asked_at",
         "awaits",
@@ -284,6 +292,7 @@ class TrackedService:
         "contest",
         "contested_at",
         "creator",
+        "deferred_at",
         "home",
         "latest",
         "leaves_at",
@@ -314,14 +323,15 @@ class TrackedService:
         self.bye_until = -math.inf
         self.contest: Contest | None = None
         self.contested_at = -math.inf
+        self.deferred_at = math.inf
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
         # Seconds for which each host was the host of the current LOCATION, until the latest move.
         self._held: dict[str, float] = {}
+        # Time of the latest move, or else of the first publication. No pause precedes the first move.
         self._held_since = now
-        self._moved_at = -math.inf
-        self._move_pause = _MOVE_PAUSE
+        self._move_pause = 0.0
 
     @property
     def due(self) -> float:
@@ -330,6 +340,8 @@ class TrackedService:
         due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
         # A contest decides about a move that waits for the budget.
         due = min(due, self.move_at if self.contest is None else self.contest.ends_at)
+        if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
+            due = min(due, self.contested_at + _CONTEST_PAUSE)
         return min(due, self.leaves_at)
 
     def claims(self, now: float) -> Iterator[Claim]:
@@ -373,6 +385,8 @@ class TrackedService:
     def set_current(self, claim: Claim, now: float) -> None:
         """Make another claim the current one, and cancel pending decisions. The present one joins the other claims."""
         before = self.claim
+        moved_lately = self._move_pause and now - self._held_since <= _MOVE_MEMORY
+        self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
         self._held[before.host] = self._held.get(before.host, 0.0) + now - self._held_since
         self._held_since = now
         self.home = max(self._held, key=self._held.__getitem__)
@@ -388,31 +402,41 @@ class TrackedService:
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None
-        if now - self._moved_at > _MOVE_MEMORY:
-            self._move_pause = _MOVE_PAUSE
-        else:
-            self._move_pause = _LONG_MOVE_PAUSE
-        self._moved_at = now
 
     def may_move_at(self) -> float:
         """Return the time from which the budget for moves permits the next one."""
-        return self._moved_at + self._move_pause
+        return self._held_since + self._move_pause
 
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
         return self.contest is None and now - self.contested_at >= _CONTEST_PAUSE
 
     def begin_contest(self, now: float) -> None:
-        """Begin a contest."""
+        """Begin a contest. What was received since its reason, before the pause, counts."""
         self.contest = Contest(_ROUNDS, now)
+        self.contest.began_at = min(now, self.deferred_at)
         self.contested_at = now
+        self.deferred_at = math.inf
 
-    def go_live(self, now: float) -> None:
-        """Record that the service is live, and begin to measure the time of each host, for the home."""
+    def go_live(self, now: float, home: Home | None = None) -> None:
+        """
+        Record that the service is live, and begin to measure the time of each host, for the home.
+
+        :param home: Home of the service before it left, if it is known.
+        """
         self.live = True
         self.home = self.claim.host
         self._held.clear()
         self._held_since = now
+        if home is not None:
+            self.home = home.host
+            self._held[home.host] = home.held
+
+    def holding_of_home(self, now: float) -> tuple[str, float]:
+        """Return the host that has held the service longest until now, and for how many seconds."""
+        held = self._held.get(self.claim.host, 0.0) + now - self._held_since
+        # The home before the latest move comes first among the others.
+        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
 
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once."""
@@ -422,9 +446,10 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        The first of these that exists wins: the claim of the home, if the home replied or announced the service; a
-        claim whose host replied; the claim of the home, if its announcement began the contest; another LOCATION of the
-        same host that the holder announced twice; a claim of a higher standing than the current one; the current claim.
+        The first of these that exists wins: the claim of the home, if the home replied or announced the service, or if
+        its announcement began the contest and is the second since it lost the service; a claim whose host replied; the
+        claim of the home, if its announcement began the contest; another LOCATION of the same host that the holder
+        announced twice; a claim of a higher standing than the current one; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
@@ -445,7 +470,9 @@ class TrackedService:
             for claim in claims:
                 if claim not in answered:
                     claim.miss_search()
-        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
+        insisting = [claim for claim in returned if claim.previous_at >= self._held_since]
+        homes = [claim for claim in (*answered, *announced) if claim.host == self.home]
+        for alive in (homes or insisting, answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
         # Since the holder announced the current LOCATION, it has announced another one of the same host twice.

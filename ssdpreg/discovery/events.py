@@ -71,6 +71,7 @@ class SearchNeeded:
     :ivar within: Seconds until a reply is too late.
     :ivar hosts: Hosts to search by unicast, besides the group.
     :ivar urgency: SearchUrgency among the searches that wait for the budget.
+    :ivar is_tracked: Whether the service is in the table, and waits for the search.
     :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
         rate is limited.
     """
@@ -80,6 +81,7 @@ class SearchNeeded:
     hosts: tuple[str, ...] = ()
     scheduled: bool = False
     urgency: SearchUrgency = SearchUrgency.CLAIM
+    is_tracked: bool = True
 
 
 Event = Appeared | Changed | Left | SearchNeeded

@@ -35,28 +35,28 @@ class CapacityTests(SynchronousTestCase):
     def assert_rejected(self, standing: Standing, answers: bool, reason: str, sender: str = "10.0.0.9") -> None:
         """Check that a new service is rejected."""
         with self.assertRaises(RejectedError) as caught:
-            self.capacity.admit(sender, standing, answers)
+            self.capacity.admit(sender, standing, answers, 0.0)
         self.assertEqual(caught.exception.reason, reason)
 
     def test_below_the_limit(self) -> None:
         """Below the limit every service is admitted, and none is evicted."""
         self.add(service(INDIRECT), service(INDIRECT))
-        self.assertIsNone(self.capacity.admit("10.0.0.9", INDIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.9", INDIRECT, False, 0.0))
         self.assertEqual((len(self.capacity), self.capacity.evictions), (2, 0))
 
     def test_order_of_eviction(self) -> None:
         """The latest service of the lowest rank is evicted, if the new one has a higher rank."""
         old, late, silent = service(INDIRECT), service(INDIRECT), service()
         self.add(old, late, silent)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), late)
-        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, False), late)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), late)
+        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, False, 0.0), late)
         self.assert_rejected(INDIRECT, False, TOO_MANY)
         self.assertEqual(self.capacity.evictions, 2)
         self.capacity.remove(late)
         self.capacity.remove(old)
         self.add(service(DIRECT, True), service(CONFIRMED))
         self.assert_rejected(DIRECT, False, TOO_MANY)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True), silent)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True, 0.0), silent)
         self.capacity.remove(silent)
         self.add(service(DIRECT, True))
         self.assert_rejected(CONFIRMED, True, TOO_MANY)
@@ -67,10 +67,10 @@ class CapacityTests(SynchronousTestCase):
         self.add(one, two, three)
         three.claim.standing = DIRECT
         self.capacity.update(three)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), two)
         # An update without a change keeps the order.
         self.capacity.update(one)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), two)
         three.claim.answers = True
         self.capacity.update(three)
         self.capacity.remove(one)
@@ -85,9 +85,9 @@ class CapacityTests(SynchronousTestCase):
         one, two = service(), service()
         self.add(one, two)
         self.assert_rejected(CONFIRMED, True, TOO_MANY_OF_SENDER, "10.0.0.5")
-        self.assertIsNone(self.capacity.admit("10.0.0.9", DIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0))
         self.capacity.remove(one)
-        self.assertIsNone(self.capacity.admit("10.0.0.5", DIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.5", DIRECT, False, 0.0))
         self.add(one)
         self.assert_rejected(DIRECT, False, TOO_MANY_OF_SENDER, "10.0.0.5")
 
