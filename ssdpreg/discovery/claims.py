@@ -409,7 +409,8 @@ class TrackedService:
 
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
-        return self.contest is None and now - self.contested_at >= _CONTEST_PAUSE
+        # The same sum as in `due`: a difference can be rounded to less than the pause.
+        return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE
 
     def begin_contest(self, now: float) -> None:
         """Begin a contest. What was received since its reason, before the pause, counts."""

@@ -264,10 +264,14 @@ class AdvertisementTable:
         service.searched = False
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._capacity.update(service)
-        if service.contest is not None and standing_of(advertisement, reception):
-            service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+        if standing_of(advertisement, reception):
+            if service.contest is not None:
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
             if claim.host == service.home:
+                # The home is alive: nothing remains to decide, and a decision that waits for the budget is outdated.
                 self._end_contest(service)
+                if service.next_move is not None and service.next_move.sender != claim.sender:
+                    service.next_move, service.move_at = None, math.inf
         changed = False
         if service.leaves_at < math.inf and (not reception.is_reply or standing_of(advertisement, reception)):
             # The byebye was forged, or the device restarted, possibly with other software.
@@ -302,6 +306,9 @@ class AdvertisementTable:
         if not service.live and claim.standing >= self._trust:
             return self._move(service, claim, now)
         moves_itself = is_new and reception.sender == current.sender and self._may_move_itself(current, claim)
+        if service.next_move is not None and service.next_move.sender != reception.sender:
+            # A contest has decided for another sender. The move waits for the budget.
+            moves_itself = False
         if moves_itself and service.contest is None and claim.standing >= self._trust:
             current.superseded = True
             service.latest = None
@@ -459,8 +466,8 @@ class AdvertisementTable:
         End the current claim.
 
         Another claim takes its place at once if its host replied to the search that the byebye or the silence caused,
-        or announced the service after it. Otherwise the service leaves: an announcement that is received later creates
-        it again.
+        or announced the service after it, or if it waits only for the budget for moves. Otherwise the service leaves:
+        an announcement that is received later creates it again.
         """
         valid = [
             claim
@@ -469,7 +476,9 @@ class AdvertisementTable:
         ]
         asked_at = max(service.asked_at, service.claim.received_at)
         candidates = [claim for claim in valid if claim.replied_at >= asked_at] or [
-            claim for claim in valid if claim.is_direct and claim.received_at >= asked_at
+            claim
+            for claim in valid
+            if claim is service.next_move or (claim.is_direct and claim.received_at >= asked_at)
         ]
         if not candidates:
             return self._remove(service, reason, now)
