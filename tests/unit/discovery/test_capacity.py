@@ -99,3 +99,79 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.capacity._created, {"10.0.0.5": 1})
         self.capacity.remove(two)
         self.assertEqual((dict(self.capacity._created), len(self.capacity)), ({}, 0))
+
+
+class TurnoverTests(SynchronousTestCase):
+    """Tests for the replacement of services of a sender that has reached its number of services."""
+
+    def setUp(self) -> None:
+        self.capacity = Capacity(1000, 3)
+        self.services = [service(), service(), service()]
+        for each in self.services:
+            self.capacity.add(each)
+
+    def admit(
+        self, now: float = 100.0, standing: Standing = DIRECT, answers: bool = False, sender: str = "10.0.0.5"
+    ) -> TrackedService | None:
+        """Return the service that a new one replaces, or None if the new one is rejected."""
+        try:
+            return self.capacity.admit(sender, standing, answers, now)
+        except RejectedError as error:
+            self.assertEqual(error.reason, TOO_MANY_OF_SENDER)
+            return None
+
+    def test_latest_gives_way(self) -> None:
+        """The latest service that never replied gives way. Those that replied, and those of other senders, stay."""
+        self.capacity.add(service(INDIRECT, sender="10.0.0.6"))
+        self.assertIs(self.admit(), self.services[2])
+        self.assertEqual(self.capacity.evictions, 1)
+        self.services[2].claim.answers = True
+        self.capacity.update(self.services[2])
+        self.assertIs(self.admit(), self.services[1])
+        for each in self.services:
+            each.claim.answers = True
+            self.capacity.update(each)
+        self.assertIsNone(self.admit(answers=True))
+
+    def test_indirect_first(self) -> None:
+        """Indirect services give way before direct ones. An indirect service replaces none."""
+        self.services[0].claim.standing = INDIRECT
+        self.capacity.update(self.services[0])
+        self.assertIs(self.admit(), self.services[0])
+        self.assertIsNone(self.admit(standing=INDIRECT))
+
+    def test_announced_least_often_first(self) -> None:
+        """Of the services that never replied, the one that was announced least often gives way."""
+        self.services[2].claim.announcements = 3
+        self.services[1].claim.announcements = 2
+        self.assertIs(self.admit(), self.services[0])
+
+    def test_chance_to_reply(self) -> None:
+        """A service stays for 10 s, in which its host can reply."""
+        self.assertIsNone(self.admit(now=9.9))
+        self.assertIs(self.admit(now=10.0), self.services[2])
+
+    def test_budget_of_a_sender(self) -> None:
+        """Announcements of one sender replace 8 services at once, and then one in 10 s."""
+        admitted = [at for at in range(100, 1100) if self.admit(float(at))]
+        self.assertEqual(admitted[:8], list(range(100, 108)))
+        self.assertEqual(len(admitted), 8 + 99)
+
+    def test_budget_of_replies(self) -> None:
+        """Announcements do not use up the budget for services whose hosts reply."""
+        while self.admit():
+            pass
+        self.assertIs(self.admit(answers=True), self.services[2])
+        admitted = [at for at in range(100, 1100) if self.admit(float(at), answers=True)]
+        self.assertLessEqual(len(admitted), 16 + 501)
+
+    def test_budget_of_all(self) -> None:
+        """Announcements of all senders replace 16 services at once, and then one in 2 s."""
+        for number in range(50):
+            for _ in range(3):
+                self.capacity.add(service(sender=f"10.0.1.{number}"))
+        admitted = [
+            at for at in range(100, 200) for number in range(50) if self.admit(float(at), sender=f"10.0.1.{number}")
+        ]
+        self.assertLessEqual(len(admitted), 16 + 50)
+        self.assertGreaterEqual(len(admitted), 60)
