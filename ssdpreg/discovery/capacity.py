@@ -46,7 +46,7 @@ class Capacity:
 
     When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
     to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device could
-    exclude the further services of that device. These evictions have a budget. Services whose hosts replied have a
+    prevent the registration of its further services. These evictions have a budget. Services whose hosts replied have a
     budget of their own, so that announcements cannot use it up.
 
     :param limit: Number of services in all.

@@ -338,8 +338,13 @@ class TrackedService:
         """Time at which the next decision is due."""
         claim = self.claim
         due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
+        return min(due, self.decision_due)
+
+    @property
+    def decision_due(self) -> float:
+        """Time at which the next decision is due, apart from the end of the current claim and the search before it."""
         # A contest decides about a move that waits for the budget.
-        due = min(due, self.move_at if self.contest is None else self.contest.ends_at)
+        due = self.move_at if self.contest is None else self.contest.ends_at
         if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
             due = min(due, self.contested_at + _CONTEST_PAUSE)
         return min(due, self.leaves_at)
@@ -413,7 +418,7 @@ class TrackedService:
         return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE
 
     def begin_contest(self, now: float) -> None:
-        """Begin a contest. What was received since its reason, before the pause, counts."""
+        """Begin a contest. Messages since the first one that was received in the pause count."""
         self.contest = Contest(_ROUNDS, now)
         self.contest.began_at = min(now, self.deferred_at)
         self.contested_at = now

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Seconds for which a host must have held a service to be its home after the service has left. A service that any
-#: sender invents for a moment is not kept.
-SHORTEST = 60.0
+#: Seconds for which a host must have held a service to be its home after the service has left: longer than services live
+#: that are announced once, with the short max-age that suits a flood.
+SHORTEST = 600.0
 #: Seconds for which a home is kept: a device may be off for a night, or for a day.
 MEMORY = 86_400.0
 #: Number of homes that are kept. Those that held their services longest stay.

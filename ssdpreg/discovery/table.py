@@ -457,7 +457,7 @@ class AdvertisementTable:
             )
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
-            when = min(self._held_until(service), now + _HELD_PAUSE)
+            when = min(self._held_until(service), now + _HELD_PAUSE, service.decision_due)
         self._schedule.schedule(service, when)
         return events
 

@@ -36,7 +36,7 @@ class ScheduledSearches:
     def __init__(self, reactor: Any, send: Callable[[str, float, Sequence[str]], None]) -> None:
         self._reactor, self._send = reactor, send
         self._budget = TokenBucket(_RATE, _BURST)
-        # What waits. Further targets than :data:`_MANY_TARGETS` make no difference.
+        # Targets, hosts and shortest time of the searches that wait. No more than :data:`_MANY_TARGETS` are kept.
         self._targets: dict[str, None] = {}
         self._hosts: dict[str, None] = {}
         self._within = math.inf

@@ -17,20 +17,20 @@ class HomesTests(SynchronousTestCase):
 
     def test_recall(self) -> None:
         """The home of a service is returned once."""
-        self.homes.remember(KEY, "10.0.0.5", 60.0, 1000.0)
+        self.homes.remember(KEY, "10.0.0.5", 600.0, 1000.0)
         self.assertIsNone(self.homes.recall(("d", "urn:b"), 1001.0))
-        self.assertEqual(self.homes.recall(KEY, 1001.0), Home("10.0.0.5", 60.0, 1000.0))
+        self.assertEqual(self.homes.recall(KEY, 1001.0), Home("10.0.0.5", 600.0, 1000.0))
         self.assertIsNone(self.homes.recall(KEY, 1001.0))
 
     def test_short_holding(self) -> None:
-        """A host that held the service for less than a minute is not kept."""
-        self.homes.remember(KEY, "10.0.0.5", 59.9, 1000.0)
+        """A host that held the service for less than ten minutes is not kept."""
+        self.homes.remember(KEY, "10.0.0.5", 599.9, 1000.0)
         self.assertEqual(len(self.homes), 0)
 
     def test_age(self) -> None:
         """A home is known for a day."""
-        self.homes.remember(KEY, "10.0.0.5", 60.0, 1000.0)
-        self.homes.remember(("e", ""), "10.0.0.5", 60.0, 1000.0)
+        self.homes.remember(KEY, "10.0.0.5", 600.0, 1000.0)
+        self.homes.remember(("e", ""), "10.0.0.5", 600.0, 1000.0)
         self.assertIsNotNone(self.homes.recall(KEY, 87400.0))
         self.assertIsNone(self.homes.recall(("e", ""), 87400.1))
 
@@ -38,7 +38,7 @@ class HomesTests(SynchronousTestCase):
         """The number of homes is limited. Those that held their services longest stay."""
         self.homes.remember(KEY, "10.0.0.5", 90000.0, 1000.0)
         for number in range(50_000):
-            self.homes.remember((str(number), ""), "10.0.0.6", 100.0 + number % 7, 1000.0)
+            self.homes.remember((str(number), ""), "10.0.0.6", 600.0 + number % 7, 1000.0)
             self.assertLess(len(self.homes), 8192)
         self.assertIsNotNone(self.homes.recall(KEY, 2000.0))
 
@@ -46,5 +46,5 @@ class HomesTests(SynchronousTestCase):
         """Homes that are older than a day are dropped when there are too many."""
         for number in range(8191):
             self.homes.remember((str(number), ""), "10.0.0.6", 1000.0, 1000.0)
-        self.homes.remember(KEY, "10.0.0.5", 60.0, 90000.0)
+        self.homes.remember(KEY, "10.0.0.5", 600.0, 90000.0)
         self.assertEqual(len(self.homes), 1)

@@ -41,7 +41,7 @@ class RecoveryTests(TableTestCase):
     :ivar device: The true device.
     :ivar on: Whether it is switched on.
     :ivar answering: Whether the attacker replies to searches.
-    :ivar record: What happened, for the message of a failure.
+    :ivar record: Events of the attack, for the message of a failure.
     """
 
     def attack(self, seed: int, *, replies: bool) -> None:

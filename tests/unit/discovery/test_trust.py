@@ -535,6 +535,30 @@ class MoveTests(TableTestCase):
             self.assertEqual(self.receive(second), [])
 
 
+class HeldByebyeTests(TableTestCase):
+    """Byebyes and contests of services whose expiry is held."""
+
+    def test_byebye(self) -> None:
+        """A byebye takes effect in time, although the claim has expired and its expiry is held."""
+        for held_for in (5, 1000):
+            self.setUp()
+            self.searching = False
+            self.receive(advertisement(max_age=1))
+            self.table.hold(self.now + held_for)
+            self.bye(T)
+            ((at, event),) = self.wait(20)
+            self.assertEqual((at, event), (5, Left(advertisement(max_age=1), "byebye")))
+
+    def test_contest(self) -> None:
+        """A contest ends in time, although the current claim has expired and its expiry is held."""
+        self.receive(advertisement(max_age=1))
+        self.table.hold(self.now + 1000)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(7)
+        self.assertEqual(self.hosts(), [E])
+
+
 class HoldTests(TableTestCase):
     """Time in which the daemon does not receive."""
 
@@ -837,9 +861,9 @@ class HomeTests(TableTestCase):
         self.assertEqual(self.hosts(), [T])
 
     def test_home_of_a_short_time(self) -> None:
-        """A device that had its service for less than a minute is not the home after it has left."""
+        """A device that had its service for less than ten minutes is not the home after it has left."""
         self.receive(TRUE)
-        self.wait(50)
+        self.wait(590)
         self.bye(T)
         self.wait(3)
         self.receive(FORGED)
