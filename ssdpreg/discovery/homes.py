@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Seconds for which a host must have held a service to be its home after the service has left: longer than services live
-#: that are announced once, with the short max-age that suits a flood.
+#: Seconds for which a host must have held a service to be its home after the service has left. Services that a flood
+#: announces once, with a short max-age, live for a shorter time.
 SHORTEST = 600.0
 #: Seconds for which a home is kept: a device may be off for a night, or for a day.
 MEMORY = 86_400.0

@@ -63,7 +63,7 @@ class ScheduledSearchesTests(SynchronousTestCase):
         self.assertEqual((target, within, len(hosts)), ("ssdp:all", 9.0, 64))
 
     def test_short_max_age(self) -> None:
-        """A device with a max-age of 4 s is searched within a second, while other hosts announce any number of services."""
+        """A device with a max-age of 4 s is searched within a second, while other hosts announce many services."""
         self.use_up()
         for _ in range(100):
             for number in range(100):
