@@ -412,6 +412,15 @@ class TrackedService:
         """Return the time from which the budget for moves permits the next one."""
         return self._held_since + self._move_pause
 
+    def cancel_move(self) -> None:
+        """Cancel a move to another host than the home that waits for the budget, unless the holder announced it."""
+        if (
+            self.next_move is not None
+            and self.home != self.next_move.host
+            and self.next_move.sender != self.claim.sender
+        ):
+            self.next_move, self.move_at = None, math.inf
+
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
         # The same sum as in `due`: a difference can be rounded to less than the pause.
@@ -476,7 +485,9 @@ class TrackedService:
             for claim in claims:
                 if claim not in answered:
                     claim.miss_search()
-        insisting = [claim for claim in returned if claim.previous_at >= self._held_since]
+        insisting = [
+            claim for claim in returned if claim.previous_at >= self._held_since or claim.received_at > contest.began_at
+        ]
         homes = [claim for claim in (*answered, *announced) if claim.host == self.home]
         for alive in (homes or insisting, answered, returned):
             if alive:

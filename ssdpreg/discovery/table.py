@@ -270,8 +270,7 @@ class AdvertisementTable:
             if claim.host == service.home:
                 # The home is alive: nothing remains to decide, and a decision that waits for the budget is outdated.
                 self._end_contest(service)
-                if service.next_move is not None and service.next_move.sender != claim.sender:
-                    service.next_move, service.move_at = None, math.inf
+                service.cancel_move()
         changed = False
         if service.leaves_at < math.inf and (not reception.is_reply or standing_of(advertisement, reception)):
             # The byebye was forged, or the device restarted, possibly with other software.
@@ -324,6 +323,9 @@ class AdvertisementTable:
         if is_new or was_superseded or self._is_doubtful(service, claim, now):
             if service.leaves_at == math.inf and service.may_contest(now):
                 return self._begin_contest(service, now)
+            if claim.host == service.home and claim.is_direct:
+                # The home is alive: a decision for another host, which waits for the budget, is outdated.
+                service.cancel_move()
             if not reception.is_reply:
                 # The contest begins after the pause. A reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
@@ -475,10 +477,13 @@ class AdvertisementTable:
             if not claim.superseded and claim.expires_at > now and claim.standing >= self._trust
         ]
         asked_at = max(service.asked_at, service.claim.received_at)
+        # Since the byebye; or since the silence became long, or the contest had its reason.
+        if reason == "byebye":
+            since = service.bye_until - _LATEST_BYE
+        else:
+            since = min(service.claim.search_at, service.contest.began_at if service.contest else math.inf)
         candidates = [claim for claim in valid if claim.replied_at >= asked_at] or [
-            claim
-            for claim in valid
-            if claim is service.next_move or (claim.is_direct and claim.received_at >= asked_at)
+            claim for claim in valid if claim is service.next_move or (claim.is_direct and claim.received_at >= since)
         ]
         if not candidates:
             return self._remove(service, reason, now)

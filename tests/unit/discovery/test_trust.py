@@ -923,6 +923,34 @@ class PauseTests(TableTestCase):
         self.assertEqual([hosts for _, hosts in self.searched], [(T, E)] * 2)
 
 
+class ExpiryInContestTests(TableTestCase):
+    """Expiry of the current claim while a contest is in progress."""
+
+    def test_announcement_before_the_expiry(self) -> None:
+        """A device that began the contest has its service, although the current claim expires before the decision."""
+        for max_age in (3, 60):
+            self.setUp()
+            self.receive(advertisement(E, max_age=max_age))
+            self.wait(max_age)
+            self.receive(TRUE)
+            self.wait(20)
+            self.assertEqual(self.hosts(), [T], max_age)
+
+    def test_copies_in_the_pause(self) -> None:
+        """Two copies of the home in the pause count as in a contest, although the other host replies."""
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(8)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(TRUE)
+        self.wait(0.2)
+        self.receive(TRUE)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+
 class PendingMoveTests(TableTestCase):
     """Moves that wait for the budget."""
 
