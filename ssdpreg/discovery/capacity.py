@@ -45,7 +45,7 @@ class Capacity:
     have been known for longer stay.
 
     When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
-    to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device could
+    to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device would
     prevent the registration of its further services. These evictions have a budget. Services whose hosts replied have a
     budget of their own, so that announcements cannot use it up.
 

@@ -13,7 +13,7 @@ MEMORY = 86_400.0
 LIMIT = 4096
 
 #: Device ID in lower case, and identity of the service within the device.
-Key = tuple[str, str]
+ServiceKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Homes:
     """
 
     def __init__(self) -> None:
-        self._homes: dict[Key, Home] = {}
+        self._homes: dict[ServiceKey, Home] = {}
 
     def __len__(self) -> int:
         return len(self._homes)
 
-    def remember(self, key: Key, host: str, held: float, now: float) -> None:
+    def remember(self, key: ServiceKey, host: str, held: float, now: float) -> None:
         """Keep the home of a service that leaves, if it held the service for long enough."""
         if held < SHORTEST:
             return
@@ -56,7 +56,7 @@ class Homes:
             recent.sort(key=lambda item: item[1].held, reverse=True)
             self._homes = dict(recent[:LIMIT])
 
-    def recall(self, key: Key, now: float) -> Home | None:
+    def recall(self, key: ServiceKey, now: float) -> Home | None:
         """Return the home of a service that appears, and remove it from the memory."""
         home = self._homes.pop(key, None)
         return None if home is None or now - home.left_at > MEMORY else home

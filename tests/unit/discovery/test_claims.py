@@ -295,7 +295,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(service.home, "10.0.0.6")
 
     def test_deferred_contest_is_due(self) -> None:
-        """A deferred contest is due when it may begin, whatever the rounding of the times."""
+        """A deferred contest is due when it may begin, however the times are rounded."""
         random = Random(1)
         for _ in range(1000):
             self.service.contested_at = random.uniform(0, 1e6)

@@ -971,7 +971,7 @@ class PendingMoveTests(TableTestCase):
         self.assertEqual(self.hosts(), [E])
 
     def test_own_move_does_not_replace_it(self) -> None:
-        """The holder cannot replace it by a move of its own."""
+        """A move that the holder announces does not replace it."""
         self.prepare()
         self.receive(advertisement(E, port=81))
         self.wait(60)
