@@ -980,6 +980,7 @@ class PendingMoveTests(TableTestCase):
     def test_byebye_of_the_holder(self) -> None:
         """It takes place at the byebye of the holder."""
         self.prepare()
+        self.wait(0.5)
         self.bye(E)
         self.wait(2)
         self.assertEqual(self.hosts(), [T])
