@@ -315,7 +315,7 @@ class AdvertisementTable:
         if service.contest is not None:
             if standing_of(advertisement, reception):
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
-                if claim.host == service.home != current.host:
+                if claim.host == service.home != current.host and claim.standing >= self._trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._move(service, claim, now)
             # A contest that waits for a less urgent search has a better reason now.

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from random import Random
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel
 from tests.unit.discovery.table_case import TableTestCase, advertisement
@@ -44,9 +46,12 @@ class RecoveryTests(TableTestCase):
     :ivar record: Events of the attack, for the message of a failure.
     """
 
-    def attack(self, seed: int, *, replies: bool) -> None:
+    def attack(self, seed: int, *, replies: bool, trust: Standing = Standing.INDIRECT) -> None:
         """Let an attack begin and end, and check that the device has its service 60 s after its next announcement."""
         self.setUp()
+        self.table = AdvertisementTable(trust=trust)
+        if replies:
+            self.reply(TRUE)
         self.random = Random(seed)
         self.device = Device(replies, self.random.choice((1, 1, 2, 3)), self.random.choice((300.0, 880.0)))
         self.on = True
@@ -155,6 +160,12 @@ class RecoveryTests(TableTestCase):
         """A device that replies to searches has its service back."""
         for seed in range(200):
             self.attack(seed, replies=True)
+
+    def test_trust(self) -> None:
+        """The same holds if only direct claims are registered."""
+        for seed in range(100):
+            for replies in (False, True):
+                self.attack(seed, replies=replies, trust=Standing.DIRECT)
 
     def test_device_that_never_replies(self) -> None:
         """A device that never replies to searches, and is the home, has its service back."""
