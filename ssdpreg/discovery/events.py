@@ -73,12 +73,14 @@ class SearchNeeded:
     :ivar urgency: SearchUrgency among the searches that wait for the budget.
     :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
         rate is limited.
+    :ivar repeated: Whether a scheduled search is repeated, because there was no reply to the one before.
     """
 
     advertisement: Advertisement
     within: float
     hosts: tuple[str, ...] = ()
     scheduled: bool = False
+    repeated: bool = False
     urgency: SearchUrgency = SearchUrgency.CLAIM
 
 

@@ -388,15 +388,16 @@ class AdvertisementTable:
                 service.contest = None
                 if winner is not claim:
                     events += self._move(service, winner, now)
-        elif not service.searched and service.due <= now:
-            service.searched = True
-            service.asked_at = now
-            events.append(
-                SearchNeeded(claim.advertisement, max(claim.expires_at - now, ROUND), (claim.host,), scheduled=True)
-            )
+        elif service.search_is_due(now):
+            within = max(claim.expires_at - now, ROUND)
+            repeated = service.begin_search(now)
+            events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
-            when = min(self._held_until(service), now + _HELD_PAUSE)
+            held_until = self._held_until(service)
+            # It may expire at the end of the hold. If it answers searches, it is searched for repeatedly until then.
+            repeats = claim.answers and held_until < math.inf
+            when = min(held_until, now + (ROUND if repeats else _HELD_PAUSE))
         self._schedule.schedule(service, when)
         return events
 

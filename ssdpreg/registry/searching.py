@@ -16,6 +16,9 @@ _RATE = 1.0
 _BURST = 16.0
 #: Part of the burst that is kept for more urgent searches than those after an unfounded byebye.
 _RESERVE = 14.0
+#: Repeated searches of single hosts in a second, on average, and at once.
+_REPEAT_RATE = 20.0
+_REPEAT_BURST = 200.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
@@ -31,7 +34,10 @@ class NeededSearches:
     """
     Searches that the table needs for its decisions.
 
-    Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
+    Searches of the daemon's own schedule are sent at once. Each repetition is sent to the host, and to the group if the
+    budget permits that: all devices reply to a search of the group, and every silent device needs repetitions.
+
+    Searches that unsolicited datagrams cause have a budget.
     Those that wait for it are merged by search target: one search decides about all services of its type. Those after
     byebyes and those about claims alternate. The least urgent ones, which any sender can cause, come last, and leave a
     reserve of the budget.
@@ -56,6 +62,7 @@ class NeededSearches:
         self._waiting: dict[SearchUrgency, dict[str, tuple[float, dict[str, None]]]] = {
             urgency: {} for urgency in SearchUrgency
         }
+        self._repetitions = TokenBucket(_REPEAT_RATE, _REPEAT_BURST)
         self._latest = SearchUrgency.CLAIM
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
@@ -63,6 +70,9 @@ class NeededSearches:
     def request(self, event: SearchNeeded) -> None:
         """Search for a service, at once or when the budget permits it."""
         target = event.advertisement.search_target
+        if event.repeated:
+            self._repeat(event)
+            return
         if event.scheduled:
             self._send(target, event.within, event.hosts)
             return
@@ -82,6 +92,15 @@ class NeededSearches:
         self._next.cancel()
         for waiting in self._waiting.values():
             waiting.clear()
+
+    def _repeat(self, event: SearchNeeded) -> None:
+        now, target = self._reactor.seconds(), event.advertisement.search_target
+        if not self._repetitions.take(now):
+            self.rejected += 1
+            return
+        self._network.search_hosts(target, event.hosts)
+        if self._budget.take(now, _RESERVE):
+            self._scheduler.search_soon(target, event.within)
 
     def _send_waiting(self) -> None:
         now = self._reactor.seconds()

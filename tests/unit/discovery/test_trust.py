@@ -545,6 +545,22 @@ class HoldTests(TableTestCase):
         self.assertEqual(self.wait(199), [])
         self.assertEqual(self.wait(2), [(1, Left(TRUE, "expired"))])
 
+    def test_searches_during_a_hold(self) -> None:
+        """A device that has replied to a search is searched for every 3 s until the end of the hold."""
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(11), [(10, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990, 1993, 1996, 1999])
+
+    def test_silent_device_during_a_hold(self) -> None:
+        """A device that has not replied to a search is searched for once."""
+        self.receive(TRUE)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(11), [(10, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990])
+
     def test_end_of_a_hold(self) -> None:
         """A service whose expiry was held is examined every 30 s, so that the hold can end earlier."""
         self.receive(TRUE)
