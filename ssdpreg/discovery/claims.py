@@ -262,6 +262,7 @@ class TrackedService:
     :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
     :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
     :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar awaits: Search target of that search until it is sent, empty afterwards.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
@@ -297,6 +298,7 @@ class TrackedService:
         "published",
         "removed",
         "repeat_at",
+        "rounds_after_hold",
         "scheduled_at",
         "searched",
     )
@@ -312,6 +314,7 @@ class TrackedService:
         self.home = claim.host
         self.searched = False
         self.repeat_at = math.inf
+        self.rounds_after_hold = 0
         self.latest: tuple[Advertisement, Reception] | None = None
         self.asked_at = -math.inf
         self.awaits = ""
@@ -339,11 +342,9 @@ class TrackedService:
 
     def search_is_due(self, now: float) -> bool:
         """Return whether the device has to be searched for, because it was not received in time."""
-        claim = self.claim
-        if not self.searched:
-            return min(claim.search_at, claim.expires_at) <= now
-        # After the end of its lifetime, the service is held.
-        return claim.answers and min(self.repeat_at, claim.expires_at) <= now
+        if self.searched:
+            return self.repeat_at <= now
+        return min(self.claim.search_at, self.claim.expires_at) <= now
 
     def begin_search(self, now: float) -> bool:
         """
@@ -356,6 +357,7 @@ class TrackedService:
         if not is_repetition:
             self.searched = True
             self.asked_at = now
+            self.rounds_after_hold = 0
         self.repeat_at = math.inf
         if claim.answers:
             repeat_at = now + max(ROUND, _REPEAT_AFTER * claim.advertisement.max_age)

@@ -37,6 +37,8 @@ _MOST = 0.5
 _MASS_CHECK_PAUSE = 60.0
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
+#: Searches for a device that answers searches, between the end of a hold and the expiry of its service.
+_ROUNDS_AFTER_HOLD = 3
 
 
 class AdvertisementTable:
@@ -368,7 +370,11 @@ class AdvertisementTable:
         elif service.leaves_at <= now:
             return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now and self._held_until(service) <= now:
-            return self._end_claim(service, "expired", now)
+            if not service.rounds_after_hold:
+                return self._end_claim(service, "expired", now)
+            service.rounds_after_hold -= 1
+            self._schedule.schedule(service, now + ROUND)
+            return [SearchNeeded(claim.advertisement, ROUND, (claim.host,), scheduled=True, repeated=True)]
         if service.move_at <= now and service.contest is None:
             following, service.next_move, service.move_at = service.next_move, None, math.inf
             # Its sender may have ended it meanwhile.
@@ -394,10 +400,9 @@ class AdvertisementTable:
             events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
-            held_until = self._held_until(service)
-            # It may expire at the end of the hold. If it answers searches, it is searched for repeatedly until then.
-            repeats = claim.answers and held_until < math.inf
-            when = min(held_until, now + (ROUND if repeats else _HELD_PAUSE))
+            when = min(self._held_until(service), now + _HELD_PAUSE)
+            # The search at the end of the hold may be lost.
+            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
         self._schedule.schedule(service, when)
         return events
 
@@ -430,6 +435,9 @@ class AdvertisementTable:
         return self._publish(service, now, changed=True)
 
     def _held_until(self, service: TrackedService) -> float:
+        if not service.claim.interface:
+            # It was adopted, and was not received since.
+            return max(self._holds.values(), default=-math.inf)
         return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
 
     def _check_mass_expiry(self, due: Sequence[TrackedService], now: float, *, more_are_due: bool) -> list[Event]:
