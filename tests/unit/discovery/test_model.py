@@ -292,7 +292,7 @@ class TableMachine(RuleBasedStateMachine):
             key = live.advertisement.device_id, live.advertisement.urn
             end = self.ends[key, live.advertisement.location]
             assert live.expires_at <= end
-            in_round = self.held_until > end - 30 and self.table.next_due <= self.now + 3
+            in_round = self.held_until > live.received_at and self.table.next_due <= self.now + 3
             assert self.now <= max(end, self.held_until + 30) + 1e-6 or self.table.next_due <= self.now or in_round
 
     @invariant()
