@@ -23,8 +23,9 @@ from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 
-#: Part of max-age after which a silent device is searched for.
+#: Part of max-age after which a silent device is searched for, and the part until the search is repeated.
 _SEARCH_AFTER = 0.8
+_REPEAT_AFTER = 0.06
 #: Largest number of claims besides the current one. No device with more addresses is known.
 MAX_OTHER_CLAIMS = 4
 #: Number of announcements after which a claim counts as long established.
@@ -43,8 +44,9 @@ _MOVE_MEMORY = 600.0
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
 
-#: Seconds of a search round.
+#: Seconds of a search round, and in which a device replies to a unicast search.
 ROUND = 3.0
+_REPLY_TIME = 1.0
 #: Longest time, in seconds, that a round waits for its search, because searches have a budget.
 _SEARCH_WAIT = 60.0
 #: Search rounds of a contest.
@@ -267,6 +269,8 @@ class TrackedService:
     :ivar appeared_at: Time of the first reception or of the adoption.
     :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
+    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
     :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar awaits: Search target of that search until it is sent, empty afterwards.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
@@ -302,6 +306,8 @@ class TrackedService:
         "others",
         "published",
         "removed",
+        "repeat_at",
+        "rounds_after_hold",
         "scheduled_at",
         "searched",
     )
@@ -316,6 +322,8 @@ class TrackedService:
         self.appeared_at = now
         self.home = claim.host
         self.searched = False
+        self.repeat_at = math.inf
+        self.rounds_after_hold = 0
         self.latest: tuple[Advertisement, Reception] | None = None
         self.asked_at = -math.inf
         self.awaits = ""
@@ -337,7 +345,7 @@ class TrackedService:
     def due(self) -> float:
         """Time at which the next decision is due."""
         claim = self.claim
-        due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
+        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
         return min(due, self.decision_due)
 
     @property
@@ -348,6 +356,31 @@ class TrackedService:
         if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
             due = min(due, self.contested_at + _CONTEST_PAUSE)
         return min(due, self.leaves_at)
+
+    def search_is_due(self, now: float) -> bool:
+        """Return whether the device has to be searched for, because it was not received in time."""
+        if self.searched:
+            return self.repeat_at <= now
+        return min(self.claim.search_at, self.claim.expires_at) <= now
+
+    def begin_search(self, now: float) -> bool:
+        """
+        Record that the device is searched for. It will be repeated if the device has replied to searches before: the
+        datagrams of a search may be lost.
+
+        :return: Whether it is a repetition.
+        """
+        is_repetition, claim = self.searched, self.claim
+        if not is_repetition:
+            self.searched = True
+            self.asked_at = now
+            self.rounds_after_hold = 0
+        self.repeat_at = math.inf
+        if claim.answers:
+            repeat_at = now + max(ROUND, _REPEAT_AFTER * claim.advertisement.max_age)
+            if repeat_at + _REPLY_TIME <= claim.expires_at:
+                self.repeat_at = repeat_at
+        return is_repetition
 
     def claims(self, now: float) -> Iterator[Claim]:
         """Yield the current claim and the other valid ones."""

@@ -43,6 +43,8 @@ _SENDER_SEARCH_RATE = 0.1
 _SENDER_SEARCH_BURST = 2.0
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
+#: Searches for a device that answers searches, between the end of a hold and the expiry of its service.
+_ROUNDS_AFTER_HOLD = 3
 
 
 class AdvertisementTable:
@@ -426,7 +428,11 @@ class AdvertisementTable:
         elif service.leaves_at <= now:
             return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now and self._held_until(service) <= now:
-            return self._end_claim(service, "expired", now)
+            if not service.rounds_after_hold:
+                return self._end_claim(service, "expired", now)
+            service.rounds_after_hold -= 1
+            self._schedule.schedule(service, now + ROUND)
+            return [SearchNeeded(claim.advertisement, ROUND, (claim.host,), scheduled=True, repeated=True)]
         if service.move_at <= now and service.contest is None:
             following, service.next_move, service.move_at = service.next_move, None, math.inf
             # Its sender may have ended it meanwhile.
@@ -451,15 +457,15 @@ class AdvertisementTable:
             if any(other.received_at >= service.deferred_at for other in service.others):
                 events += self._begin_contest(service, now)
             service.deferred_at = math.inf
-        elif not service.searched and min(claim.search_at, claim.expires_at) <= now:
-            service.searched = True
-            service.asked_at = now
-            events.append(
-                SearchNeeded(claim.advertisement, max(claim.expires_at - now, ROUND), (claim.host,), scheduled=True)
-            )
+        elif service.search_is_due(now):
+            within = max(claim.expires_at - now, ROUND)
+            repeated = service.begin_search(now)
+            events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._held_until(service), now + _HELD_PAUSE, service.decision_due)
+            # The search at the end of the hold may be lost.
+            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
         self._schedule.schedule(service, when)
         return events
 
@@ -499,6 +505,9 @@ class AdvertisementTable:
         return self._publish(service, now, changed=True)
 
     def _held_until(self, service: TrackedService) -> float:
+        if not service.claim.interface:
+            # It was adopted, and was not received since.
+            return max(self._holds.values(), default=-math.inf)
         return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
 
     def _check_mass_expiry(self, due: Sequence[TrackedService], now: float, *, more_are_due: bool) -> list[Event]:

@@ -19,6 +19,9 @@ _RATE = 1.0
 _BURST = 16.0
 #: Part of the burst that is kept for more urgent searches than those after an unfounded byebye.
 _RESERVE = 14.0
+#: Repeated searches of single hosts in a second, on average, and at once.
+_REPEAT_RATE = 20.0
+_REPEAT_BURST = 200.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
@@ -62,7 +65,9 @@ class NeededSearches:
     urgent ones, which any sender can cause, come last, and leave a reserve of the budget. A search that no service
     waits for any more is not sent.
 
-    Scheduled searches have a budget of their own: see :mod:`ssdpreg.registry.scheduled`.
+    Scheduled searches have a budget of their own: see :mod:`ssdpreg.registry.scheduled`. Each repetition of one is sent
+    to the host, which has replied before, and to the group only if the budget of the others permits that: all devices
+    reply to a search of the group, and every silent device needs repetitions.
 
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.
@@ -86,6 +91,7 @@ class NeededSearches:
         self._budget = TokenBucket(_RATE, _BURST)
         # Searches by urgency and search target.
         self._waiting: dict[SearchUrgency, dict[str, _Waiting]] = {urgency: {} for urgency in SearchUrgency}
+        self._repetitions = TokenBucket(_REPEAT_RATE, _REPEAT_BURST)
         self._latest = SearchUrgency.CLAIM
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
@@ -93,6 +99,9 @@ class NeededSearches:
     def request(self, event: SearchNeeded) -> None:
         """Search for a service, at once or when the budget permits it."""
         target = event.advertisement.search_target
+        if event.repeated:
+            self._repeat(event)
+            return
         if event.scheduled:
             self._scheduled.request(target, event.within, event.hosts)
             return
@@ -111,6 +120,15 @@ class NeededSearches:
         self._scheduled.stop()
         for waiting in self._waiting.values():
             waiting.clear()
+
+    def _repeat(self, event: SearchNeeded) -> None:
+        now, target = self._reactor.seconds(), event.advertisement.search_target
+        if not self._repetitions.take(now):
+            self.rejected += 1
+            return
+        self._network.search_hosts(target, event.hosts)
+        if self._budget.take(now, _RESERVE):
+            self._scheduler.search_soon(target, event.within)
 
     def _send_waiting(self) -> None:
         now = self._reactor.seconds()

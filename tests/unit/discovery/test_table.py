@@ -39,6 +39,37 @@ class LifetimeTests(TableTestCase):
         self.assertEqual((len(self.table), self.table.tracked, self.table.next_due), (0, 0, math.inf))
         self.assertEqual(self.searched, [])
 
+    def test_repeated_searches(self) -> None:
+        """A device that has replied to a search is searched for repeatedly before its service expires."""
+        self.receive(advertisement(max_age=100), channel=Channel.SEARCH)
+        self.assertEqual(self.wait(1000), [(110, Left(advertisement(max_age=100), "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [80, 86, 92, 98, 104])
+
+    def test_repeated_searches_of_a_short_lifetime(self) -> None:
+        """Searches are repeated after 3 s or more, and not if a reply would come too late."""
+        for max_age, times in {20: [16, 19], 30: [24, 27, 30], 5: [4]}.items():
+            self.setUp()
+            self.receive(advertisement(max_age=max_age), channel=Channel.HOST)
+            self.assertEqual(len(self.wait(1000)), 1)
+            self.assertEqual([at for at, _ in self.searched], times)
+
+    def test_kind_of_a_repeated_search(self) -> None:
+        """A repeated search is marked, so that it has a budget. The first one is not."""
+        self.receive(advertisement(max_age=100), channel=Channel.SEARCH)
+        repeated = []
+        for _ in range(2):
+            self.now = self.table.next_due
+            repeated += [event.repeated for event in self.table.expire(self.now) if isinstance(event, SearchNeeded)]
+        self.assertEqual(repeated, [False, True])
+
+    def test_reply_to_a_repeated_search(self) -> None:
+        """A reply ends the repetitions. They begin again in the next lifetime."""
+        self.receive(advertisement(max_age=100), channel=Channel.SEARCH)
+        self.wait(87)
+        self.receive(advertisement(max_age=100), channel=Channel.HOST)
+        self.assertEqual(self.wait(87), [])
+        self.assertEqual([at for at, _ in self.searched], [80, 86, 167, 173])
+
     def test_short_lifetime(self) -> None:
         """The search before the expiry of a short-lived service waits at least a search round for replies."""
         self.receive(advertisement(max_age=4))
@@ -438,7 +469,8 @@ class AddressTests(TableTestCase):
         self.repliers.clear()
         self.searched.clear()
         self.assertEqual(self.wait(4000), [(1858.5, Left(self.second, "expired"))])
-        self.assertEqual(self.searched, [(1460.5, ("10.0.0.6",))])
+        self.assertEqual([at for at, _ in self.searched], [1460.5, 1568.5, 1676.5, 1784.5])
+        self.assertEqual({hosts for _, hosts in self.searched}, {("10.0.0.6",)})
 
     def test_superseded_location(self) -> None:
         """A LOCATION from which the service was moved does not become the current one again by a byebye."""

@@ -570,6 +570,39 @@ class HoldTests(TableTestCase):
         self.assertEqual(self.wait(199), [])
         self.assertEqual(self.wait(2), [(1, Left(TRUE, "expired"))])
 
+    def test_searches_during_a_hold(self) -> None:
+        """A device that has replied to a search is searched for three times after the end of the hold."""
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(30), [(19, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990, 2000, 2003, 2006])
+
+    def test_reply_after_a_hold(self) -> None:
+        """A device that replies to the last of these searches stays. Its next lifetime is not longer than usual."""
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(17), [])
+        self.receive(TRUE, channel=Channel.HOST)
+        self.assertEqual(self.wait(3000), [(1860, Left(TRUE, "expired"))])
+
+    def test_hold_of_an_adopted_service(self) -> None:
+        """An adopted service does not expire while any interface is down: its own one is not known yet."""
+        self.table.adopt(TRUE, self.now)
+        self.table.hold(math.inf, "eth0")
+        self.assertEqual(self.wait(3000), [])
+        self.table.hold(self.now + 8, "eth0")
+        self.assertEqual(len(self.wait(40)), 1)
+
+    def test_silent_device_during_a_hold(self) -> None:
+        """A device that has not replied to a search is searched for once."""
+        self.receive(TRUE)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(11), [(10, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990])
+
     def test_end_of_a_hold(self) -> None:
         """A service whose expiry was held is examined every 30 s, so that the hold can end earlier."""
         self.receive(TRUE)

@@ -35,9 +35,11 @@ class NeededSearchesTests(SynchronousTestCase):
         urgency: SearchUrgency = SearchUrgency.CLAIM,
         *,
         scheduled: bool = False,
+        repeated: bool = False,
     ) -> None:
         """Request a search for a type."""
-        event = SearchNeeded(advertisement(urn=f"urn:{target}"), within, hosts, scheduled=scheduled, urgency=urgency)
+        found = advertisement(urn=f"urn:{target}")
+        event = SearchNeeded(found, within, hosts, scheduled=scheduled, repeated=repeated, urgency=urgency)
         self.searches.request(event)
 
     def sent(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -186,6 +188,27 @@ class NeededSearchesTests(SynchronousTestCase):
             self.request("a", hosts=(host,), urgency=urgency)
         self.clock.pump([1] * 20)
         self.assertEqual(self.sent(), [("urn:a", ("10.0.0.7", "10.0.0.6", "10.0.0.5"))])
+
+    def test_repeated_search(self) -> None:
+        """A repeated search is sent to the host at once, and to the group while the budget has more than a reserve."""
+        for number in range(4):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual([target for target, _ in self.sent()], [f"urn:{number}" for number in range(4)])
+        self.clock.pump([0.2, *[0.2] * 10])
+        self.assertEqual([target for target, _ in self.network.take_searches()], ["urn:0", "urn:1"])
+
+    def test_limit_of_repeated_searches(self) -> None:
+        """At most 200 repeated searches are sent at once, and 20 in a second later. They do not delay others."""
+        for number in range(300):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual(len(self.sent()), 200)
+        self.assertEqual(self.searches.rejected, 100)
+        self.request("claim")
+        self.assertEqual(len(self.sent()), 1)
+        self.clock.advance(1)
+        for number in range(300):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual(len(self.sent()), 20)
 
     def test_merged(self) -> None:
         """Searches for one target that wait are one search of all hosts, each once, with the shortest time."""
