@@ -2,8 +2,8 @@
 Reaper: marks and removes the nodes of scopes whose daemons have ended.
 
 Nothing in Consul ends a node of the catalog. The lock of a scope shows whether a daemon of the scope is alive. In each
-datacenter, one of the daemons in catalog mode observes the locks: the holder of the key ``ssdpreg/reaper``. It holds
-that key with the session of its own scope's lock.
+datacenter, one of the daemons in catalog mode observes the locks: the holder of the key ``ssdpreg/reaper``. The session
+is the one that holds the lock of the daemon's scope.
 
 A scope may also look dead because Consul, or the network between Consul and a daemon, has a fault. The marks are
 therefore additions to the nodes that change nothing else, and a daemon that returns removes them.
@@ -26,7 +26,7 @@ from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
 from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes, key_fence
-from ssdpreg.errors import BackendError
+from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
 from ssdpreg.timers import RepeatingCall
 
@@ -202,6 +202,12 @@ class Reaper:
                 raise
             # A daemon of the scope is alive again.
             self._dead.forget(scope)
+        except BackendRefusedError as error:
+            # The token may have the rights for other scopes.
+            self.failures += 1
+            if dead.refusal != str(error):
+                dead.refusal = str(error)
+                self.log.warn("Cannot mark or remove the nodes of scope {scope}: {error}", scope=scope, error=error)
 
     def _fences(self, scope: str, dead: DeadScope) -> list[Operation]:
         return [self._lock.operation_for(REAPER_KEY), key_fence(scope, dead.index)]
@@ -256,7 +262,7 @@ class Reaper:
 
 def make_reaper(reactor: Any, config: ConsulConfig, scope: str, lock: ScopeLock) -> Reaper:
     """
-    Make the reaper, with connections of its own.
+    Make the reaper, with connections that no other part uses.
 
     :param lock: Lock of the scope.
     :raise ConfigError: If a file that the configuration names cannot be used.

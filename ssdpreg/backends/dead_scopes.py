@@ -1,4 +1,4 @@
-"""Scopes that have no living daemon, and what is due for them. Pure: time is an argument."""
+"""Table of the scopes that have no living daemon. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class DeadScope:
     :ivar found: Whether it had nodes when their removal began.
     :ivar kept: Names of its nodes that stay because other programs use them.
     :ivar removed: Whether all other nodes are removed.
+    :ivar refusal: The latest rejection of a change of its nodes, empty if there was none.
     """
 
     index: int
@@ -33,6 +34,7 @@ class DeadScope:
     found: bool = False
     kept: set[str] = field(default_factory=set)
     removed: bool = False
+    refusal: str = ""
 
 
 class DeadScopes:

@@ -78,7 +78,7 @@ class Removal:
 @dataclass(frozen=True, slots=True)
 class _Content:
     """
-    What is on a node.
+    Content of a node.
 
     :ivar foreign: Whether other programs use the node.
     :ivar services: Services of the scope: indexes of their latest changes by ID.

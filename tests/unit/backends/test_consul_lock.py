@@ -266,7 +266,7 @@ class HolderTests(LockTestCase):
         self.assertTrue(daemon.lock.held)
 
     def test_key_deleted(self) -> None:
-        """An operator who deletes the key does not stop the daemon for long."""
+        """After an operator deleted the key, the daemon acquires it again."""
         daemon = self.start()
         del self.consul.keys[KEY]
         daemon.lock.lost()
@@ -378,7 +378,7 @@ class TwoDaemonsTests(LockTestCase):
     """Two daemons with one lock."""
 
     def test_waits(self) -> None:
-        """The second daemon waits without a session, sends few requests, and says who holds the lock."""
+        """The second daemon waits without a session, sends few requests, and describes the holder."""
         first = self.start("a")
         with capturedLogs() as logs:
             second = self.start("b")
