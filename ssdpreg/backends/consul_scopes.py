@@ -25,7 +25,8 @@ from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError, key_fence
 from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
 from ssdpreg.timers import RepeatingCall
@@ -170,7 +171,6 @@ class Reaper:
         if not await self._lock.acquire_key(REAPER_KEY):
             return
         self._elected = True
-        self._dead.clear()
         self._observed_at = self._boot_time()
         self.log.info("This daemon looks after the scopes whose daemons have ended")
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_session import LockKey
 from ssdpreg.backends.lock_holder import Holder, scope_key
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_nodes import Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError
 from ssdpreg.errors import BackendError
 
 

@@ -21,7 +21,8 @@ from ssdpreg.backends.consul_lock import make_lock
 from ssdpreg.backends.consul_scopes import REAPER_KEY
 from ssdpreg.backends.consul_session import InvalidSessionError, LockRequests
 from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError, key_fence
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendRefusedError
 from tests.support.consul import ConsulProcess, shared_consul, skip_without_consul
@@ -266,6 +267,12 @@ class ScopeNodesTests(ConsulTestCase):
             add_node(self.consul, number)
         add_node(self.consul, 99, "other")
         add_foreign_service(self.consul, "device-5")
+        for number in range(130):
+            service = {"ID": f"s{number}", "Service": "api", "Meta": owner()}
+            self.consul.put(
+                "/v1/catalog/register",
+                {"Node": "device-5", "Address": "192.0.2.1", "SkipNodeUpdate": True, "Service": service},
+            )
         check = {"CheckID": "operator", "Name": "x", "Status": "passing"}
         self.consul.put(
             "/v1/catalog/register",

@@ -139,6 +139,7 @@ class ReaperTests(SynchronousTestCase):
         self.assertFalse(self.reaper.elected)
         self.advance(20)
         self.lock.acquire()
+        self.assertTrue(self.reaper.elected)
         self.advance(50)
         self.assertEqual(self.scopes.marked, set())
         self.advance(20)
