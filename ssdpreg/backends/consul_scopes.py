@@ -25,7 +25,7 @@ from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
 from ssdpreg.backends.scope_transactions import FenceError, key_fence
 from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
@@ -213,7 +213,12 @@ class Reaper:
         return [self._lock.operation_for(REAPER_KEY), key_fence(scope, dead.index)]
 
     async def _mark(self, scope: str, dead: DeadScope) -> None:
-        nodes = await self._nodes.list_unmarked(scope)
+        found = await self._nodes.list_nodes(scope)
+        if not found:
+            # Perhaps the token may not read them, so the lock stays.
+            dead.removed = True
+            return
+        nodes = await self._nodes.find_unmarked(scope, found)
         output = (
             f"No daemon of scope {scope[:100]!r} is running. The node is removed {self._reap_after:g} s after its end."
         )
@@ -229,23 +234,19 @@ class Reaper:
             )
 
     async def _remove(self, scope: str, dead: DeadScope) -> None:
-        nodes: list[ScopeNode] = await self._nodes.list_nodes(scope)
-        if not nodes and not dead.found:
-            # Perhaps the token may not read them, so the key stays.
-            dead.removed = True
+        nodes = [node for node in await self._nodes.list_nodes(scope) if node.name not in dead.kept]
+        fences = self._fences(scope, dead)
+        if nodes:
+            removal = Removal()
+            try:
+                await self._nodes.remove(scope, nodes[:_MOST_NODES], fences, removal)
+            finally:
+                self._record(scope, dead, removal)
             return
-        dead.found = True
-        rest = [node for node in nodes if node.name not in dead.kept]
-        removal = Removal()
-        try:
-            await self._nodes.remove(scope, rest[:_MOST_NODES], self._fences(scope, dead), removal)
-        finally:
-            self._record(scope, dead, removal)
-        if not rest:
-            dead.removed = True
-            if not dead.kept:
-                await self._nodes.remove_lock(scope, dead.index, self._fences(scope, dead))
-                self.log.info("Removed the lock of scope {scope}", scope=scope)
+        dead.removed = True
+        if not dead.kept:
+            await self._nodes.remove_lock(scope, dead.index, fences)
+            self.log.info("Removed the lock of scope {scope}", scope=scope)
 
     def _record(self, scope: str, dead: DeadScope, removal: Removal) -> None:
         dead.kept.update(removal.kept)

@@ -141,8 +141,8 @@ class ScopeNodes:
         await self._list("list-marks", "/v1/health/state/critical", process, **query)
         return found
 
-    async def list_unmarked(self, scope: str) -> list[ScopeNode]:
-        """Return the nodes that have a check of this program, and no mark."""
+    async def find_unmarked(self, scope: str, nodes: Iterable[ScopeNode]) -> list[ScopeNode]:
+        """Return those of the nodes of a scope that have a check of this program, and no mark."""
         ours: set[str] = set()
         marked: set[str] = set()
 
@@ -155,7 +155,7 @@ class ScopeNodes:
 
         query = {"node-meta": f"{META_SCOPE}:{scope}"}
         await self._list("list-marks", "/v1/health/state/any", process, **query)
-        return [node for node in await self.list_nodes(scope) if node.name in ours - marked]
+        return [node for node in nodes if node.name in ours - marked]
 
     async def mark(self, nodes: Sequence[ScopeNode], fences: Sequence[Operation], output: str) -> list[str]:
         """

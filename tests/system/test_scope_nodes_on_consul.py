@@ -206,7 +206,7 @@ class ScopeNodesTests(ConsulTestCase):
         for number in range(40):
             add_node(self.consul, number)
         add_node(self.consul, 99, "other")
-        found = await nodes.list_unmarked(SCOPE)
+        found = await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE))
         self.assertEqual(len(found), 40)
         self.assertEqual(len(await nodes.mark(found, fences, "why")), 40)
         self.assertEqual({node.index for node in await nodes.list_nodes(SCOPE)}, {node.index for node in found})
@@ -217,7 +217,7 @@ class ScopeNodesTests(ConsulTestCase):
             {check["CheckID"]: (check["Status"], check["Output"]) for check in checks},
             {"ssdpreg:api": ("passing", ""), "ssdpreg:scope": ("critical", "why")},
         )
-        self.assertEqual(await nodes.list_unmarked(SCOPE), [])
+        self.assertEqual(await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE)), [])
         marked = await nodes.list_marks(SCOPE)
         self.assertEqual(len(marked), 40)
         self.assertEqual(len(await nodes.remove_marks([*marked, "device-99"], [fence])), 41)
@@ -229,7 +229,7 @@ class ScopeNodesTests(ConsulTestCase):
         nodes = self.make_nodes()
         for number in range(4):
             add_node(self.consul, number)
-        found = await nodes.list_unmarked(SCOPE)
+        found = await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE))
         self.consul.put("/v1/catalog/register", {"Node": "device-1", "Address": "192.0.2.9", "NodeMeta": {"a": "b"}})
         self.consul.put("/v1/catalog/deregister", {"Node": "device-2"})
         self.assertEqual(sorted(await nodes.mark(found, [fence], "why")), ["device-0", "device-3"])
@@ -279,7 +279,7 @@ class ScopeNodesTests(ConsulTestCase):
             {"Node": "device-6", "Address": "192.0.2.1", "SkipNodeUpdate": True, "Check": check},
         )
         fences = [fence, key_fence(SCOPE, index)]
-        await nodes.mark(await nodes.list_unmarked(SCOPE), fences, "why")
+        await nodes.mark(await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE)), fences, "why")
         self.assertTrue(await nodes.is_used(SCOPE, "device-5"))
         self.assertFalse(await nodes.is_used(SCOPE, "device-7"))
         removal = Removal()

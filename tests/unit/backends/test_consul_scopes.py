@@ -112,6 +112,8 @@ class ReaperTests(SynchronousTestCase):
         before = len(self.scopes.calls)
         self.advance(100)
         self.assertEqual(self.scopes.calls[before:], ["list_scopes"] * 10)
+        self.assertEqual(self.scopes.calls.count("list_nodes"), 1)
+        self.assertEqual((self.reaper.scopes, self.reaper.dead_scopes), (3, 0))
         self.assertIn("dead", self.scopes.keys)
 
     def test_not_elected(self) -> None:
