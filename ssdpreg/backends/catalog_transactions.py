@@ -21,6 +21,9 @@ _RESERVED = 2048
 _TOO_MANY = re.compile(r"too many operations \(\d+ > (\d{1,5})\)")
 _TOO_LONG = re.compile(r"max size: (\d{1,9}) bytes")
 
+#: Characters of an error in a log.
+_MOST_TEXT = 200
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -215,6 +218,17 @@ def node_indexes(answer: Answer) -> dict[str, int]:
             raise ValueError("a result has no name or ModifyIndex of a node")
         indexes[node["Node"].lower()] = node["ModifyIndex"]
     return indexes
+
+
+def describe_error(what: str) -> str:
+    """
+    Return the text of an error for a log: at most 200 characters, all of them printable.
+
+    Consul quotes values that a device sent, and gives its reason after them.
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in what[:4096])
+    half = _MOST_TEXT // 2
+    return text if len(text) <= _MOST_TEXT else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def is_denied(what: str) -> bool:

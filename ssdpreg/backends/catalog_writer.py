@@ -9,7 +9,7 @@ from ssdpreg.backends.catalog_changes import NodeChange, Step, group_changes, le
 from ssdpreg.backends.catalog_format import CatalogFormat
 from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
 from ssdpreg.backends.catalog_reader import CatalogReader
-from ssdpreg.backends.catalog_transactions import Transaction, is_conflict, is_denied, room
+from ssdpreg.backends.catalog_transactions import Transaction, describe_error, is_conflict, is_denied, room
 from ssdpreg.backends.changes import run_parallel
 from ssdpreg.backends.consul_transactions import MOST_TRANSACTIONS, ConsulTransactions, TransactionTooLargeError
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
@@ -140,7 +140,7 @@ class _Run:
         node = self._nodes.by_name.get(change.name)
         if node is None or not leaves_nothing(node, change):
             return False
-        inspection = await self._reader.inspect(change.name, services=False)
+        inspection = await self._reader.inspect(change.name)
         if inspection.node is None:
             self._nodes.remove(change.name)
             return False
@@ -192,10 +192,10 @@ class _Run:
     async def _fail(self, change: NodeChange, what: str) -> None:
         """Process an error of the operations of a change."""
         if is_denied(what):
-            self._refuse(change, BackendRefusedError(403, what[:200]))
+            self._refuse(change, BackendRefusedError(403, describe_error(what)))
             return
         if not is_conflict(what):
-            self._refuse(change, BackendRefusedError(400, what[:200]))
+            self._refuse(change, BackendRefusedError(400, describe_error(what)))
             return
         inspection = await self._reader.refresh(change.name)
         if inspection.exists and inspection.node is None:
@@ -204,7 +204,7 @@ class _Run:
             # Whatever was registered on the node before is not there any more.
             self.applied |= change.remove.keys()
         elif change.attempts >= _MOST_ATTEMPTS:
-            self._refuse(change, BackendRefusedError(409, what[:200]))
+            self._refuse(change, BackendRefusedError(409, describe_error(what)))
         else:
             change.attempts += 1
             self._waiting.append(change)

@@ -70,13 +70,18 @@ class ConsulCatalog:
         return self._http.seconds
 
     @property
+    def too_long(self) -> int:
+        """Number of responses that were not accepted because of their length."""
+        return self._http.too_long
+
+    @property
     def credentials_version(self) -> int:
         return self._http.token_version
 
     async def read(self) -> Mapping[str, Registration]:
         session = self._current_session()
         await self._transactions.find_limit()
-        if session != self._session:
+        if session != self._session or not self._reader.complete:
             # Another daemon may have written since this one held the lock the last time.
             self._session = ""
             await self._reader.read_all()
@@ -94,7 +99,7 @@ class ConsulCatalog:
         try:
             session = self._current_session()
             await self._transactions.find_limit()
-            if session != self._session:
+            if session != self._session or not self._reader.complete:
                 # The operations depend on what is in the catalog.
                 await self.read()
         except BackendUnavailableError as error:

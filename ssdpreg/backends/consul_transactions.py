@@ -13,6 +13,7 @@ from ssdpreg.backends.catalog_transactions import (
     Transaction,
     TransactionLimits,
     answer_limit,
+    describe_error,
     encode_operation,
     is_denied,
     node_indexes,
@@ -157,12 +158,12 @@ class ConsulTransactions:
         if what is None:
             return answer
         if is_denied(what):
-            raise BackendRefusedError(403, f"the ACL token may not read the key of the lock: {what[:200]}")
+            raise BackendRefusedError(403, f"the ACL token may not read the key of the lock: {describe_error(what)}")
         # Another transaction may have reported this already, and the lock may be acquired again.
         with suppress(NotHolderError):
             if self._fence.operation() == operation:
                 self._fence.lost()
-        raise NotHolderError(f"{self._http.url}: this daemon lost the lock: {what[:200]}")
+        raise NotHolderError(f"{self._http.url}: this daemon lost the lock: {describe_error(what)}")
 
     def _parse(self, body: bytes) -> Answer:
         try:

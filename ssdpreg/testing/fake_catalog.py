@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ssdpreg.testing.catalog_state import MOST_OPERATIONS, CatalogState, OperationError
-from ssdpreg.testing.fake_consul import ResponseError
+from ssdpreg.testing.fake_consul import FakeResponseError
 
 #: Bytes of a transaction that Consul 1.8 accepts.
 _MOST_BYTES = 524_288
@@ -27,6 +27,8 @@ class FakeConsulCatalog(Resource):
     :ivar transactions: Operations of every transaction so far that was not rejected as a whole.
     :ivar most_operations: Operations of a transaction that are accepted.
     :ivar unreadable: Whether the token may read nothing: listings are empty then.
+    :ivar hidden: Names of nodes that listings lack.
+    :ivar hidden_services: Names of nodes whose services the token may not read.
     :ivar faults: Statuses and texts of error responses, by prefix of the path.
     :ivar lose_responses: Number of transactions that are still to be applied without a response: their connections are
         closed.
@@ -42,6 +44,8 @@ class FakeConsulCatalog(Resource):
         self.transactions: list[list[dict[str, Any]]] = []
         self.most_operations = MOST_OPERATIONS
         self.unreadable = False
+        self.hidden: set[str] = set()
+        self.hidden_services: set[str] = set()
         self.faults: dict[str, tuple[int, str]] = {}
         self.lose_responses = 0
         self.down = False
@@ -70,7 +74,7 @@ class FakeConsulCatalog(Resource):
             return NOT_DONE_YET
         try:
             answer = self._answer(request, method, path, query)
-        except ResponseError as error:
+        except FakeResponseError as error:
             request.setResponseCode(error.status)
             if not error.text.startswith("{"):
                 request.setHeader("Content-Type", "text/plain")
@@ -85,27 +89,32 @@ class FakeConsulCatalog(Resource):
     def _answer(self, request: Any, method: str, path: str, query: dict[str, str]) -> Any:
         for start, fault in self.faults.items():
             if path.startswith(start):
-                raise ResponseError(*fault)
+                raise FakeResponseError(*fault)
         for allowed, pattern, answer in self._routes:
             match = re.fullmatch(pattern, path)
             if match is not None and method == allowed:
                 return answer(request.content.read(), query, *map(unquote, match.groups()))
-        raise ResponseError(404, "")
+        raise FakeResponseError(404, "")
 
     def _transact(self, content: bytes, query: dict[str, str]) -> Any:
         if len(content) > _MOST_BYTES:
-            raise ResponseError(413, f"Request body(len) too large, max size: {_MOST_BYTES} bytes.")
+            raise FakeResponseError(413, f"Request body(len) too large, max size: {_MOST_BYTES} bytes.")
         operations = json.loads(content)
         if len(operations) > self.most_operations:
             count = f"{len(operations)} > {self.most_operations}"
-            raise ResponseError(413, f"Transaction contains too many operations ({count})")
+            raise FakeResponseError(413, f"Transaction contains too many operations ({count})")
         self.transactions.append(operations)
         results, errors = self.state.transact(operations)
-        if self.unreadable:
-            results = []
+        if self.hidden_services and not errors:
+            # All operations of a transaction that reads have a result.
+            results = [
+                result
+                for operation, result in zip(operations, results, strict=False)
+                if operation.get("Service", {}).get("Node") not in self.hidden_services
+            ]
         answer = {"Results": None if errors else results, "Errors": errors or None}
         if errors:
-            raise ResponseError(409, json.dumps(answer))
+            raise FakeResponseError(409, json.dumps(answer))
         return answer
 
     def _list_nodes(self, content: bytes, query: dict[str, str]) -> Any:
@@ -116,6 +125,7 @@ class FakeConsulCatalog(Resource):
         if self.unreadable:
             return []
         nodes = (node for _, node in sorted(self.state.nodes.items()))
+        nodes = (node for node in nodes if node["Node"] not in self.hidden)
         return [node for node in nodes if not name or (node["Meta"] or {}).get(name) == value]
 
     def _show_node(self, content: bytes, query: dict[str, str], name: str) -> Any:
@@ -164,7 +174,7 @@ class FakeConsulCatalog(Resource):
             operations.append({"Check": {"Verb": "set", "Check": {**body["Check"], "Node": body["Node"]}}})
         _, errors = self.state.transact(operations)
         if errors:
-            raise ResponseError(500, errors[0]["What"])
+            raise FakeResponseError(500, errors[0]["What"])
         return True
 
     def _deregister(self, content: bytes, query: dict[str, str]) -> Any:
@@ -181,12 +191,12 @@ class FakeConsulCatalog(Resource):
     def _create_session(self, content: bytes, query: dict[str, str]) -> Any:
         node = json.loads(content)["Node"]
         if node.lower() not in self.state.nodes:
-            raise ResponseError(500, "Missing node registration")
+            raise FakeResponseError(500, "Missing node registration")
         return {"ID": self.state.create_session(node)}
 
     def _renew_session(self, content: bytes, query: dict[str, str], session: str) -> Any:
         if session not in self.state.sessions:
-            raise ResponseError(404, f"Session id '{session}' not found")
+            raise FakeResponseError(404, f"Session id '{session}' not found")
         return [{"ID": session}]
 
     def _destroy_session(self, content: bytes, query: dict[str, str], session: str) -> Any:
@@ -197,14 +207,14 @@ class FakeConsulCatalog(Resource):
         if "release" in query:
             return self.state.release(name, query["release"])
         if "acquire" not in query:
-            raise ResponseError(400, "only acquire and release are supported")
+            raise FakeResponseError(400, "only acquire and release are supported")
         try:
             return self.state.acquire(name, query["acquire"])
         except OperationError as error:
-            raise ResponseError(500, str(error)) from error
+            raise FakeResponseError(500, str(error)) from error
 
     def _read_key(self, content: bytes, query: dict[str, str], name: str) -> Any:
         key = self.state.keys.get(name)
         if key is None or self.unreadable:
-            raise ResponseError(404, "")
+            raise FakeResponseError(404, "")
         return [key]

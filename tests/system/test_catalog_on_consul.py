@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent, catalog_check_id
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.locked_catalog import LockedCatalog, make_backend
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendError
-from ssdpreg.registration import Plan
-from ssdpreg.testing import make_registration
+from ssdpreg.registration import Check, Plan
+from ssdpreg.testing import FakeConsulCatalog, make_registration
 from tests.support.consul import ConsulProcess, shared_consul, skip_without_consul
+from tests.support.consul_agent_tests import request_fake
 from tests.support.consul_catalog_tests import CatalogTestsMixin
 from tests.support.paths import ROOT
 
@@ -179,3 +181,102 @@ class CostTests(TestCase):
             await self.backend.read()
             await self.backend.keep_alive()
         self.assertEqual(self.consul.raft_index(), before)
+
+
+class SameResponsesTests(TestCase):
+    """Tests for :class:`ssdpreg.testing.FakeConsulCatalog`: its responses are those of a real server."""
+
+    skip = skip_without_consul
+
+    def setUp(self) -> None:
+        self.consul = shared_consul()
+        self.fake = FakeConsulCatalog()
+        remove_other_nodes(self.consul)
+        self.addCleanup(remove_other_nodes, self.consul)
+
+    def request_both(self, method: str, path: str, body: Any = None) -> None:
+        """Send a request to both servers, and check that the responses are equal."""
+        status, answer = self.consul.request(method, path, body)
+        fake_status, fake_answer = request_fake(self, cast("Any", self.fake), method, path, body)
+        self.assertEqual(fake_status, status, (path, body, answer, fake_answer))
+        if answer[:1] in (b"{", b"["):
+            self.assertEqual(_comparable(json.loads(fake_answer)), _comparable(json.loads(answer)), (path, body))
+        else:
+            self.assertEqual(fake_answer.strip(), answer.strip(), (path, body))
+
+    def test_transactions(self) -> None:
+        """Both apply the same transactions, and reject the same ones with the same errors."""
+        format = CatalogFormat("same")
+        one, two = make_registration(1, "same"), make_registration(2, "same", name="x" * 3)
+        (alive,) = one.checks
+        tcp = Check(f"{one.service_id}-tcp-1a", "tcp", "h:1", 9.0, 2.0, False, 60.0)
+        create = [
+            format.set_node("d", NodeContent("192.0.2.1", True), 0),
+            format.set_service("d", one, create=False),
+            format.set_check("d", one, alive),
+            format.set_check("d", one, tcp),
+        ]
+        long = replace(two, meta={"a": "x" * 513})
+        for operations in [
+            create,
+            create,
+            [
+                format.set_node("d", NodeContent("192.0.2.1"), 1),
+                format.delete_node("d", 1),
+                format.delete_node("no", 1),
+            ],
+            [format.set_service("d", one, create=True), format.set_service("none", two, create=True)],
+            [format.set_service("d", long, create=True)],
+            [format.set_service("d", two, create=True)],
+            [format.get_service("D", two.name.upper()), format.get_check("D", "SSDPREG:" + one.name)],
+            [
+                format.get_service("d", "no"),
+                format.get_check("d", "no"),
+                {"Node": {"Verb": "get", "Node": {"Node": "n"}}},
+            ],
+            [format.set_check("d", make_registration(name="no"), alive)],
+            [{"KV": {"Verb": "check-not-exists", "Key": "a"}}] * 65,
+            [{"KV": {"Verb": "check-not-exists", "Key": "a"}}],
+            [{"KV": {"Verb": "check-session", "Key": "ssdpreg/none", "Session": "x"}}],
+            [format.delete_service("d", two.name), format.delete_service("d", "no"), format.delete_check("d", "no")],
+            [format.delete_check("d", catalog_check_id(one, tcp), one.name)],
+        ]:
+            self.request_both("PUT", "/v1/txn", operations)
+            self.request_both("GET", "/v1/health/node/d")
+            self.request_both("GET", "/v1/catalog/node/d")
+
+    def test_other_requests(self) -> None:
+        """Both list the same, and register and deregister as other programs do."""
+        meta = {"external-source": "ssdpreg", "ssdpreg-scope": "same"}
+        for body in (
+            {"Node": "d", "Address": "192.0.2.1", "NodeMeta": meta},
+            {"Node": "e", "Address": "192.0.2.1"},
+            {"Node": "d", "SkipNodeUpdate": True, "Service": {"ID": "s", "Service": "s", "Port": 1, "Tags": ["a"]}},
+            {"Node": "d", "SkipNodeUpdate": True, "Check": {"CheckID": "c", "Name": "c", "Status": "critical"}},
+        ):
+            self.request_both("PUT", "/v1/catalog/register", body)
+        for path in (
+            "/v1/catalog/nodes?node-meta=ssdpreg-scope:same",
+            "/v1/health/state/any?node-meta=ssdpreg-scope:same",
+            "/v1/catalog/node/d",
+            "/v1/catalog/node/none",
+            "/v1/health/node/d",
+            "/v1/health/node/none",
+            "/v1/kv/ssdpreg/none",
+        ):
+            self.request_both("GET", path)
+        self.request_both("PUT", "/v1/session/create", {"Node": "none"})
+        for body in ({"Node": "d", "ServiceID": "s"}, {"Node": "d", "CheckID": "c"}, {"Node": "d"}):
+            self.request_both("PUT", "/v1/catalog/deregister", body)
+            self.request_both("GET", "/v1/catalog/node/d")
+
+
+def _comparable(answer: Any) -> Any:
+    """Return a response without the fields that differ between two servers, or between kinds of requests."""
+    if isinstance(answer, list):
+        return [_comparable(each) for each in answer]
+    if not isinstance(answer, dict):
+        return answer
+    # Consul formats the durations of a definition in its own way.
+    left_out = ("Definition", "CreateIndex", "ModifyIndex", "Index", "LastContact", "KnownLeader", "ConsistencyLevel")
+    return {key: _comparable(value) for key, value in answer.items() if key not in left_out}
