@@ -93,7 +93,7 @@ class CatalogReader:
         await self._compare_services(keys, uncertain)
         for name in uncertain:
             self._nodes.uncertain.pop(name, None)
-        return [name for name in empty if name not in uncertain]
+        return empty
 
     async def inspect(self, name: str) -> Inspection:
         """Read a single node, without its services: see :meth:`CatalogListings.inspect`."""

@@ -114,7 +114,6 @@ def keys_of(name: str, services: Iterable[Registration]) -> list[ServiceKey]:
         key.notes.append(each.service_id)
         for check in each.checks:
             key.checks[check.check_id.removeprefix(f"{each.service_id}-")] = catalog_check_id(each, check)
-        key.checks.setdefault("alive", f"ssdpreg:{each.name}")
     return list(keys.values())
 
 

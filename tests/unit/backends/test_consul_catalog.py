@@ -21,7 +21,7 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolderError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
-from ssdpreg.registration import Outcome, Plan, Registration
+from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
 from tests.support.consul_catalog_tests import CatalogTestsMixin, TestFence
 
@@ -69,12 +69,12 @@ class CatalogTestCase(SynchronousTestCase):
         """Send a request without the code under test."""
         return request_catalog(self, self.server, method, path, body)
 
-    def make_backend(self, datacenter: str | None = None, **options: Any) -> ConsulCatalog:
+    def make_backend(self, datacenter: str | None = None, prefix: str = "", **options: Any) -> ConsulCatalog:
         parameters = {} if datacenter is None else {"dc": datacenter}
         treq: Any = StubTreq(self.server)
         client = BoundedHTTPClient(self.clock, "http://consul.test:8500", treq)
         http = ConsulHTTP(self.clock, client, None, parameters)
-        return ConsulCatalog(self.clock, http, self.fence, CatalogFormat("test", "", datacenter), **options)
+        return ConsulCatalog(self.clock, http, self.fence, CatalogFormat("test", prefix, datacenter), **options)
 
     def result_of(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine that has to return without delay."""
@@ -292,6 +292,16 @@ class ErrorTests(CatalogTestCase):
         self.assertEqual(self.read(), {after.service_id: after})
         self.register(before)
 
+    def test_few_of_many_without_a_response(self) -> None:
+        """The services of an unknown outcome are compared at once, among thousands of others."""
+        self.register(*(make_registration(number) for number in range(200)))
+        self.read()
+        self.server.lose_responses = 1
+        changed = [make_registration(number, port=1) for number in (3, 77, 150)]
+        self.apply(*changed, remove=[])
+        found = self.read()
+        self.assertEqual([found[each.service_id] for each in changed], changed)
+
     def test_not_applied(self) -> None:
         """After an error of Consul that was not applied, nothing is known to be registered."""
         self.read()
@@ -309,6 +319,45 @@ class ErrorTests(CatalogTestCase):
         outcome = self.apply(*(make_registration(number) for number in range(300)))
         self.assertIsInstance(outcome.unavailable, BackendUnavailableError)
         self.assertLessEqual(len(self.server.requests), 4)
+
+    def test_move_is_interrupted(self) -> None:
+        """A service that moves to another node is not registered until both nodes are written."""
+        registrations = [make_registration(number) for number in range(30)]
+        self.register(*registrations)
+        self.backend = self.make_backend(prefix="ssdp-")
+        self.read()
+        writes = len(self.writes())
+
+        def fail(kind: str, body: Mapping[str, Any]) -> bool:
+            if len(self.writes()) == writes + 1:
+                self.server.faults["/v1/txn"] = (500, "No cluster leader")
+            return False
+
+        self.state.denied = fail
+        outcome = self.apply(*registrations)
+        self.assertIsNotNone(outcome.unavailable)
+        done = {each.service_id for each in registrations if f"ssdp-{each.device_id}" in self.state.nodes}
+        done -= {each.service_id for each in registrations if each.device_id in self.state.nodes}
+        self.assertEqual(outcome.applied, done)
+        self.assertLess(len(done), 30)
+        self.server.faults.clear()
+        self.state.denied = lambda kind, body: False
+        found = self.read()
+        wrong = [each for each in registrations if found.get(each.service_id) != each]
+        self.register(*wrong)
+        self.assertEqual(self.read(), {each.service_id: each for each in registrations})
+        self.assertEqual(len(self.state.nodes), 31)
+
+    def test_lock_acquired_again(self) -> None:
+        """A late rejection of an earlier session does not count against the present one."""
+        self.read()
+        operations = iter([self.fence.operation()])
+        self.fence.release()
+        self.fence.acquire()
+        present = self.fence.operation
+        self.patch(self.fence, "operation", lambda: next(operations, present()))
+        self.failure_of(self.backend.probe(), NotHolderError)
+        self.assertEqual(self.fence.losses, 0)
 
     def test_lost_lock(self) -> None:
         """When the lock is lost in the middle of a plan, what was not applied stays open."""
@@ -349,7 +398,8 @@ class ErrorTests(CatalogTestCase):
     def test_agent_takes_the_node(self) -> None:
         """An agent that joins with the name of a device wins: the device is reported, and its removal succeeds."""
         registration = make_registration()
-        self.register(registration)
+        second = make_registration(service_id="ssdpreg-b-0123456789abcdef", name="RackHD-b")
+        self.register(registration, second)
         self.state.transact(
             [
                 {"Node": {"Verb": "delete", "Node": {"Node": "device-0"}}},
@@ -357,7 +407,8 @@ class ErrorTests(CatalogTestCase):
             ]
         )
         before = dict(self.state.nodes["device-0"])
-        outcome = self.apply(make_registration(port=1))
+        outcome = self.apply(make_registration(port=1), remove=[second])
+        self.assertEqual(outcome.applied, {second.service_id})
         self.assertIn("belongs to another program", str(outcome.refused[registration.service_id]))
         self.assertEqual(self.read(), {})
         self.assertEqual(self.apply(remove=[registration]).applied, {registration.service_id})
@@ -395,6 +446,76 @@ class ErrorTests(CatalogTestCase):
             registrations = [make_registration(number) for number in range(count)]
             self.result_of(other.apply(Plan(tuple(registrations))))
             self.assertEqual(self.read(), {each.service_id: each for each in registrations})
+
+    def test_unknown_nodes_are_not_readable(self) -> None:
+        """After a failure in the middle of a complete reading, the next one is complete, too."""
+        other = self.make_backend()
+        self.read()
+        registrations = [make_registration(number) for number in range(80)]
+        self.result_of(other.apply(Plan(tuple(registrations))))
+        self.server.faults["/v1/health/state/any"] = (500, "No cluster leader")
+        self.failure_of(self.backend.read(), BackendUnavailableError)
+        self.server.faults.clear()
+        self.assertEqual(self.read(), {each.service_id: each for each in registrations})
+
+    def test_unknown_service(self) -> None:
+        """A node with an own service that this daemon does not know is not deleted with the others."""
+        first = make_registration()
+        second = make_registration(service_id="ssdpreg-b-0123456789abcdef", name="RackHD-b")
+        self.register(first)
+        other = self.make_backend()
+        self.result_of(other.apply(Plan((second,))))
+        outcome = self.apply(remove=[first])
+        self.assertEqual(outcome.applied, {first.service_id})
+        self.assertEqual([service for _, service in self.state.services], ["rackhd-b"])
+
+    def test_service_of_another_program(self) -> None:
+        """A service whose marks another program removed is not returned."""
+        registration = make_registration()
+        self.register(registration)
+        (service,) = self.state.services.values()
+        self.state.transact([{"Service": {"Verb": "set", "Node": "device-0", "Service": {**service, "Meta": {}}}}])
+        self.assertEqual(self.read(), {})
+        self.assertEqual(self.result_of(self.make_backend().read()), {})
+
+    def test_half_marked_node(self) -> None:
+        """A node that has only the scope, and not the mark of this program, is not returned."""
+        node = {"Node": "d", "Address": "h", "Meta": {"ssdpreg-scope": "test"}}
+        self.state.transact([{"Node": {"Verb": "set", "Node": node}}])
+        self.assertEqual(self.read(), {})
+        self.read()
+        self.assertIn("d", self.state.nodes)
+
+    def test_long_listing(self) -> None:
+        """The listing may have as many nodes as were registered since the previous one."""
+        self.read()
+        self.register(*(make_registration(number) for number in range(600)))
+        self.assertEqual(len(self.read()), 600)
+
+    def test_many_services_of_a_device(self) -> None:
+        """The services of one device may need several transactions."""
+        registrations = [
+            make_registration(service_id=f"ssdpreg-{number:04}-0123456789abcdef", name=f"RackHD-{number}")
+            for number in range(100)
+        ]
+        self.register(*registrations)
+        self.assertEqual(len(self.state.services), 100)
+        outcome = self.apply(remove=registrations[:99])
+        self.assertEqual((len(outcome.applied), len(self.state.services)), (99, 1))
+
+    def test_check_after_a_return(self) -> None:
+        """Only the first registration after consul-esm removed a service makes its check critical."""
+        service_id = make_registration().service_id
+        alive = Check(f"{service_id}-alive", "alive")
+        checks = [Check(f"{service_id}-tcp-{digit}", "tcp", "h:1", 9.0) for digit in "12"]
+        registration = make_registration(checks=frozenset({alive, checks[0]}))
+        self.register(registration)
+        self.request("PUT", "/v1/catalog/deregister", {"Node": "device-0", "ServiceID": registration.name})
+        self.read()
+        self.register(registration)
+        self.register(make_registration(checks=frozenset({alive, checks[1]})))
+        statuses = {check["CheckID"][:13]: check["Status"] for check in self.state.checks.values()}
+        self.assertEqual(statuses["ssdpreg-tcp-2"], "passing")
 
     def test_empty_node(self) -> None:
         """A node whose services were all removed by others is deleted in the next round but one."""
