@@ -421,6 +421,12 @@ class PurgeTests(SynchronousTestCase):
         self.assertEqual((status, lines), (1, []))
         self.assertIn("no nodes and no lock of scope 'unknown'", message)
 
+    def test_invalid_scope(self) -> None:
+        """A scope that no key can contain is invalid usage."""
+        status, _, message = self.purge(scope="a/../b")
+        self.assertEqual(status, 2)
+        self.assertIn("two dots", message)
+
     def test_other_backend(self) -> None:
         """A configuration without Consul is invalid."""
         self.path.write_text(
