@@ -188,7 +188,7 @@ class IScopeReaper(Interface):
 
     elected: bool = Attribute("Whether this daemon is the one in the datacenter that does so.")
     scopes: int = Attribute("Number of scopes in the datacenter, 0 if it is not.")
-    dead_scopes: int = Attribute("Number of those without a living daemon.")
+    dead_scopes: int = Attribute("Number of those without a living daemon, of which nodes are left.")
     marked: int = Attribute("Number of nodes that were marked.")
     removed: int = Attribute("Number of nodes that were removed.")
     kept: int = Attribute("Number of nodes that were not removed, because other programs use them.")

@@ -384,7 +384,7 @@ class ScopeLock:
 
 def make_lock(reactor: Any, config: ConsulConfig, scope: str) -> ScopeLock:
     """
-    Make the lock of a scope, with a connection of its own. No request is sent before :meth:`ScopeLock.start`.
+    Make the lock of a scope, with connections that no other part uses. :meth:`ScopeLock.start` sends the first request.
 
     :raise ConfigError: If a file that the configuration names cannot be used.
     """

@@ -2,8 +2,8 @@
 Reaper: marks and removes the nodes of scopes whose daemons have ended.
 
 Nothing in Consul ends a node of the catalog. The lock of a scope shows whether a daemon of the scope is alive. In each
-datacenter, one of the daemons in catalog mode observes the locks: the holder of the key ``ssdpreg/reaper``. It holds
-that key with the session of its own scope's lock.
+datacenter, one of the daemons in catalog mode observes the locks: the holder of the key ``ssdpreg/reaper``. The session
+is the one that holds the lock of the daemon's scope.
 
 A scope may also look dead because Consul, or the network between Consul and a daemon, has a fault. The marks are
 therefore additions to the nodes that change nothing else, and a daemon that returns removes them.
@@ -25,8 +25,9 @@ from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
 from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes, key_fence
-from ssdpreg.errors import BackendError
+from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError, key_fence
+from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
 from ssdpreg.timers import RepeatingCall
 
@@ -170,7 +171,6 @@ class Reaper:
         if not await self._lock.acquire_key(REAPER_KEY):
             return
         self._elected = True
-        self._dead.clear()
         self._observed_at = self._boot_time()
         self.log.info("This daemon looks after the scopes whose daemons have ended")
 
@@ -202,12 +202,23 @@ class Reaper:
                 raise
             # A daemon of the scope is alive again.
             self._dead.forget(scope)
+        except BackendRefusedError as error:
+            # The token may have the rights for other scopes.
+            self.failures += 1
+            if dead.refusal != str(error):
+                dead.refusal = str(error)
+                self.log.warn("Cannot mark or remove the nodes of scope {scope}: {error}", scope=scope, error=error)
 
     def _fences(self, scope: str, dead: DeadScope) -> list[Operation]:
         return [self._lock.operation_for(REAPER_KEY), key_fence(scope, dead.index)]
 
     async def _mark(self, scope: str, dead: DeadScope) -> None:
-        nodes = await self._nodes.list_unmarked(scope)
+        found = await self._nodes.list_nodes(scope)
+        if not found:
+            # Perhaps the token may not read them, so the lock stays.
+            dead.removed = True
+            return
+        nodes = await self._nodes.find_unmarked(scope, found)
         output = (
             f"No daemon of scope {scope[:100]!r} is running. The node is removed {self._reap_after:g} s after its end."
         )
@@ -223,23 +234,19 @@ class Reaper:
             )
 
     async def _remove(self, scope: str, dead: DeadScope) -> None:
-        nodes: list[ScopeNode] = await self._nodes.list_nodes(scope)
-        if not nodes and not dead.found:
-            # Perhaps the token may not read them, so the key stays.
-            dead.removed = True
+        nodes = [node for node in await self._nodes.list_nodes(scope) if node.name not in dead.kept]
+        fences = self._fences(scope, dead)
+        if nodes:
+            removal = Removal()
+            try:
+                await self._nodes.remove(scope, nodes[:_MOST_NODES], fences, removal)
+            finally:
+                self._record(scope, dead, removal)
             return
-        dead.found = True
-        rest = [node for node in nodes if node.name not in dead.kept]
-        removal = Removal()
-        try:
-            await self._nodes.remove(scope, rest[:_MOST_NODES], self._fences(scope, dead), removal)
-        finally:
-            self._record(scope, dead, removal)
-        if not rest:
-            dead.removed = True
-            if not dead.kept:
-                await self._nodes.remove_lock(scope, dead.index, self._fences(scope, dead))
-                self.log.info("Removed the lock of scope {scope}", scope=scope)
+        dead.removed = True
+        if not dead.kept:
+            await self._nodes.remove_lock(scope, dead.index, fences)
+            self.log.info("Removed the lock of scope {scope}", scope=scope)
 
     def _record(self, scope: str, dead: DeadScope, removal: Removal) -> None:
         dead.kept.update(removal.kept)
@@ -256,7 +263,7 @@ class Reaper:
 
 def make_reaper(reactor: Any, config: ConsulConfig, scope: str, lock: ScopeLock) -> Reaper:
     """
-    Make the reaper, with connections of its own.
+    Make the reaper, with connections that no other part uses.
 
     :param lock: Lock of the scope.
     :raise ConfigError: If a file that the configuration names cannot be used.

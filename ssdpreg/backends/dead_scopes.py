@@ -1,4 +1,4 @@
-"""Scopes that have no living daemon, and what is due for them. Pure: time is an argument."""
+"""Table of the scopes that have no living daemon. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class DeadScope:
     :ivar index: Index of the latest change of its key. A transaction for the scope checks it.
     :ivar since: Time when the lock was first seen without a holder, by the clock of the caller.
     :ivar marked: Whether all its nodes have the mark.
-    :ivar found: Whether it had nodes when their removal began.
     :ivar kept: Names of its nodes that stay because other programs use them.
-    :ivar removed: Whether all other nodes are removed.
+    :ivar removed: Whether it has no other nodes, or none that are visible.
+    :ivar refusal: The latest rejection of a change of its nodes, empty if there was none.
     """
 
     index: int
     since: float
     marked: bool = False
-    found: bool = False
     kept: set[str] = field(default_factory=set)
     removed: bool = False
+    refusal: str = ""
 
 
 class DeadScopes:
@@ -82,8 +82,8 @@ class DeadScopes:
         self.scopes = 0
 
     def count(self, now: float) -> int:
-        """Return the number of dead scopes."""
-        return sum(now - dead.since >= DEAD_AFTER for dead in self._dead.values())
+        """Return the number of dead scopes of which something is left."""
+        return sum(not dead.removed and now - dead.since >= DEAD_AFTER for dead in self._dead.values())
 
     def to_mark(self, now: float) -> dict[str, DeadScope]:
         """Return the scopes whose nodes have yet to be marked."""
@@ -101,7 +101,7 @@ class DeadScopes:
         Consul is more likely then than the end of all these daemons.
         """
         count = self.count(now)
-        if count > _FEW and count * 2 > self.scopes:
+        if count > _FEW and count * 2 > self.scopes - sum(dead.removed for dead in self._dead.values()):
             return {}
         return {
             scope: dead

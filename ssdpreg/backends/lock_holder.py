@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ssdpreg.errors import ConfigError, Fault
 from ssdpreg.registration import SOURCE
 from ssdpreg.registration.meta import META_SOURCE
 
@@ -94,7 +95,14 @@ def parse_holder(value: object) -> Holder:
 
 
 def scope_key(scope: str) -> str:
-    """Return the key that is the lock of a scope."""
+    """
+    Return the key that is the lock of a scope.
+
+    :raise ConfigError: If no key can contain the scope: Consul redirects requests for paths with such parts.
+    """
+    if not {"", ".", ".."}.isdisjoint(scope.split("/")):
+        problem = f"{scope[:100]!r} begins or ends with a slash, or has a part that is empty, a dot or two dots"
+        raise ConfigError(Fault("backend.scope", problem))
     return SCOPES + scope
 
 

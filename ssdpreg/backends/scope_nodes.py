@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 from ssdpreg.backends.catalog_format import Operation
-from ssdpreg.backends.catalog_transactions import (
-    FEWEST_OPERATIONS,
-    answer_limit,
-    encode_operation,
-    is_denied,
-    parse_answer,
-)
 from ssdpreg.backends.consul_format import is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_session import LockKey, parse_key
 from ssdpreg.backends.lock_holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.scope_transactions import write_units
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_SCOPE
 
@@ -29,20 +23,12 @@ if TYPE_CHECKING:
 _PART = 30
 #: Bytes of the longest listing. A node has about 240 bytes, a check about 500.
 _MOST_BYTES = 64 * 1024 * 1024
-#: Characters of an error that are repeated in a log line.
-_LONGEST_REASON = 200
+#: Bytes of the longest listing of a node: about 4,000 services with their Meta.
+_LONGEST_NODE = 4 * 1024 * 1024
+#: Services that are removed from a node by one transaction.
+_MOST_SERVICES = 50
 
-
-class FenceError(BackendUnavailableError):
-    """
-    A transaction was rejected by one of the operations at its beginning.
-
-    :ivar number: Number of that operation, from 0.
-    """
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(reason)
-        self.number = number
+_Key = TypeVar("_Key", str, tuple[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ class Removal:
 @dataclass(frozen=True, slots=True)
 class _Content:
     """
-    What is on a node.
+    Content of a node.
 
     :ivar foreign: Whether other programs use the node.
     :ivar services: Services of the scope: indexes of their latest changes by ID.
@@ -155,8 +141,8 @@ class ScopeNodes:
         await self._list("list-marks", "/v1/health/state/critical", process, **query)
         return found
 
-    async def list_unmarked(self, scope: str) -> list[ScopeNode]:
-        """Return the nodes that have a check of this program, and no mark."""
+    async def find_unmarked(self, scope: str, nodes: Iterable[ScopeNode]) -> list[ScopeNode]:
+        """Return those of the nodes of a scope that have a check of this program, and no mark."""
         ours: set[str] = set()
         marked: set[str] = set()
 
@@ -169,7 +155,7 @@ class ScopeNodes:
 
         query = {"node-meta": f"{META_SCOPE}:{scope}"}
         await self._list("list-marks", "/v1/health/state/any", process, **query)
-        return [node for node in await self.list_nodes(scope) if node.name in ours - marked]
+        return [node for node in nodes if node.name in ours - marked]
 
     async def mark(self, nodes: Sequence[ScopeNode], fences: Sequence[Operation], output: str) -> list[str]:
         """
@@ -191,12 +177,12 @@ class ScopeNodes:
             }
             # An identical node is not written. The operation only checks its index.
             units[node.name] = [self._set_node(node), {"Check": {"Verb": "set", "Check": check}}]
-        return await self._write_all("mark", units, fences)
+        return await self._write("mark", units, fences)
 
     async def remove_marks(self, names: Iterable[str], fences: Sequence[Operation]) -> list[str]:
         """Remove the mark from some nodes, in the way of :meth:`mark`."""
         units = {name: [_delete_mark(name)] for name in names}
-        return await self._write_all("unmark", units, fences)
+        return await self._write("unmark", units, fences)
 
     async def remove(
         self, scope: str, nodes: Sequence[ScopeNode], fences: Sequence[Operation], removal: Removal
@@ -210,7 +196,7 @@ class ScopeNodes:
         """
         for start in range(0, len(nodes), _PART):
             empty: dict[str, list[Operation]] = {}
-            used: dict[str, list[Operation]] = {}
+            used: dict[tuple[str, int], list[Operation]] = {}
             kept: list[str] = []
             for node in nodes[start : start + _PART]:
                 content = await self._read_content(scope, node.name)
@@ -221,12 +207,14 @@ class ScopeNodes:
                 operations = [_delete_service(node.name, *each) for each in content.services.items()]
                 if content.marked:
                     operations.append(_delete_mark(node.name))
-                if operations:
-                    used[node.name] = [self._set_node(node), *operations]
-            removed = await self._write_all("reap", empty, fences)
+                for first in range(0, len(operations), _MOST_SERVICES):
+                    part = operations[first : first + _MOST_SERVICES]
+                    used[node.name, first] = [self._set_node(node), *part]
+            removed = await self._write("reap", empty, fences)
             removal.removed += removed
-            cleared = await self._write_all("reap", used, fences)
-            changed = {*empty, *used}.difference(removed, cleared)
+            cleared = await self._write("reap", used, fences)
+            changed = {name for name in empty if name not in removed}
+            changed.update(key[0] for key in used if key not in cleared)
             removal.kept += [name for name in kept if name not in changed]
             removal.changed += sorted(changed)
 
@@ -249,12 +237,13 @@ class ScopeNodes:
         if isinstance(node, dict) and node.get("Meta") == lock_node_meta(scope) and not found.get("Services"):
             operations.append(self._delete_node(name, node.get("ModifyIndex")))
         if operations:
-            await self._write_all("reap", {name: operations}, fences)
+            await self._write("reap", {name: operations}, fences)
 
     async def _read_content(self, scope: str, name: str) -> _Content:
         path = quote(name, safe="")
-        _, node = await self._exchange("read-node", "GET", f"/v1/catalog/node/{path}", consistent="")
-        _, checks = await self._exchange("read-node", "GET", f"/v1/health/node/{path}", consistent="")
+        options: dict[str, Any] = {"limit": _LONGEST_NODE, "consistent": ""}
+        _, node = await self._exchange("read-node", "GET", f"/v1/catalog/node/{path}", **options)
+        _, checks = await self._exchange("read-node", "GET", f"/v1/health/node/{path}", **options)
         services: dict[str, int] = {}
         foreign = marked = False
         try:
@@ -271,39 +260,10 @@ class ScopeNodes:
             raise BackendUnavailableError(f"{self._http.url}: the content of node {name} is malformed") from error
         return _Content(foreign, services, marked)
 
-    async def _write_all(
-        self, operation: str, units: Mapping[str, Sequence[Operation]], fences: Sequence[Operation]
-    ) -> list[str]:
-        """Apply units of operations, each of which is applied as a whole or not at all. Return those applied."""
-        applied: list[str] = []
-        part: dict[str, Sequence[Operation]] = {}
-        count = 0
-        for name, operations in units.items():
-            if part and count + len(operations) > FEWEST_OPERATIONS - len(fences):
-                applied += await self._write(operation, part, fences)
-                part, count = {}, 0
-            part[name] = operations
-            count += len(operations)
-        return applied + await self._write(operation, part, fences)
-
     async def _write(
-        self, operation: str, units: Mapping[str, Sequence[Operation]], fences: Sequence[Operation]
-    ) -> list[str]:
-        """Apply units in one transaction. Leave out those that Consul rejects, and send the rest again."""
-        rest = dict(units)
-        while rest:
-            pieces = [*fences, *(each for operations in rest.values() for each in operations)]
-            body = f"[{','.join(map(encode_operation, pieces))}]".encode()
-            response = await self._http.transact(operation, body, answer_limit(len(body)), **self._dc)
-            try:
-                errors = parse_answer(response.body).errors
-            except ValueError as error:
-                raise BackendUnavailableError(f"{self._http.url}/v1/txn: the response is malformed: {error}") from error
-            if not errors:
-                return list(rest)
-            for name in _find_failed(errors, len(fences), rest):
-                del rest[name]
-        return []
+        self, operation: str, units: Mapping[_Key, Sequence[Operation]], fences: Sequence[Operation]
+    ) -> list[_Key]:
+        return await write_units(self._http, operation, units, fences, **self._dc)
 
     def _set_node(self, node: ScopeNode) -> Operation:
         content = {"Node": node.name, **node.content, **self._datacenter, "ModifyIndex": node.index}
@@ -330,17 +290,6 @@ class ScopeNodes:
         return await self._http.exchange(operation, method, path, body, **self._dc, **options)
 
 
-def key_fence(scope: str, index: int | None) -> Operation:
-    """
-    Return the operation that fails if the lock of a scope was acquired since it was read.
-
-    :param index: Index of the key; None if there was none.
-    """
-    if index is None:
-        return {"KV": {"Verb": "check-not-exists", "Key": scope_key(scope)}}
-    return {"KV": {"Verb": "check-index", "Key": scope_key(scope), "Index": index}}
-
-
 def _delete_service(node: str, service_id: str, index: int) -> Operation:
     service = {"ID": service_id, "Service": service_id, "ModifyIndex": index}
     return {"Service": {"Verb": "delete-cas", "Node": node, "Service": service}}
@@ -348,25 +297,3 @@ def _delete_service(node: str, service_id: str, index: int) -> Operation:
 
 def _delete_mark(node: str) -> Operation:
     return {"Check": {"Verb": "delete", "Check": {"Node": node, "CheckID": SCOPE_CHECK}}}
-
-
-def _find_failed(errors: Mapping[int, str], fences: int, units: Mapping[str, Sequence[Operation]]) -> set[str]:
-    """
-    Return the names of the units with an error.
-
-    :param errors: Errors by index of the operation.
-    :param fences: Number of operations before those of the units.
-    :raise FenceError: If one of those has an error.
-    :raise BackendRefusedError: If the token lacks a permission.
-    :raise BackendUnavailableError: If the errors belong to no operation.
-    """
-    names = [name for name, operations in units.items() for _ in operations]
-    for number, what in sorted(errors.items()):
-        if is_denied(what):
-            raise BackendRefusedError(403, what[:_LONGEST_REASON])
-        if number < fences:
-            raise FenceError(number, what[:_LONGEST_REASON])
-    failed = {names[number - fences] for number in errors if number - fences < len(names)}
-    if not failed:
-        raise BackendUnavailableError("a transaction has errors of unknown operations")
-    return failed

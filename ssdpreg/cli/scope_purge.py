@@ -7,7 +7,8 @@ from typing import Any
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_session import LockRequests
 from ssdpreg.backends.lock_holder import scope_key
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError, key_fence
 from ssdpreg.cli.output import escape_invisible, make_console, print_lines, print_message
 from ssdpreg.config import ConsulConfig
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
@@ -62,6 +63,7 @@ class FakeSessions(Resource):
     :ivar requests: Method and path with query of every request so far.
     :ivar faults: Statuses and texts of error responses, by prefix of the path.
     :ivar silent: Prefixes of paths whose requests are not processed, and get no response.
+    :ivar delays: Seconds until the response is sent, by prefix of the path.
     :ivar losing: Prefixes of paths whose requests are processed, and get no response.
     """
 
@@ -73,6 +75,7 @@ class FakeSessions(Resource):
     faults: dict[str, tuple[int, str]] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     losing: set[str] = field(default_factory=set)
+    delays: dict[str, float] = field(default_factory=dict)
     index: int = 10
     created: int = 0
 
@@ -131,7 +134,16 @@ class FakeSessions(Resource):
         status, answer = self._answer(request, method, path)
         if answer is NOT_DONE_YET or any(path.startswith(start) for start in self.losing):
             return NOT_DONE_YET
+        delay = max((seconds for start, seconds in self.delays.items() if path.startswith(start)), default=0.0)
+        if delay:
+            call = self.clock.callLater(delay, self._respond, request, status, answer)
+            request.notifyFinish().addErrback(lambda _: _cancel(call))
+            return NOT_DONE_YET
         return self._finish(request, status, answer)
+
+    def _respond(self, request: Any, status: int, answer: Any) -> None:
+        request.write(self._finish(request, status, answer))
+        request.finish()
 
     def _finish(self, request: Any, status: int, answer: Any) -> bytes:
         request.setResponseCode(status)
@@ -206,16 +218,13 @@ class FakeSessions(Resource):
         def respond() -> None:
             if respond in self._blocked:
                 self._blocked.remove(respond)
-                if call.active():
-                    call.cancel()
-                request.write(self._finish(request, *self._show(name)))
-                request.finish()
+                _cancel(call)
+                self._respond(request, *self._show(name))
 
         def cancel(_: object) -> None:
             if respond in self._blocked:
                 self._blocked.remove(respond)
-            if call.active():
-                call.cancel()
+            _cancel(call)
 
         call = self.clock.callLater(wait, respond)
         self._blocked.append(respond)
@@ -274,6 +283,11 @@ class FakeSessions(Resource):
         """Respond to the blocking queries."""
         for respond in list(self._blocked):
             respond()
+
+
+def _cancel(call: IDelayedCall) -> None:
+    if call.active():
+        call.cancel()
 
 
 def _argument(request: Any, name: str) -> str:

@@ -213,7 +213,11 @@ def _lock(locked: ILockedBackend) -> Iterator[Metric]:
         ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
         ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
         ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
-        ("scopes_dead", "Scopes whose daemons have ended; 0 for a daemon that is not the reaper.", reaper.dead_scopes),
+        (
+            "scopes_dead",
+            "Scopes with nodes, whose daemons have ended; 0 for a daemon that is not the reaper.",
+            reaper.dead_scopes,
+        ),
     ):
         yield GaugeMetricFamily(f"ssdpreg_{name}", text, number)
     for name, text, number in (

@@ -44,7 +44,7 @@ class View:
         reason = "" if error is None else " ".join(str(error).split())
         if len(reason) > _LONGEST_REASON:
             reason = reason[:_LONGEST_REASON] + "…"
-        if isinstance(error, NotHolderError):
+        if self.locked is not None and self.locked.lock.waiting and isinstance(error, NotHolderError):
             return f"standby, this daemon does not write to {self.backend}: {reason}"
         return f"{self.backend} is unavailable{': ' if reason else ''}{reason}"
 

@@ -1,4 +1,4 @@
-"""Real Consul cluster of three servers, each on a host of its own in a LAN of network namespaces."""
+"""Real Consul cluster of three servers on three hosts of a LAN of network namespaces."""
 
 from __future__ import annotations
 

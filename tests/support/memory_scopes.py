@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from ssdpreg.backends.catalog_format import Operation
 from ssdpreg.backends.consul_session import LockKey
 from ssdpreg.backends.lock_holder import Holder, scope_key
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_nodes import Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError
 from ssdpreg.errors import BackendError
 
 
@@ -52,8 +53,8 @@ class MemoryScopes(ScopeNodes):
         self._call("list_marks")
         return [name for name in self.nodes.get(scope, ()) if name in self.marked]
 
-    async def list_unmarked(self, scope: str) -> list[ScopeNode]:
-        return [node for node in await self.list_nodes(scope) if node.name not in self.marked]
+    async def find_unmarked(self, scope: str, nodes: Iterable[ScopeNode]) -> list[ScopeNode]:
+        return [node for node in nodes if node.name not in self.marked]
 
     async def mark(self, nodes: Sequence[ScopeNode], fences: Sequence[Operation], output: str) -> list[str]:
         self._call("mark")

@@ -40,7 +40,7 @@ _TOOLS = frozenset(
 )
 
 #: Files that the reader of ``docs/backends.md`` creates.
-_CREATED = frozenset({"folder_backend.py", "twisted/plugins/folder_plugin.py"})
+_CREATED = frozenset({"folder_backend.py", "twisted/plugins/folder_plugin.py", "ssdpreg/reaper"})
 #: Size limit of a picture in bytes: every clone of the repository contains all versions of it.
 _PICTURE_SIZE = 150_000
 

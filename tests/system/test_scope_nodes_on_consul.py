@@ -21,7 +21,8 @@ from ssdpreg.backends.consul_lock import make_lock
 from ssdpreg.backends.consul_scopes import REAPER_KEY
 from ssdpreg.backends.consul_session import InvalidSessionError, LockRequests
 from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta
-from ssdpreg.backends.scope_nodes import FenceError, Removal, ScopeNodes, key_fence
+from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
+from ssdpreg.backends.scope_transactions import FenceError, key_fence
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendRefusedError
 from tests.support.consul import ConsulProcess, shared_consul, skip_without_consul
@@ -205,7 +206,7 @@ class ScopeNodesTests(ConsulTestCase):
         for number in range(40):
             add_node(self.consul, number)
         add_node(self.consul, 99, "other")
-        found = await nodes.list_unmarked(SCOPE)
+        found = await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE))
         self.assertEqual(len(found), 40)
         self.assertEqual(len(await nodes.mark(found, fences, "why")), 40)
         self.assertEqual({node.index for node in await nodes.list_nodes(SCOPE)}, {node.index for node in found})
@@ -216,7 +217,7 @@ class ScopeNodesTests(ConsulTestCase):
             {check["CheckID"]: (check["Status"], check["Output"]) for check in checks},
             {"ssdpreg:api": ("passing", ""), "ssdpreg:scope": ("critical", "why")},
         )
-        self.assertEqual(await nodes.list_unmarked(SCOPE), [])
+        self.assertEqual(await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE)), [])
         marked = await nodes.list_marks(SCOPE)
         self.assertEqual(len(marked), 40)
         self.assertEqual(len(await nodes.remove_marks([*marked, "device-99"], [fence])), 41)
@@ -228,7 +229,7 @@ class ScopeNodesTests(ConsulTestCase):
         nodes = self.make_nodes()
         for number in range(4):
             add_node(self.consul, number)
-        found = await nodes.list_unmarked(SCOPE)
+        found = await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE))
         self.consul.put("/v1/catalog/register", {"Node": "device-1", "Address": "192.0.2.9", "NodeMeta": {"a": "b"}})
         self.consul.put("/v1/catalog/deregister", {"Node": "device-2"})
         self.assertEqual(sorted(await nodes.mark(found, [fence], "why")), ["device-0", "device-3"])
@@ -266,13 +267,19 @@ class ScopeNodesTests(ConsulTestCase):
             add_node(self.consul, number)
         add_node(self.consul, 99, "other")
         add_foreign_service(self.consul, "device-5")
+        for number in range(130):
+            service = {"ID": f"s{number}", "Service": "api", "Meta": owner()}
+            self.consul.put(
+                "/v1/catalog/register",
+                {"Node": "device-5", "Address": "192.0.2.1", "SkipNodeUpdate": True, "Service": service},
+            )
         check = {"CheckID": "operator", "Name": "x", "Status": "passing"}
         self.consul.put(
             "/v1/catalog/register",
             {"Node": "device-6", "Address": "192.0.2.1", "SkipNodeUpdate": True, "Check": check},
         )
         fences = [fence, key_fence(SCOPE, index)]
-        await nodes.mark(await nodes.list_unmarked(SCOPE), fences, "why")
+        await nodes.mark(await nodes.find_unmarked(SCOPE, await nodes.list_nodes(SCOPE)), fences, "why")
         self.assertTrue(await nodes.is_used(SCOPE, "device-5"))
         self.assertFalse(await nodes.is_used(SCOPE, "device-7"))
         removal = Removal()
@@ -413,6 +420,12 @@ class PurgeTests(SynchronousTestCase):
         status, lines, message = self.purge(scope="unknown")
         self.assertEqual((status, lines), (1, []))
         self.assertIn("no nodes and no lock of scope 'unknown'", message)
+
+    def test_invalid_scope(self) -> None:
+        """A scope that no key can contain is invalid usage."""
+        status, _, message = self.purge(scope="a/../b")
+        self.assertEqual(status, 2)
+        self.assertIn("two dots", message)
 
     def test_other_backend(self) -> None:
         """A configuration without Consul is invalid."""

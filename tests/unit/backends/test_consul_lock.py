@@ -199,6 +199,42 @@ class HolderTests(LockTestCase):
         self.assertLessEqual(lost_after, 10)
         self.assertRaises(NotHolderError, daemon.lock.operation)
 
+    def test_slow_answers(self) -> None:
+        """The 10 s begin when the last renewal that is answered was sent, and not when the answer is received."""
+        daemon = self.start()
+        self.consul.delays["/v1/session/renew"] = 2.5
+        self.advance(60)
+        self.assertEqual((daemon.lock.held, daemon.changes), (True, [True]))
+        sent = self.count("PUT", "/v1/session/renew")
+        self.advance_until(lambda: self.count("PUT", "/v1/session/renew") > sent, 4)
+        sent_at = self.clock.seconds()
+        self.advance(2.6)
+        self.consul.silent.add("/v1/")
+        self.advance_until(lambda: not daemon.lock.held, 20)
+        self.assertLess(abs(self.clock.seconds() - sent_at - 10.0), 0.3)
+
+    def test_cut_off_alone(self) -> None:
+        """A daemon whose session ended while it was cut off acquires the lock with another session."""
+        daemon = self.start()
+        session = self.consul.holder(KEY)
+        daemon.link.cut = True
+        self.advance(40)
+        self.assertEqual((daemon.changes, self.consul.sessions), ([True, False], {}))
+        daemon.link.cut = False
+        self.assertLessEqual(self.advance_until(lambda: daemon.lock.held, 10), 5)
+        self.assertNotIn(self.consul.holder(KEY), ("", session))
+        self.assertFalse(daemon.lock.others_wrote)
+
+    def test_taken_away(self) -> None:
+        """A daemon whose lock another session holds destroys its own session, and waits."""
+        daemon = self.start()
+        mine = self.consul.holder(KEY)
+        self.consul.keys[KEY].session, self.consul.keys[KEY].value = "theirs", b"{}"
+        daemon.lock.lost()
+        self.advance(2)
+        self.assertTrue(daemon.lock.waiting)
+        self.assertNotIn(mine, self.consul.sessions)
+
     def test_answers_again(self) -> None:
         """A daemon whose session survived an outage holds the lock again with the same session."""
         daemon = self.start()
@@ -266,7 +302,7 @@ class HolderTests(LockTestCase):
         self.assertTrue(daemon.lock.held)
 
     def test_key_deleted(self) -> None:
-        """An operator who deletes the key does not stop the daemon for long."""
+        """After an operator deleted the key, the daemon acquires it again."""
         daemon = self.start()
         del self.consul.keys[KEY]
         daemon.lock.lost()
@@ -378,7 +414,7 @@ class TwoDaemonsTests(LockTestCase):
     """Two daemons with one lock."""
 
     def test_waits(self) -> None:
-        """The second daemon waits without a session, sends few requests, and says who holds the lock."""
+        """The second daemon waits without a session, sends few requests, and describes the holder."""
         first = self.start("a")
         with capturedLogs() as logs:
             second = self.start("b")
@@ -482,7 +518,7 @@ class FurtherKeyTests(LockTestCase):
         operation = first.lock.operation_for("ssdpreg/reaper")["KV"]
         self.assertEqual((operation["Key"], operation["Session"]), ("ssdpreg/reaper", self.consul.holder(KEY)))
         self.successResultOf(Deferred.fromCoroutine(first.lock.stop()))
-        self.assertEqual(self.consul.holder("ssdpreg/reaper"), "")
+        self.assertEqual((self.consul.holder("ssdpreg/reaper"), self.consul.keys["ssdpreg/reaper"].free_at), ("", 0.0))
 
     def test_not_held(self) -> None:
         """A daemon that does not hold the lock of its scope cannot acquire a further one."""

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from ssdpreg.backends.consul_scopes import REAPER_KEY, Reaper
-from ssdpreg.errors import BackendUnavailableError, NotHolderError
+from ssdpreg.errors import BackendRefusedError, BackendUnavailableError, NotHolderError
 from ssdpreg.interfaces import IScopeReaper
 from tests.support.memory_lock import MemoryLock
 from tests.support.memory_scopes import MemoryScopes
@@ -112,6 +112,8 @@ class ReaperTests(SynchronousTestCase):
         before = len(self.scopes.calls)
         self.advance(100)
         self.assertEqual(self.scopes.calls[before:], ["list_scopes"] * 10)
+        self.assertEqual(self.scopes.calls.count("list_nodes"), 1)
+        self.assertEqual((self.reaper.scopes, self.reaper.dead_scopes), (3, 0))
         self.assertIn("dead", self.scopes.keys)
 
     def test_not_elected(self) -> None:
@@ -139,6 +141,7 @@ class ReaperTests(SynchronousTestCase):
         self.assertFalse(self.reaper.elected)
         self.advance(20)
         self.lock.acquire()
+        self.assertTrue(self.reaper.elected)
         self.advance(50)
         self.assertEqual(self.scopes.marked, set())
         self.advance(20)
@@ -209,6 +212,29 @@ class ReaperTests(SynchronousTestCase):
         self.lock.free = False
         self.advance(30)
         self.assertEqual((self.scopes.marked, self.reaper.elected), (set(), False))
+
+    def test_refused(self) -> None:
+        """A scope whose nodes the token may not write does not affect other scopes. It is logged once."""
+        self.scopes.hold("denied", "")
+        self.scopes.nodes["denied"] = ["n1"]
+        real = self.scopes.mark
+
+        async def mark(nodes: Any, *arguments: Any) -> Any:
+            if nodes[0].name == "n1":
+                raise BackendRefusedError(403, "Permission denied")
+            return await real(nodes, *arguments)
+
+        self.scopes.mark = mark  # type: ignore[assignment, method-assign]
+        self.scopes.keys = dict(sorted(self.scopes.keys.items(), reverse=True))
+        self.start()
+        with capturedLogs() as logs:
+            self.advance(100)
+        self.assertEqual(self.scopes.marked, {"d1", "d2"})
+        lines = [formatEvent(event) for event in logs]
+        self.assertEqual(
+            lines.count("Cannot mark or remove the nodes of scope denied: 403 Permission denied"), 1, lines
+        )
+        self.assertGreaterEqual(self.reaper.failures, 3)
 
     def test_used_nodes(self) -> None:
         """A node that other programs use stays, and is examined once. The lock stays with it."""

@@ -73,6 +73,14 @@ class DeadScopesTests(SynchronousTestCase):
                 each.marked = True
             self.assertEqual(len(self.dead.to_remove(600)), expected, (alive, dead))
 
+    def test_empty_scopes(self) -> None:
+        """Dead scopes without nodes do not count: they would prevent the removal of others for ever."""
+        keys = {"alive": key("s"), **{f"dead-{number}": key() for number in range(10)}}
+        self.dead.observe(keys, 0)
+        for scope, each in self.dead.to_mark(60).items():
+            each.marked, each.removed = True, scope != "dead-0"
+        self.assertEqual((self.dead.count(600), list(self.dead.to_remove(600))), (1, ["dead-0"]))
+
     def test_forget(self) -> None:
         """A scope that is forgotten is dead again only after another observation."""
         self.dead.observe({"a": key()}, 0)

@@ -8,6 +8,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.lock_holder import Holder, format_holder, lock_node, parse_holder, scope_key
+from ssdpreg.errors import ConfigError
 
 HOLDER = Holder("r7a", 12, "0a-1b", "0.1.0", "2026-03-01T10:00:00Z")
 
@@ -48,7 +49,13 @@ class NamesTests(SynchronousTestCase):
 
     def test_key(self) -> None:
         """The key of a scope contains the scope as it is."""
-        self.assertEqual(scope_key("Rack 7"), "ssdpreg/scopes/Rack 7")
+        for scope in ("Rack 7", "a/b", "...", ".a", "ä"):
+            self.assertEqual(scope_key(scope), f"ssdpreg/scopes/{scope}")
+
+    def test_invalid_key(self) -> None:
+        """A scope that Consul cannot have as a key is a fault of the configuration."""
+        for scope in ("", ".", "..", "/a", "a/", "a//b", "a/../b"):
+            self.assertRaises(ConfigError, scope_key, scope)
 
     def test_node(self) -> None:
         """A scope that is no valid node name in lower case is replaced by its digest."""

@@ -42,7 +42,7 @@ class LockedCatalogTests(SynchronousTestCase):
         return ConsulHTTP(self.clock, BoundedHTTPClient(self.clock, "http://consul.test", client))
 
     def make_catalog(self) -> LockedCatalog:
-        """Return a backend with a lock of its own."""
+        """Return a backend with its lock and its reaper."""
         lock = ScopeLock(self.clock, LockRequests(self.make_http(), None), "test", boot_time=self.clock.seconds)
         reaper = Reaper(self.clock, ScopeNodes(self.make_http(), None), lock, 600.0, self.clock.seconds)
         return LockedCatalog(self.clock, self.make_http(), lock, reaper, CatalogFormat("test"))
