@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ssdpreg.backends.catalog_format import CatalogFormat, parse_check_id, parse_service, service_id_of
 from ssdpreg.backends.catalog_nodes import CatalogNode
-from ssdpreg.backends.catalog_services import ServiceKey, counts
+from ssdpreg.backends.catalog_services import ServiceQuery, counts
 from ssdpreg.backends.consul_format import check_service, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import ResponseTooLongError
@@ -28,7 +28,7 @@ class Inspection:
     :ivar exists: Whether there is a node with this name.
     :ivar owner: Description of the owner of a node that is not of this scope.
     :ivar foreign: Whether another program registered a service on it.
-    :ivar own: IDs of its own services in the catalog, in lower case.
+    :ivar own: IDs of the services of this scope, in lower case.
     """
 
     node: CatalogNode | None = None
@@ -76,13 +76,13 @@ class CatalogListings:
         self._node_limit.set_entries(len(listed))
         return listed
 
-    async def list_services(self, nodes: Collection[str]) -> list[ServiceKey]:
+    async def list_services(self, nodes: Collection[str]) -> list[ServiceQuery]:
         """
         Return the services of the scope, found by their checks.
 
         :param nodes: Names of its nodes.
         """
-        keys: dict[tuple[str, str], ServiceKey] = {}
+        keys: dict[tuple[str, str], ServiceQuery] = {}
 
         def add(check: Any) -> None:
             node, check_id, service = _parse_check(check)
@@ -90,7 +90,7 @@ class CatalogListings:
                 return
             kind = parse_check_id(check_id)
             if kind is not None and service:
-                key = keys.setdefault((node, service.lower()), ServiceKey(node, service))
+                key = keys.setdefault((node, service.lower()), ServiceQuery(node, service))
                 key.notes.append(check.get("Notes"))
                 if counts(kind, check):
                     key.kinds.append(kind)

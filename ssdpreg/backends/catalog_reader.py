@@ -8,7 +8,7 @@ from typing import Any
 from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent, Operation
 from ssdpreg.backends.catalog_listings import CatalogListings, Inspection
 from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
-from ssdpreg.backends.catalog_services import ServiceKey, ServiceReader, by_node, keys_of
+from ssdpreg.backends.catalog_services import ServiceQuery, ServiceReader, by_node, keys_of
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_transactions import ConsulTransactions, match_results
 from ssdpreg.backends.garbage import LongLivedObjects
@@ -100,7 +100,7 @@ class CatalogReader:
         return await self._listings.inspect(name, services=False)
 
     async def refresh(self, name: str) -> Inspection:
-        """Read a single node, and replace what is known of it."""
+        """Read a single node, and replace its entry in the table."""
         inspection = await self._listings.inspect(name)
         known = self._nodes.by_name.get(name)
         if inspection.node is None:
@@ -144,7 +144,7 @@ class CatalogReader:
 
     # Services.
 
-    async def _compare_services(self, keys: list[ServiceKey], uncertain: Mapping[str, object]) -> None:
+    async def _compare_services(self, keys: list[ServiceQuery], uncertain: Mapping[str, object]) -> None:
         found = await self._services.read(keys, consistent=bool(uncertain))
         for name, services in by_node(keys, found).items():
             node = self._nodes.by_name[name]

@@ -22,7 +22,7 @@ from ssdpreg.registration import Registration
 
 
 @dataclass(slots=True)
-class ServiceKey:
+class ServiceQuery:
     """
     A service in the catalog that is to be read.
 
@@ -57,7 +57,7 @@ class ServiceReader:
     def __init__(self, transactions: ConsulTransactions, format: CatalogFormat, nodes: CatalogNodes) -> None:
         self._transactions, self._format, self._nodes = transactions, format, nodes
 
-    async def read(self, keys: list[ServiceKey], *, consistent: bool) -> list[Registration | None]:
+    async def read(self, keys: list[ServiceQuery], *, consistent: bool) -> list[Registration | None]:
         """Return the registrations of some services: None for those that do not exist, or are not of this scope."""
         found: list[Registration | None] = [None] * len(keys)
 
@@ -76,7 +76,7 @@ class ServiceReader:
         await run_parallel((_call(read, *part) for part in self._split(keys)), MOST_TRANSACTIONS)
         return found
 
-    def _split(self, keys: list[ServiceKey]) -> Iterable[tuple[int, int]]:
+    def _split(self, keys: list[ServiceQuery]) -> Iterable[tuple[int, int]]:
         """Yield the parts of a list of services that fit into one transaction each."""
         start, count = 0, 0
         for index, key in enumerate(keys):
@@ -87,7 +87,7 @@ class ServiceReader:
         if keys:
             yield start, len(keys)
 
-    def _parse_found(self, key: ServiceKey, service: Any, checks: Mapping[str, Any]) -> Registration | None:
+    def _parse_found(self, key: ServiceQuery, service: Any, checks: Mapping[str, Any]) -> Registration | None:
         if service is None:
             return None
         try:
@@ -105,11 +105,11 @@ class ServiceReader:
         return known if known == parsed else parsed
 
 
-def keys_of(name: str, services: Iterable[Registration]) -> list[ServiceKey]:
+def keys_of(name: str, services: Iterable[Registration]) -> list[ServiceQuery]:
     """Return the services on a node that may have any of some registrations."""
-    keys: dict[str, ServiceKey] = {}
+    keys: dict[str, ServiceQuery] = {}
     for each in services:
-        key = keys.setdefault(each.name.lower(), ServiceKey(name, each.name))
+        key = keys.setdefault(each.name.lower(), ServiceQuery(name, each.name))
         # The checks, whose notes have the ID, may be lost.
         key.notes.append(each.service_id)
         for check in each.checks:
@@ -117,7 +117,7 @@ def keys_of(name: str, services: Iterable[Registration]) -> list[ServiceKey]:
     return list(keys.values())
 
 
-def by_node(keys: Iterable[ServiceKey], found: Iterable[Registration | None]) -> dict[str, list[Registration | None]]:
+def by_node(keys: Iterable[ServiceQuery], found: Iterable[Registration | None]) -> dict[str, list[Registration | None]]:
     """Return the registrations that were found, by the names of their nodes."""
     found_on: dict[str, list[Registration | None]] = {}
     for key, registration in zip(keys, found, strict=True):

@@ -201,7 +201,7 @@ class _Run:
         if inspection.exists and inspection.node is None:
             error = BackendRefusedError(409, f"the node {change.name} of the catalog belongs to {inspection.owner}")
             self._refuse_registrations(change, error)
-            # Whatever was registered on the node before is not there any more.
+            # The services that were registered on the node before do not exist any more.
             self.applied |= change.remove.keys()
         elif change.attempts >= _MOST_ATTEMPTS:
             self._refuse(change, BackendRefusedError(409, describe_error(what)))

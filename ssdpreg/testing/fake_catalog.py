@@ -22,7 +22,7 @@ class FakeConsulCatalog(Resource):
     """
     The part of Consul's catalog, transactions, keys and sessions that ssdpreg uses, in memory.
 
-    :ivar state: What the catalog contains.
+    :ivar state: Content of the catalog.
     :ivar requests: Method, path and query of every request so far.
     :ivar transactions: Operations of every transaction so far that was not rejected as a whole.
     :ivar most_operations: Operations of a transaction that are accepted.

@@ -117,7 +117,7 @@ class MakeStepTests(SynchronousTestCase):
         self.assertEqual(statuses, ["passing", "critical"])
 
     def test_collision(self) -> None:
-        """A name that another live service of the device has is rejected, whatever its case."""
+        """A name that another live service of the device has is rejected, also if its case differs."""
         one, two = service("a"), service("b", name="RACKHD-A")
         step = step_of(node_with(one), (two,))
         self.assertEqual((step.unit, step.done, step.refused.keys()), (None, set(), {two.service_id}))

@@ -83,7 +83,7 @@ class CatalogFormatTests(SynchronousTestCase):
             self.assertEqual(operation["Node"]["Node"]["Datacenter"], "dc2")
 
     def test_fields_of_others(self) -> None:
-        """What other programs added to a node is kept when it is written."""
+        """Fields that other programs added to a node are kept when it is written."""
         node = {
             "ID": "b7b4ee51-0000-4000-8000-000000000000",
             "Node": "d",
