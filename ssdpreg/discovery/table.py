@@ -16,7 +16,18 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.events import (
+    Appeared,
+    Changed,
+    ClaimState,
+    Event,
+    Left,
+    LiveService,
+    Reason,
+    SearchNeeded,
+    SearchUrgency,
+    TrackedState,
+)
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
 from ssdpreg.discovery.rates import SenderBuckets
@@ -92,6 +103,16 @@ class AdvertisementTable:
         """Return the live service of a device and URN, or None."""
         service = self._devices.get(device_id.casefold(), {}).get(urn)
         return None if service is None or not service.live else _snapshot(service)
+
+    def states(self, device_id: str, urn: str | None) -> list[TrackedState]:
+        """
+        Return snapshots of the services of a device, for diagnosis.
+
+        :param urn: URN of one service, or None for all services of the device.
+        """
+        services = self._devices.get(device_id.casefold(), {})
+        chosen = services.values() if urn is None else filter(None, [services.get(urn)])
+        return [_state(service) for service in chosen]
 
     @property
     def tracked(self) -> int:
@@ -586,6 +607,20 @@ class AdvertisementTable:
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:
     return advertisement.device_id.casefold(), advertisement.urn
+
+
+def _state(service: TrackedService) -> TrackedState:
+    return TrackedState(
+        service.claim.advertisement,
+        service.live,
+        tuple(
+            ClaimState(claim.advertisement.location, claim.sender, claim.standing, claim.expires_at)
+            for claim in (service.claim, *service.others)
+        ),
+        service.leaves_at,
+        service.contest is not None,
+        service.move_at,
+    )
 
 
 def _snapshot(service: TrackedService) -> LiveService:
