@@ -35,7 +35,7 @@ _PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONT
 _TOOLS = frozenset(
     {
         *(".", "consul", "curl", "dig", "docker", "firewall-cmd", "grep", "install", "ip", "journalctl", "nft", "ss"),
-        *("systemctl", "tcpdump"),
+        *("ansible-inventory", "ansible-playbook", "consul-template", "pipx", "ssh", "systemctl", "tcpdump", "vmagent"),
     }
 )
 
