@@ -1,0 +1,107 @@
+"""
+Checks of the SSDP traffic on each interface: a multicast round trip, a probe for the firewall, and a search.
+
+The kernel delivers a copy of each multicast datagram to the members of the group on this host, as if the datagram had
+arrived on the interface. The copy passes the firewall, so the probes need neither root nor a second host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.ssdp.messages import GROUP
+
+_ROUND_TRIP = Check("multicast")
+_FIREWALL = Check("firewall")
+_SEARCH = Check("search")
+
+_LOOK_AT_RULES = "Look at the rules as root: nft list ruleset (or iptables-save)"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """
+    Datagrams of one interface.
+
+    :ivar name: Name of the interface.
+    :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
+    :ivar problem: Reason why a socket could not be opened or the group cannot be reached; empty if there is none.
+    :ivar returned: Whether a datagram to the group and port 1900 was received again.
+    :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
+    :ivar probe_returned: Whether that datagram was received again.
+    :ivar repliers: Other hosts that replied to a search for all devices.
+    """
+
+    name: str
+    in_use: bool = False
+    problem: str = ""
+    returned: bool = True
+    probe_port: int = 0
+    probe_returned: bool = True
+    repliers: Sequence[str] = ()
+
+
+def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Sequence[str] = ()) -> list[Finding]:
+    """
+    Check the traffic of one interface.
+
+    :param traffic: The datagrams.
+    :param ports: First and last port of ``ssdp.search.ports``, or None if any port may receive replies.
+    :param dropping: Descriptions of firewall rules that drop datagrams; empty if there are none or they are not known.
+    """
+    name = traffic.name
+    if traffic.in_use:
+        return [_ROUND_TRIP.skipped(name, "UDP port 1900 is held by another program")]
+    if traffic.problem:
+        advice = (
+            f"Look at: ip route get {GROUP} oif {name}. A route may be missing: ip route add 224.0.0.0/4 dev {name}"
+        )
+        return [_ROUND_TRIP.fault(name, f"cannot send to {GROUP}: {traffic.problem}", advice)]
+    rules = "".join(f" ({rule})" for rule in dropping[:1])
+    if traffic.returned:
+        findings = [_ROUND_TRIP.ok(name, f"a datagram to {GROUP} was sent and received again")]
+    else:
+        findings = [
+            _ROUND_TRIP.fault(
+                name,
+                f"a datagram to {GROUP}, UDP port 1900, was sent and not received again: a firewall drops"
+                f" announcements{rules}",
+                f"Accept them: nft add rule inet filter input ip daddr {GROUP} udp dport 1900 accept. {_LOOK_AT_RULES}",
+            )
+        ]
+    findings.append(_check_firewall(traffic, ports, rules))
+    if traffic.repliers:
+        findings.append(_SEARCH.ok(name, f"{_count(len(traffic.repliers), 'host')} replied: {_list(traffic.repliers)}"))
+    else:
+        advice = f"If devices are connected, check the VLAN and the cable, and run: ssdpreg search --interface {name}"
+        findings.append(_SEARCH.ok(name, "no device replied within 2 s", advice))
+    return findings
+
+
+def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, rules: str) -> Finding:
+    """Return whether replies to searches, which are sent to a high port, pass the firewall."""
+    if traffic.repliers:
+        return _FIREWALL.ok(traffic.name, "replies to a search were received")
+    if traffic.probe_returned:
+        return _FIREWALL.ok(traffic.name, f"a probe to UDP port {traffic.probe_port} was received")
+    if ports is None:
+        advice = 'Set a range as in "search": {"ports": "40000-40099"}, and accept UDP to it: docs/troubleshooting.md'
+    else:
+        advice = f"Accept UDP to ports {ports[0]} to {ports[1]}"
+    return _FIREWALL.fault(
+        traffic.name,
+        f"a probe to UDP port {traffic.probe_port} was dropped: replies to searches are lost{rules}",
+        f"{advice}. {_LOOK_AT_RULES}",
+    )
+
+
+def _list(hosts: Sequence[str]) -> str:
+    """Return some addresses and the number of the others."""
+    shown = ", ".join(hosts[:3])
+    return shown if len(hosts) <= 3 else f"{shown} and {len(hosts) - 3} more"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
