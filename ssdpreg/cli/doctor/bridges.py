@@ -69,21 +69,25 @@ def check_bridges(
     return findings
 
 
-def check_container(kind: str, used: Sequence[str], virtual: Sequence[str]) -> list[Finding]:
+def check_container(kind: str, used: Sequence[str], virtual: Sequence[str], repliers: Sequence[str]) -> list[Finding]:
     """
-    Check that a container has the network of its host.
+    Check that a container has the network of its host, or another one in which devices are.
 
     :param kind: Kind of the container that this process is in, such as ``docker``; empty for none.
     :param used: Names of the used interfaces.
     :param virtual: Names of those that are virtual cables (veth) to a bridge of the host.
+    :param repliers: Other hosts that replied to a search.
     """
     if not kind:
         return []
+    if repliers:
+        return [_CONTAINER.ok(kind, "devices reply to searches of this container")]
     if used and all(name in virtual for name in used):
         return [
-            _CONTAINER.fault(
+            _CONTAINER.warning(
                 kind,
-                f"this container has a network of its own ({', '.join(used)}), which announcements do not reach",
+                f"this container has a network of its own ({', '.join(used)}), to which Docker and Podman forward no"
+                " announcements",
                 "Start it with --network host, or with a macvlan network",
             )
         ]

@@ -52,9 +52,7 @@ def read_configuration(path: str | None, address: str | None) -> ReadConfigurati
         return ReadConfiguration(
             defaults,
             tuple(
-                _CONFIGURATION.fault(
-                    f"{path} {fault.path}".rstrip(), fault.problem, advice if fault is error.faults[-1] else ""
-                )
+                _CONFIGURATION.fault(fault.path, fault.problem, advice if fault is error.faults[-1] else "")
                 for fault in error.faults
             ),
             usable=False,
@@ -62,7 +60,7 @@ def read_configuration(path: str | None, address: str | None) -> ReadConfigurati
     config = config.with_consul(address)
     terms = len(config.search_terms())
     summary = f"{terms} search term{'' if terms == 1 else 's'}, {_describe_backend(config)}"
-    return ReadConfiguration(config, (_CONFIGURATION.ok(path, summary),), usable=True)
+    return ReadConfiguration(config, (_CONFIGURATION.ok("", f"{path}: {summary}"),), usable=True)
 
 
 def _defaults() -> Config:

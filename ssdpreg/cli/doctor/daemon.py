@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ssdpreg.cli.doctor.findings import Check, Finding
 from ssdpreg.cli.doctor.processes import Process
+from ssdpreg.registration.meta import META_SCOPE
 
 _DAEMON = Check("daemon")
 _READY = Check("ready")
@@ -87,7 +88,8 @@ def check_daemon(facts: DaemonFacts, process: Process | None) -> list[Finding]:
             return [_DAEMON.warning("", f"{found}, but {facts.url} {facts.problem}", advice)]
         return [_DAEMON.fault("", f"not running: {facts.url} {facts.problem}", f"Start it: {_START}")]
     services = sum(value for name, value in facts.metrics.items() if name == "ssdpreg_services")
-    findings = [_DAEMON.ok("", f"serves {facts.url}, with {services:.0f} live services{f'; {found}' if found else ''}")]
+    summary = f"serves {facts.url}, with {services:.0f} live service{'' if services == 1 else 's'}"
+    findings = [_DAEMON.ok("", f"{summary}; {found}" if found else summary)]
     findings.append(_check_ready(facts.reasons))
     if facts.metrics:
         findings.append(_check_overflows(facts.metrics))
@@ -104,7 +106,7 @@ def check_scope(meta: Mapping[str, str] | None, scope: str, running: bool) -> li
     """
     if meta is None:
         return [_SCOPE.skipped(scope, "Consul has no service of a daemon, or the token may not read it")]
-    found = meta.get("ssdpreg-scope", "")
+    found = meta.get(META_SCOPE, "")
     version = meta.get("ssdpreg-version", "")
     if found != scope:
         return [_SCOPE.ok(scope, f"Consul's agent has the daemon of another scope, {found or 'none'}, too")]

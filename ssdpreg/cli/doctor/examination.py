@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from ssdpreg.backends.consul_own_service import other_service_id
 from ssdpreg.cli.doctor.bridges import check_bridges, check_container
 from ssdpreg.cli.doctor.certificates import check_certificate, read_certificate, split_address
 from ssdpreg.cli.doctor.configuration import read_configuration
@@ -47,9 +48,15 @@ from ssdpreg.cli.output import print_json, print_message
 from ssdpreg.config import Config, ConsulConfig
 from ssdpreg.errors import ConfigError
 from ssdpreg.registration import SOURCE
+from ssdpreg.registration.meta import META_SCOPE
 from ssdpreg.ssdp.interfaces import InterfaceSelection
 
 _CONSUL = Check("Consul")
+_WITHOUT_ROOT = Check("root").skipped(
+    "",
+    "without root, the programs of other users, the rules of the firewall and IGMP queries are not examined",
+    "Run: sudo ssdpreg doctor",
+)
 
 
 async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
@@ -64,8 +71,6 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
     read = read_configuration(arguments.config, arguments.address)
     host = read_host()
     daemon = find_daemon(host.owners)
-    if not is_root():
-        print_message("Without root, some checks are skipped: the owner of a socket, firewall rules, IGMP queries.")
     # Both wait for replies: they run at the same time.
     consul = Deferred.fromCoroutine(_examine_consul(reactor, read.config, daemon))
     try:
@@ -74,6 +79,7 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
     finally:
         consul.cancel()
     sections = [
+        Section("Rights", () if is_root() else (_WITHOUT_ROOT,)),
         Section("Configuration", read.findings),
         *network_sections,
         Section("Limits", tuple(_examine_limits(read.config, host, daemon, skew))),
@@ -102,6 +108,7 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
     search = QuerierSearch("not searched for, because that takes up to 135 s: ssdpreg doctor --long")
     if long:
         search = await search_queriers(reactor, real)
+    repliers = [host for each in traffic for host in each.repliers]
     networks = {each.name: each.networks for each in host.interfaces if each.name in real}
     in_use = any(each.in_use for each in traffic)
     return [
@@ -110,7 +117,7 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
             (
                 *check_interfaces(host.interfaces, host.links, ssdp.interfaces, host.broadcast),
                 *check_bridges(names, bool(ssdp.interfaces), read_bridges(names), search.queriers or {}),
-                *check_container(find_container(), real, find_virtual(real)),
+                *check_container(find_container(), real, find_virtual(real), repliers),
                 *check_reverse_path(networks, read_filters(real), ssdp.named_networks),
             ),
         ),
@@ -158,6 +165,8 @@ async def _examine_consul(reactor: Any, config: Config, daemon: Process | None) 
             skew = consul.skew if consul else None
             if consul and not consul.problem and backend.mode == "agent":
                 meta = await client.read_own_service(SOURCE)
+                if meta and meta.get(META_SCOPE) != scope:
+                    meta = await client.read_own_service(other_service_id(scope)) or meta
             await client.close()
     of_daemon = check_daemon(facts, daemon)
     if meta is not None:

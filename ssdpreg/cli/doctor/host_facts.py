@@ -9,6 +9,7 @@ import resource
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +94,9 @@ def find_virtual(names: Sequence[str]) -> list[str]:
 
 
 def find_container() -> str:
-    """Return the kind of the container that this process is in; empty for none."""
+    """Return the kind of the container in whose network this process is; empty for none."""
+    if _is_inner_namespace():
+        return ""
     # systemd-nspawn and Podman set this variable: systemd, "Container Interface".
     if kind := os.environ.get("container"):  # noqa: SIM112
         return kind
@@ -102,6 +105,17 @@ def find_container() -> str:
     if Path("/run/.containerenv").exists():
         return "podman"
     return (read_text("/run/systemd/container") or "").strip()
+
+
+def _is_inner_namespace() -> bool:
+    """Return whether this process is in a network namespace that was made inside of a container, if that is known."""
+    own = os.stat("/proc/self/ns/net").st_ino
+    for path in (Path("/proc/1/ns/net"), *Path("/run/netns").glob("*")):
+        with suppress(OSError):
+            # A process that may not be examined has no readable namespace.
+            if (path.stat().st_ino == own) != (path.parent.name == "ns"):
+                return True
+    return False
 
 
 def read_descriptor_limit() -> int | None:

@@ -68,7 +68,7 @@ def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Seq
                 name,
                 f"a datagram to {GROUP}, UDP port 1900, was sent and not received again: a firewall drops"
                 f" announcements{rules}",
-                f"Accept them: nft add rule inet filter input ip daddr {GROUP} udp dport 1900 accept. {_LOOK_AT_RULES}",
+                f"Run: nft insert rule inet filter input ip daddr {GROUP} udp dport 1900 accept. {_LOOK_AT_RULES}",
             )
         ]
     findings.append(_check_firewall(traffic, ports, rules))
