@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import uuid
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -88,9 +88,13 @@ class _Probe:
         self._open: list[OpenSocket] = []
         self._in_use = False
         self._problem = ""
+        self._blocked = False
         self._probe_port = 0
-        # No device has this ID, so no device replies to the probes.
-        self._marker = encode(SearchRequest(f"uuid:{uuid.uuid4()}", 1), (GROUP, PORT))
+        # No device has these IDs, so no device replies to the probes.
+        self._marker, self._marker_from_1900 = (
+            encode(SearchRequest(f"uuid:{uuid.uuid4()}", 1), (GROUP, PORT)) for _ in range(2)
+        )
+        self._sent_from_1900 = False
 
     def open(self) -> None:
         """Open the sockets, and keep the reason if that fails."""
@@ -121,6 +125,7 @@ class _Probe:
             self._send(self._marker, PORT)
             self._send(self._marker, self._probe_port)
             self._send(search, PORT)
+            self._send_from_1900()
             await deferLater(self._reactor, _REPEAT_DELAY)
         await deferLater(self._reactor, _WAIT - _REPEAT_DELAY)
 
@@ -129,6 +134,21 @@ class _Probe:
             self._search.transport.write(datagram, (GROUP, port))  # type: ignore[union-attr]
         except OSError as error:
             self._problem = error.strerror or str(error)
+            # The result of a drop in a chain for outgoing packets.
+            self._blocked = error.errno == errno.EPERM
+
+    def _send_from_1900(self) -> None:
+        """Send the probe from UDP port 1900, from which most devices reply: a firewall may have a rule for it."""
+        protocol = _Recorder()
+        try:
+            opened = self._sockets.open_announcing(self._interface, protocol)
+        except (CannotListenError, OSError):
+            return
+        with suppress(OSError):
+            protocol.transport.write(self._marker_from_1900, (GROUP, self._probe_port))  # type: ignore[union-attr]
+            self._sent_from_1900 = True
+        # At once: the socket shares the port with programs that need the unicast datagrams.
+        self._sockets.close(opened)
 
     def result(self, own: Collection[str]) -> Traffic:
         """
@@ -136,14 +156,15 @@ class _Probe:
 
         :param own: Addresses of this host, whose replies prove nothing.
         """
-        marked = partial(_contains, self._marker)
         return Traffic(
             self._interface.name,
             self._in_use,
             self._problem,
-            marked(self._group),
+            self._blocked,
+            _contains(self._group, self._marker),
             self._probe_port,
-            marked(self._reply_port),
+            _contains(self._reply_port, self._marker),
+            not self._sent_from_1900 or _contains(self._reply_port, self._marker_from_1900),
             sorted({sender for datagram, sender in self._search.received if sender not in own and _is_reply(datagram)}),
         )
 
@@ -153,7 +174,7 @@ class _Probe:
             self._sockets.close(opened)
 
 
-def _contains(datagram: bytes, recorder: _Recorder) -> bool:
+def _contains(recorder: _Recorder, datagram: bytes) -> bool:
     return any(received == datagram for received, _ in recorder.received)
 
 

@@ -28,18 +28,22 @@ class Traffic:
     :ivar name: Name of the interface.
     :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
     :ivar problem: Reason why a socket could not be opened or the group cannot be reached; empty if there is none.
+    :ivar blocked: Whether the reason is that a firewall drops what this host sends.
     :ivar returned: Whether a datagram to the group and port 1900 was received again.
     :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
     :ivar probe_returned: Whether that datagram was received again.
+    :ivar probe_from_1900_returned: Whether a datagram that was sent to the same port from port 1900 was received again.
     :ivar repliers: Other hosts that replied to a search for all devices.
     """
 
     name: str
     in_use: bool = False
     problem: str = ""
+    blocked: bool = False
     returned: bool = True
     probe_port: int = 0
     probe_returned: bool = True
+    probe_from_1900_returned: bool = True
     repliers: Sequence[str] = ()
 
 
@@ -55,11 +59,13 @@ def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Seq
     if traffic.in_use:
         return [_ROUND_TRIP.skipped(name, "UDP port 1900 is held by another program")]
     if traffic.problem:
-        advice = (
-            f"Look at: ip route get {GROUP} oif {name}. A route may be missing: ip route add 224.0.0.0/4 dev {name}"
-        )
-        return [_ROUND_TRIP.fault(name, f"cannot send to {GROUP}: {traffic.problem}", advice)]
-    rules = "".join(f" ({rule})" for rule in dropping[:1])
+        finding = f"cannot send to {GROUP}: {traffic.problem}"
+        advice = f"Look at: ip address show dev {name}, and ip route get {GROUP} oif {name}"
+        if traffic.blocked:
+            finding += ": a firewall drops what this host sends"
+            advice = f"Accept UDP to {GROUP}, port 1900, for outgoing datagrams. {_LOOK_AT_RULES}"
+        return [_ROUND_TRIP.fault(name, finding, advice)]
+    rule = f" ({dropping[0]})" if dropping else ""
     if traffic.returned:
         findings = [_ROUND_TRIP.ok(name, f"a datagram to {GROUP} was sent and received again")]
     else:
@@ -67,11 +73,11 @@ def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Seq
             _ROUND_TRIP.fault(
                 name,
                 f"a datagram to {GROUP}, UDP port 1900, was sent and not received again: a firewall drops"
-                f" announcements{rules}",
+                f" announcements{rule}",
                 f"Run: nft insert rule inet filter input ip daddr {GROUP} udp dport 1900 accept. {_LOOK_AT_RULES}",
             )
         ]
-    findings.append(_check_firewall(traffic, ports, rules))
+    findings.append(_check_firewall(traffic, ports, dropping))
     if traffic.repliers:
         findings.append(_SEARCH.ok(name, f"{_count(len(traffic.repliers), 'host')} replied: {_list(traffic.repliers)}"))
     else:
@@ -80,19 +86,23 @@ def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Seq
     return findings
 
 
-def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, rules: str) -> Finding:
+def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: Sequence[str]) -> Finding:
     """Return whether replies to searches, which are sent to a high port, pass the firewall."""
     if traffic.repliers:
         return _FIREWALL.ok(traffic.name, "replies to a search were received")
-    if traffic.probe_returned:
-        return _FIREWALL.ok(traffic.name, f"a probe to UDP port {traffic.probe_port} was received")
+    if traffic.probe_returned and traffic.probe_from_1900_returned:
+        # The rules may still drop the datagrams of some senders.
+        advice = f"If devices do not reply, look at this rule: {dropping[0]}" if dropping else ""
+        return _FIREWALL.ok(traffic.name, f"a probe to UDP port {traffic.probe_port} was received", advice)
     if ports is None:
         advice = 'Set a range as in "search": {"ports": "40000-40099"}, and accept UDP to it: docs/troubleshooting.md'
     else:
         advice = f"Accept UDP to ports {ports[0]} to {ports[1]}"
+    source = " from port 1900" if traffic.probe_returned else ""
+    rule = f" ({dropping[0]})" if dropping else ""
     return _FIREWALL.fault(
         traffic.name,
-        f"a probe to UDP port {traffic.probe_port} was dropped: replies to searches are lost{rules}",
+        f"a probe{source} to UDP port {traffic.probe_port} was dropped: replies to searches are lost{rule}",
         f"{advice}. {_LOOK_AT_RULES}",
     )
 
