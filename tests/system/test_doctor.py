@@ -103,7 +103,7 @@ class DoctorTestCase(SynchronousTestCase):
             self.host.call(["ip", "address", "add", address, "dev", name])
 
     def start_daemon(self, config: Mapping[str, Any], name: str, before: Sequence[str] = ()) -> Program:
-        """Start a daemon with a configuration of its own."""
+        """Start a daemon with a configuration file of another name than that of the command."""
         path = self.lan.folder / f"{name}.json"
         path.write_text(json.dumps(config))
         program = self.host.run([*before, *twistd("ssdpreg", "--config", str(path))], cwd=str(ROOT))
@@ -199,7 +199,7 @@ class HealthyHostTests(DoctorTestCase):
         self.assert_finding(self.examine(EMBEDDED, "--long"), "querier", "eth0", "ok", "10.77.0.3 sends IGMP queries")
 
     def test_without_root(self) -> None:
-        """Another user than root gets the same checks, and a line about what is left out."""
+        """Another user than root gets the same checks, and one finding with the checks that are left out."""
         path = self.write_config(EMBEDDED)
         self.lan.folder.chmod(0o755)
         done = self.call(

@@ -61,7 +61,7 @@ def check_bridges(
             findings.append(
                 _BRIDGE.warning(
                     name,
-                    "with IGMP snooping and without a querier of its own: it may stop to forward announcements if the"
+                    "with IGMP snooping and without a querier of its own: it may stop forwarding announcements if the"
                     " network has no querier",
                     f"Run: ip link set dev {name} type bridge mcast_querier 1 (or mcast_snooping 0)",
                 )

@@ -15,10 +15,10 @@ class Finding:
     Result of one check.
 
     :ivar check: Name of the check, such as ``interface``.
-    :ivar subject: What was checked, such as ``eth0``.
+    :ivar subject: Object of the check, such as ``eth0``; empty if the name of the check is enough.
     :ivar result: One of :data:`RESULTS`.
-    :ivar finding: What was found.
-    :ivar advice: What to do about it; empty if there is nothing to do.
+    :ivar finding: State of the object.
+    :ivar advice: Instruction for the operator; empty if there is nothing to do.
     """
 
     check: str

@@ -32,7 +32,7 @@ _TIMEX_SIZE = 512
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """
-    State of this host before the command opens sockets of its own.
+    State of this host before the command opens any socket.
 
     :ivar interfaces: All interfaces.
     :ivar links: States by the index of the interface.

@@ -67,7 +67,7 @@ def check_membership(
 
 def check_queriers(names: Sequence[str], search: QuerierSearch) -> list[Finding]:
     """
-    Check that each network has a querier, without which switches with IGMP snooping stop to forward.
+    Check that each network has a querier, without which switches with IGMP snooping stop forwarding announcements.
 
     :param names: The used interfaces.
     :param search: Result of the wait for queries.
@@ -82,7 +82,7 @@ def check_queriers(names: Sequence[str], search: QuerierSearch) -> list[Finding]
             findings.append(
                 _QUERIER.warning(
                     name,
-                    f"no IGMP query within {QUERY_INTERVAL:g} s: a switch with IGMP snooping stops to forward"
+                    f"no IGMP query within {QUERY_INTERVAL:g} s: a switch with IGMP snooping stops forwarding"
                     " announcements some minutes after a start",
                     "Enable a querier on a switch or router, or disable snooping, and accept IGMP in the firewall",
                 )

@@ -22,7 +22,7 @@ class UDPSocket:
 
     :ivar address: Local IP address; ``0.0.0.0`` or ``::`` for all.
     :ivar port: Local port.
-    :ivar uid: User who opened it.
+    :ivar uid: ID of the user whose process opened it.
     :ivar inode: Number by which the process is found.
     :ivar drops: Datagrams that the kernel dropped because the receive buffer was full.
     """

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ssdpreg.cli.doctor.findings import RESULTS, Section
+from ssdpreg.cli.doctor.findings import RESULTS, Finding, Section
 from ssdpreg.cli.output import escape_invisible, make_console, print_lines, print_table
 
 _STYLES = {"ok": "green", "skipped": "dim", "warning": "yellow", "fault": "bold red"}
@@ -19,7 +19,7 @@ def print_sections(sections: Sequence[Section]) -> None:
     """Print each section as a heading and one line per finding."""
     console = make_console()
     shown = [section for section in sections if section.findings]
-    whats = [f"{each.check} {each.subject}".rstrip() for section in shown for each in section.findings]
+    whats = [escape_invisible(_describe(each), console) for section in shown for each in section.findings]
     # Aligned in all sections. On a narrow terminal the finding needs the space.
     width = min(max(map(len, whats), default=0), max(16, console.width // 3))
     for section in shown:
@@ -30,15 +30,19 @@ def print_sections(sections: Sequence[Section]) -> None:
         table.add_column(width=width, overflow="fold")
         table.add_column(overflow="fold")
         for each in section.findings:
-            what = f"{each.check} {each.subject}".rstrip()
             sentence = each.finding + (f". {each.advice}" if each.advice else "")
             table.add_row(
                 "",
                 Text(each.result, _STYLES[each.result]),
-                Text(escape_invisible(what, console)),
+                Text(escape_invisible(_describe(each), console)),
                 Text(escape_invisible(sentence, console)),
             )
         print_table(console, table)
+
+
+def _describe(finding: Finding) -> str:
+    """Return what was checked."""
+    return f"{finding.check} {finding.subject}".rstrip()
 
 
 def make_document(sections: Sequence[Section]) -> list[dict[str, Any]]:
