@@ -19,7 +19,7 @@ _TLS = Check("TLS")
 #: Seconds of the longest wait for a connection or a message.
 _TIMEOUT = 5.0
 _DAY = 86400
-#: Days before its end from which a certificate is reported. The authority that is built into Consul renews them after 48 h.
+#: Days before its end from which a certificate is reported. Consul's built-in authority issues them for 72 h.
 _SOON = 1.0
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _WRONG_NAME = (62, 64)

@@ -111,7 +111,7 @@ def check_scope(meta: Mapping[str, str] | None, scope: str, running: bool) -> li
     if found != scope:
         return [_SCOPE.ok(scope, f"Consul's agent has the daemon of another scope, {found or 'none'}, too")]
     if not running:
-        advice = "Look for a daemon on another host or in a container; set backend.scope to run several of them"
+        advice = "Start it here. If it runs in a container or on another host, set another backend.scope for this one"
         return [_SCOPE.warning(scope, f"a daemon of this scope is registered, but none runs here ({version})", advice)]
     return [_SCOPE.ok(scope, f"registered in Consul, version {version}")]
 

@@ -32,7 +32,7 @@ from ssdpreg.cli.doctor.host_facts import (
     read_forced_versions,
     read_host,
 )
-from ssdpreg.cli.doctor.igmp import QuerierSearch, check_membership, check_queriers
+from ssdpreg.cli.doctor.igmp import QUERY_INTERVAL, QuerierSearch, check_membership, check_queriers
 from ssdpreg.cli.doctor.interfaces import check_interfaces
 from ssdpreg.cli.doctor.kernel import Membership, is_root, read_memberships, read_number
 from ssdpreg.cli.doctor.limits import Clock, check_clock, check_descriptors, check_receive_buffer
@@ -71,6 +71,8 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
     read = read_configuration(arguments.config, arguments.address)
     host = read_host()
     daemon = find_daemon(host.owners)
+    if arguments.long and not arguments.json:
+        print_message(f"Waiting up to {QUERY_INTERVAL:g} s for an IGMP query of each network.")
     # Both wait for replies: they run at the same time.
     consul = Deferred.fromCoroutine(_examine_consul(reactor, read.config, daemon))
     try:
@@ -82,7 +84,7 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
         Section("Rights", () if is_root() else (_WITHOUT_ROOT,)),
         Section("Configuration", read.findings),
         *network_sections,
-        Section("Limits", tuple(_examine_limits(read.config, host, daemon, skew))),
+        Section("Limits", tuple(_examine_limits(read.config, daemon, skew))),
         *consul_sections,
     ]
     if arguments.json:
@@ -134,12 +136,12 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
     ]
 
 
-def _examine_limits(config: Config, host: HostFacts, daemon: Process | None, skew: float | None) -> list[Finding]:
+def _examine_limits(config: Config, daemon: Process | None, skew: float | None) -> list[Finding]:
     backend = config.backend
     tls = isinstance(backend, ConsulConfig) and backend.scheme == "https" and backend.verify_tls
     limit = read_descriptor_limit() if daemon is None else daemon.descriptor_limit
     return [
-        *check_receive_buffer(read_number("/proc/sys/net/core/rmem_max"), (daemon or host.process).net_admin),
+        *check_receive_buffer(read_number("/proc/sys/net/core/rmem_max"), daemon is not None and daemon.net_admin),
         *check_descriptors(limit, daemon is not None),
         *check_clock(Clock(is_clock_synchronised(), skew, tls)),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ssdpreg.cli.doctor.bridges import Bridge
 from ssdpreg.cli.doctor.kernel import UDPSocket, is_broadcast, read_number, read_text, read_udp_sockets
-from ssdpreg.cli.doctor.processes import Process, find_owners, own_process
+from ssdpreg.cli.doctor.processes import Process, find_owners
 from ssdpreg.cli.doctor.routing import effective_filter
 from ssdpreg.ssdp.interfaces import NetworkInterface, find_interfaces
 from ssdpreg.ssdp.links import KernelLinks, LinkState
@@ -39,7 +39,6 @@ class HostFacts:
     :ivar broadcast: Names of the interfaces that are connected to a broadcast network.
     :ivar sockets: Sockets that are bound to UDP port 1900.
     :ivar owners: Processes by the inode of the socket.
-    :ivar process: This process.
     """
 
     interfaces: Sequence[NetworkInterface]
@@ -47,7 +46,6 @@ class HostFacts:
     broadcast: frozenset[str]
     sockets: Sequence[UDPSocket]
     owners: Mapping[int, Process]
-    process: Process
 
 
 def read_host() -> HostFacts:
@@ -60,7 +58,6 @@ def read_host() -> HostFacts:
         frozenset(each.name for each in interfaces if is_broadcast(each.name)),
         sockets,
         find_owners([each.inode for each in sockets]),
-        own_process(),
     )
 
 

@@ -43,7 +43,7 @@ def check_receive_buffer(rmem_max: int | None, privileged: bool) -> list[Finding
     Check that the daemon gets a receive buffer for the replies of all devices.
 
     :param rmem_max: The kernel's limit ``net.core.rmem_max`` in bytes, or None if it is not known.
-    :param privileged: Whether the daemon has CAP_NET_ADMIN, for which the limit does not count.
+    :param privileged: Whether the running daemon has CAP_NET_ADMIN, for which the limit does not count.
     """
     if rmem_max is None:
         return [_BUFFER.skipped("", "net.core.rmem_max is not visible here")]

@@ -65,7 +65,7 @@ def find_owners(inodes: Collection[int]) -> Mapping[int, Process]:
         if not folder.name.isdecimal():
             continue
         found = wanted.intersection(_socket_inodes(folder)) - owners.keys()
-        if found and (process := _read_process(int(folder.name))):
+        if found and (process := read_process(int(folder.name))):
             owners.update(dict.fromkeys(found, process))
     return owners
 
@@ -90,14 +90,7 @@ def parse_process(pid: int, name: str, command: str, limits: str, status: str) -
     )
 
 
-def own_process() -> Process:
-    """Return this process."""
-    process = _read_process(os.getpid())
-    assert process is not None
-    return process
-
-
-def _read_process(pid: int) -> Process | None:
+def read_process(pid: int) -> Process | None:
     """Return a process, or None if it has ended."""
     name = read_text(f"/proc/{pid}/comm")
     if name is None:

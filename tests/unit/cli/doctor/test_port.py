@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 
 from ssdpreg.cli.doctor.kernel import (
     Membership,
@@ -17,7 +16,7 @@ from ssdpreg.cli.doctor.kernel import (
     read_udp_sockets,
 )
 from ssdpreg.cli.doctor.port import check_drops, check_port, find_daemon
-from ssdpreg.cli.doctor.processes import Process, find_owners, own_process, parse_process
+from ssdpreg.cli.doctor.processes import Process, find_owners, parse_process, read_process
 from ssdpreg.ssdp.messages import GROUP
 from tests.unit.cli.doctor.case import CheckTestCase
 
@@ -115,7 +114,7 @@ class KernelTests(CheckTestCase):
             (found,) = read_udp_sockets(opened.getsockname()[1])
             owners = find_owners([found.inode])
         self.assertEqual((found.address, found.uid, found.drops), ("127.0.0.1", os.getuid(), 0))
-        self.assertEqual(owners, {found.inode: own_process()})
+        self.assertEqual(owners, {found.inode: read_process(os.getpid())})
         self.assertEqual(owners[found.inode].pid, os.getpid())
         self.assertEqual(find_owners([]), {})
 
@@ -158,6 +157,9 @@ class ProcessTests(CheckTestCase):
         unlimited = limits.replace("1024", "unlimited")
         self.assertIsNone(parse_process(5, "x", "", unlimited, "").descriptor_limit)
 
-    def test_own(self) -> None:
-        """The command line of this process begins with Python."""
-        self.assertIn(os.path.basename(sys.executable)[:6], own_process().command[0])
+    def test_read(self) -> None:
+        """The command line of this process begins with Python, and a process that has ended is not found."""
+        process = read_process(os.getpid())
+        assert process is not None
+        self.assertIn("python", process.command[0])
+        self.assertIsNone(read_process(2**30))
