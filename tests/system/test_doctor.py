@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet.ssl import PrivateCertificate
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.cli.doctor.rights import needed_rights, parse_authorization
+from ssdpreg.config import Config, ConsulConfig, SSDPConfig
 from tests.support import hosts
 from tests.support.certificates import make_certificate
 from tests.support.consul import ConsulProcess, find_consul, skip_without_consul
@@ -440,6 +443,22 @@ class BrokenConsulTests(DoctorTestCase):
         self.assert_finding(findings, "ACL", "", "fault", "does not know the token: ACL not found")
         self.assertEqual(self.host.inside(consul.raft_index), before)
         self.assertEqual(self.host.inside(consul.services), {})
+
+    def test_rules(self) -> None:
+        """The rules that the advice names grant the rights that the daemon needs in catalog mode."""
+        consul = ConsulProcess(acl=True)
+        self.addCleanup(consul.clean_up)
+        self.host.inside(consul.start)
+        config = Config(SSDPConfig({"RackHD": (API,)}), ConsulConfig(mode="catalog"))
+        rights = needed_rights(config, "rack-7")
+        body = [right.document() for right in rights]
+        for count in range(len(rights) + 1):
+            rules = "\n".join(right.rule for right in rights[:count])
+            token = self.host.inside(partial(consul.add_token, rules or 'operator = "read"'))
+            path = "/v1/internal/acl/authorize"
+            status, answer = self.host.inside(partial(consul.request, "POST", path, body, token))
+            found = parse_authorization(status, "", rights, json.loads(answer))
+            self.assertEqual(found.allowed, tuple(number < count for number in range(len(rights))))
 
     def test_no_leader(self) -> None:
         """A Consul without a leader is reported."""
