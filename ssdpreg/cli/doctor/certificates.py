@@ -131,11 +131,11 @@ def _examine(config: ConsulConfig, host: str, port: int, code: int, problem: str
         context.wrap_socket(connection, server_hostname=host) as secure,
     ):
         rejected = load_certificate(FILETYPE_ASN1, secure.getpeercert(binary_form=True) or b"")
-        starts, ends = (_parse_time(each) for each in (rejected.get_notBefore(), rejected.get_notAfter()))
+        starts, ends = (parse_time(each) for each in (rejected.get_notBefore(), rejected.get_notAfter()))
     return TLSFacts(host, code, problem, names=names, starts_at=starts, ends_at=ends)
 
 
-def _parse_time(text: bytes | None) -> float:
+def parse_time(text: bytes | None) -> float:
     """Parse a time in the format of ASN.1, such as ``20260301100000Z``."""
     return datetime.strptime((text or b"").decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
 

@@ -30,15 +30,15 @@ class ConsulClient:
     """
     Client for read-only requests.
 
-    :param reactor: For connections and time.
-    :param config: Describes the connection and the token.
-    :raise ConfigError: If a file that the configuration names cannot be used.
+    :param client: Sends the requests.
+    :param token: ACL token, or None.
+    :param datacenter: Datacenter whose ACL system decides, or None for that of the agent.
     """
 
-    def __init__(self, reactor: Any, config: ConsulConfig) -> None:
-        self._client: BoundedHTTPClient = make_client(reactor, config)
-        self._token = load_token(config).value
-        self._datacenter = f"?dc={config.datacenter}" if config.datacenter else ""
+    def __init__(self, client: BoundedHTTPClient, token: str | None = None, datacenter: str | None = None) -> None:
+        self._client = client
+        self._token = token
+        self._datacenter = f"?dc={datacenter}" if datacenter else ""
 
     @property
     def has_token(self) -> bool:
@@ -97,6 +97,16 @@ class ConsulClient:
         if self._token:
             headers.addRawHeader("X-Consul-Token", self._token)
         return await self._client.request(method, path, headers=headers, body=body, timeout=_TIMEOUT, limit=_MAX_BODY)
+
+
+def connect(reactor: Any, config: ConsulConfig) -> ConsulClient:
+    """
+    Make the client that a configuration describes.
+
+    :param reactor: For connections and time.
+    :raise ConfigError: If a file that the configuration names cannot be used.
+    """
+    return ConsulClient(make_client(reactor, config), load_token(config).value, config.datacenter)
 
 
 async def resolve(reactor: Any, host: str) -> tuple[tuple[str, ...], str]:

@@ -16,7 +16,7 @@ from ssdpreg.cli.doctor.bridges import check_bridges, check_container
 from ssdpreg.cli.doctor.certificates import check_certificate, read_certificate, split_address
 from ssdpreg.cli.doctor.configuration import read_configuration
 from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_name
-from ssdpreg.cli.doctor.consul_requests import ConsulClient, resolve
+from ssdpreg.cli.doctor.consul_requests import ConsulClient, connect, resolve
 from ssdpreg.cli.doctor.daemon import check_daemon, check_scope
 from ssdpreg.cli.doctor.daemon_requests import read_daemon
 from ssdpreg.cli.doctor.findings import Check, Finding, Section, exit_status
@@ -158,7 +158,7 @@ async def _examine_consul(reactor: Any, config: Config, daemon: Process | None) 
     backend = config.backend
     if isinstance(backend, ConsulConfig):
         try:
-            client = ConsulClient(reactor, backend)
+            client = connect(reactor, backend)
         except ConfigError as error:
             advice = "Correct the file, or the configuration"
             findings = [_CONSUL.fault(fault.path, fault.problem, advice) for fault in error.faults]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import attrs
-from twisted.web.http_headers import Headers
+import json
+import time
+from collections.abc import Coroutine
+from email.utils import formatdate
+from typing import Any, TypeVar, cast
 
-from ssdpreg.backends.http_client import Response
-from ssdpreg.cli.doctor.certificates import TLSFacts, check_certificate, split_address
+import attrs
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+
+from ssdpreg.backends.http_client import BoundedHTTPClient, Response
+from ssdpreg.cli.doctor.certificates import TLSFacts, check_certificate, parse_time, split_address
 from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_name
-from ssdpreg.cli.doctor.consul_requests import measure_skew, parse_leader, parse_version
+from ssdpreg.cli.doctor.consul_requests import ConsulClient, measure_skew, parse_leader, parse_version
 from ssdpreg.cli.doctor.rights import Authorization, Right, check_rights, needed_rights, parse_authorization
 from ssdpreg.config import Config, ConsulConfig, SSDPConfig
 from tests.unit.cli.doctor.case import CheckTestCase
+
+T = TypeVar("T")
 
 URL = "http://127.0.0.1:8500"
 API, WILD = "urn:schemas-upnp-org:service:api:2.0", "urn:dmtf-org:service:*"
@@ -134,6 +146,91 @@ class RightsTests(CheckTestCase):
         ):
             self.assert_one(check_rights(RIGHTS, answer, token), result, words)
 
+    def test_many(self) -> None:
+        """At most four rights are listed."""
+        rights = [Right("service", str(number), "rule") for number in range(5)]
+        for count, words in ((4, "service:write on 3"), (5, "service:write on 3 and 1 more")):
+            (finding,) = check_rights(rights[:count], Authorization(200, "", (True,) * count), True)
+            self.assertTrue(finding.finding.endswith(words), finding)
+
+
+class ConsulClientTests(CheckTestCase):
+    """Tests for :class:`ConsulClient` against a server in memory."""
+
+    def setUp(self) -> None:
+        self.requests: list[tuple[str, str, str | None]] = []
+        self.responses: dict[str, tuple[int, bytes]] = {}
+
+    def client(self, token: str | None = "secret", datacenter: str | None = None) -> ConsulClient:
+        """Make a client of a server that sends the responses of this test."""
+        test = self
+
+        class Server(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> bytes:
+                path = request.path.decode()
+                test.requests.append(
+                    (request.method.decode(), request.uri.decode(), request.getHeader("X-Consul-Token"))
+                )
+                status, body = test.responses.get(path, (404, b""))
+                request.setResponseCode(status)
+                request.setHeader("Date", formatdate(time.time() - 100, usegmt=True))
+                return body
+
+        return ConsulClient(BoundedHTTPClient(Clock(), URL, cast("Any", StubTreq(Server()))), token, datacenter)
+
+    def run_now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
+        """Return the result of a coroutine that does not wait."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def test_facts(self) -> None:
+        """The leader, the version and the skew are read, with the token."""
+        self.responses = {
+            "/v1/status/leader": (200, b'"10.0.0.1:8300"'),
+            "/v1/agent/self": (200, b'{"Config": {"Version": "1.8.7"}}'),
+        }
+        facts = self.run_now(self.client().read_facts())
+        self.assertEqual((facts.problem, facts.leader, facts.version), ("", "10.0.0.1:8300", "1.8.7"))
+        self.assertLess(abs((facts.skew or 0.0) - 100.0), 5.0)
+        self.assertEqual({each[2] for each in self.requests}, {"secret"})
+        self.assertTrue(self.client().has_token)
+        self.assertFalse(self.client(None).has_token)
+
+    def test_other_server(self) -> None:
+        """Another server is not Consul."""
+        self.assertIn("not Consul", self.run_now(self.client(None).read_facts()).problem)
+        self.assertEqual(self.requests, [("GET", "/v1/status/leader", None)])
+
+    def test_rights(self) -> None:
+        """The rights are read in the configured datacenter. An error has its status."""
+        path = "/v1/internal/acl/authorize"
+        answer = [{**right.document(), "Allow": True} for right in RIGHTS]
+        self.responses = {path: (200, json.dumps(answer).encode())}
+        found = self.run_now(self.client(datacenter="dc2").read_rights(RIGHTS))
+        self.assertEqual(found, Authorization(200, "", (True, True)))
+        self.assertEqual(self.requests, [("POST", f"{path}?dc=dc2", "secret")])
+        for status, body, reason in (
+            (403, b"ACL not found", "ACL not found"),
+            (200, b"<", "the response is malformed"),
+        ):
+            self.responses = {path: (status, body)}
+            self.assertEqual(self.run_now(self.client().read_rights(RIGHTS)), Authorization(status, reason))
+        self.assertEqual(self.requests[-1][1], path)
+
+    def test_own_service(self) -> None:
+        """The Meta of a service is read, and missing or malformed responses have none."""
+        path = "/v1/agent/service/ssdpreg"
+        for status, body, meta in (
+            (200, b'{"Meta": {"a": "b"}}', {"a": "b"}),
+            (200, b'{"Meta": null}', None),
+            (200, b"{}", None),
+            (200, b"<", None),
+            (404, b'{"Meta": {"a": "b"}}', None),
+        ):
+            self.responses = {path: (status, body)}
+            self.assertEqual(self.run_now(self.client().read_own_service("ssdpreg")), meta)
+
 
 class CertificateTests(CheckTestCase):
     """Tests for :func:`check_certificate`."""
@@ -146,6 +243,7 @@ class CertificateTests(CheckTestCase):
         """A valid certificate is right. One that ends within a day is a warning."""
         self.check(TLSFacts("c", ends_at=1_000_000.0 + 30 * 86400), "ok", "expires in 30 days")
         self.check(TLSFacts("c"), "ok", "valid")
+        self.check(TLSFacts("c", ends_at=1_000_000.0 + 86400), "ok", "expires in 1 days")
         self.check(TLSFacts("c", ends_at=1_000_000.0 + 7200), "warning", "expires in 2 h")
 
     def test_not_verified(self) -> None:
@@ -171,6 +269,11 @@ class CertificateTests(CheckTestCase):
     def test_handshake(self) -> None:
         """A failed handshake is a fault."""
         self.check(TLSFacts("c", problem="WRONG_VERSION_NUMBER"), "fault", "WRONG_VERSION_NUMBER", "HTTPS")
+
+    def test_parse_time(self) -> None:
+        """A time in a certificate is in UTC."""
+        self.assertEqual(parse_time(b"19700102000001Z"), 86401.0)
+        self.assertRaises(ValueError, parse_time, None)
 
     def test_address(self) -> None:
         """An address is split into host and port."""

@@ -16,6 +16,7 @@ class LimitsTests(CheckTestCase):
             (4194304, False, "ok"),
             (4194303, False, "warning"),
             (212992, False, "warning"),
+            (131072, False, "warning"),
             (131071, False, "fault"),
             (212992, True, "ok"),
             (None, False, "skipped"),
@@ -26,7 +27,14 @@ class LimitsTests(CheckTestCase):
 
     def test_descriptors(self) -> None:
         """A low limit is a warning, and a very low one is a fault."""
-        for limit, result in ((None, "ok"), (1024, "ok"), (576, "ok"), (575, "warning"), (127, "fault")):
+        for limit, result in (
+            (None, "ok"),
+            (1024, "ok"),
+            (576, "ok"),
+            (575, "warning"),
+            (128, "warning"),
+            (127, "fault"),
+        ):
             self.assert_one(check_descriptors(limit, True), result, "the daemon may open")
         self.assert_one(check_descriptors(100, False), "fault", "a process of this user", "LimitNOFILE=1024")
 

@@ -29,6 +29,8 @@ class TrafficTests(CheckTestCase):
         """Replies are accepted by the firewall if some were received, also if the probe was not."""
         _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=["a", "b", "c", "d"]), None)
         self.assertEqual((firewall.result, search.finding), ("ok", "4 hosts replied: a, b, c and 1 more"))
+        *_, search = check_traffic(Traffic("eth0", repliers=["a", "b", "c"]), None)
+        self.assertEqual(search.finding, "3 hosts replied: a, b, c")
         *_, search = check_traffic(Traffic("eth0", repliers=["a"]), None)
         self.assertEqual(search.finding, "1 host replied: a")
 
@@ -98,6 +100,9 @@ class IGMPTests(CheckTestCase):
         self.assertEqual(parse_query(header + b"\x11\x64\0\0\0\0\0\0"), "10.0.0.1")
         self.assertIsNone(parse_query(header + b"\x16\x64\0\0\0\0\0\0"))
         self.assertIsNone(parse_query(header + b"\x11\x64"))
+        plain = b"\x45" + header[1:20]
+        self.assertEqual(parse_query(plain + b"\x11\x64\0\0\0\0\0\0"), "10.0.0.1")
+        self.assertIsNone(parse_query(plain + b"\x11\x64\0\0\0\0\0"))
         self.assertIsNone(parse_query(b""))
         self.assertIsNone(parse_query(b"\x11" * 40))
 
