@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 
-_BRIDGE = Check("bridge")
-_CONTAINER = Check("container")
+_BRIDGE = HostCheck("bridge")
+_CONTAINER = HostCheck("container")
 
 #: Bridges that connect containers or virtual machines of this host: Docker, Podman, libvirt, LXC, Kubernetes.
 _INTERNAL = re.compile(r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni\d+|cni-.*|virbr\d+|lxcbr\d+|lxdbr\d+")

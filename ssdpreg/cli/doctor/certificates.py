@@ -11,10 +11,10 @@ from typing import Any
 
 from OpenSSL.crypto import FILETYPE_ASN1, load_certificate
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.config import ConsulConfig
 
-_TLS = Check("TLS")
+_TLS = HostCheck("TLS")
 
 #: Seconds of the longest wait for a connection or a message.
 _TIMEOUT = 5.0

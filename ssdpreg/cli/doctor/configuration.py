@@ -8,11 +8,11 @@ import attrs
 
 from ssdpreg import config as configuration
 from ssdpreg.backends import find_backend
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.config import Config, ConsulConfig, SSDPConfig
 from ssdpreg.errors import ConfigError
 
-_CONFIGURATION = Check("configuration")
+_CONFIGURATION = HostCheck("configuration")
 
 
 @attrs.frozen

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 
-_NAME = Check("name")
-_CONSUL = Check("Consul")
-_LEADER = Check("leader")
-_VERSION = Check("version")
+_NAME = HostCheck("name")
+_CONSUL = HostCheck("Consul")
+_LEADER = HostCheck("leader")
+_VERSION = HostCheck("version")
 
 #: Oldest version with which the daemon is tested.
 _OLDEST = (1, 8)

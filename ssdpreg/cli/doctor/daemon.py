@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.processes import Process
 from ssdpreg.registration.meta import META_SCOPE
 
-_DAEMON = Check("daemon")
-_READY = Check("ready")
-_SCOPE = Check("scope")
-_OVERFLOWS = Check("lost datagrams")
+_DAEMON = HostCheck("daemon")
+_READY = HostCheck("ready")
+_SCOPE = HostCheck("scope")
+_OVERFLOWS = HostCheck("lost datagrams")
 
 _START = "systemctl start ssdpreg, or twistd -n ssdpreg --config FILE"
 

@@ -19,7 +19,7 @@ from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_name
 from ssdpreg.cli.doctor.consul_requests import ConsulClient, connect, resolve
 from ssdpreg.cli.doctor.daemon import check_daemon, check_scope
 from ssdpreg.cli.doctor.daemon_requests import read_daemon
-from ssdpreg.cli.doctor.findings import Check, Finding, Section, exit_status
+from ssdpreg.cli.doctor.findings import Finding, HostCheck, Section, exit_status
 from ssdpreg.cli.doctor.firewall import read_rules
 from ssdpreg.cli.doctor.host_facts import (
     HostFacts,
@@ -51,8 +51,8 @@ from ssdpreg.registration import SOURCE
 from ssdpreg.registration.meta import META_SCOPE
 from ssdpreg.ssdp.interfaces import InterfaceSelection
 
-_CONSUL = Check("Consul")
-_WITHOUT_ROOT = Check("root").skipped(
+_CONSUL = HostCheck("Consul")
+_WITHOUT_ROOT = HostCheck("root").skipped(
     "",
     "without root, the programs of other users, the rules of the firewall and IGMP queries are not examined",
     "Run: sudo ssdpreg doctor",

@@ -39,7 +39,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HostCheck:
     """
     Maker of the findings of one check.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.kernel import Membership
 from ssdpreg.ssdp.messages import GROUP
 
-_MEMBERSHIP = Check("IGMP")
-_QUERIER = Check("querier")
+_MEMBERSHIP = HostCheck("IGMP")
+_QUERIER = HostCheck("querier")
 
 #: Seconds within which a querier sends a query: query interval and response interval of RFC 3376, 8.2 and 8.3.
 QUERY_INTERVAL = 135.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.ssdp.interfaces import InterfaceAddress, InterfaceSelection, NetworkInterface
 from ssdpreg.ssdp.links import LinkState
 
-_INTERFACE = Check("interface")
+_INTERFACE = HostCheck("interface")
 
 
 def check_interfaces(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 
-_BUFFER = Check("receive buffer")
-_DESCRIPTORS = Check("descriptors")
-_CLOCK = Check("clock")
+_BUFFER = HostCheck("receive buffer")
+_DESCRIPTORS = HostCheck("descriptors")
+_CLOCK = HostCheck("clock")
 
 #: Bytes of the receive buffer that the daemon requests: ``ssdpreg/ssdp/sockets.py``.
 _WANTED_BUFFER = 4 * 1024 * 1024

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.kernel import UDPSocket
 from ssdpreg.cli.doctor.processes import Process
 from ssdpreg.ssdp.messages import GROUP, PORT
 
-_PORT = Check("port")
+_PORT = HostCheck("port")
 _SUBJECT = f"UDP {PORT}"
-_DROPS = Check("drops")
+_DROPS = HostCheck("drops")
 
 
 def check_port(sockets: Sequence[UDPSocket], owners: Mapping[int, Process], in_use: bool, root: bool) -> list[Finding]:

@@ -102,9 +102,9 @@ class _Probe:
             self._open.append(self._sockets.open_group(self._interface, self._group))
         except CannotListenError as error:
             self._in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
-            self._problem = str(error)
+            self._problem = f"cannot open UDP port {PORT}: {error.socketError}"
         except OSError as error:
-            self._problem = str(error)
+            self._problem = f"cannot join {GROUP}: {error.strerror or error}"
         if self._problem:
             return
         try:
@@ -114,7 +114,7 @@ class _Probe:
             # The same port of the group: the firewall treats it as the port of the search.
             self._open.append(self._sockets.open_group(self._interface, self._reply_port, self._probe_port))
         except (CannotListenError, OSError) as error:
-            self._problem = str(error)
+            self._problem = f"cannot open the socket of a search: {error}"
 
     async def run(self) -> None:
         """Send each datagram twice, and wait for the replies."""
@@ -133,7 +133,7 @@ class _Probe:
         try:
             self._search.transport.write(datagram, (GROUP, port))  # type: ignore[union-attr]
         except OSError as error:
-            self._problem = error.strerror or str(error)
+            self._problem = f"cannot send to {GROUP}: {error.strerror or error}"
             # The result of a drop in a chain for outgoing packets.
             self._blocked = error.errno == errno.EPERM
 

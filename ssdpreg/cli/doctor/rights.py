@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.config import Config, ConsulConfig
 from ssdpreg.registration import SOURCE
 from ssdpreg.registration.names import dns_name, seed_name
 
-_ACL = Check("ACL")
+_ACL = HostCheck("ACL")
 
 #: Rights of one request. Consul accepts 64.
 _MOST = 64

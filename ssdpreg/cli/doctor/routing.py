@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 
-_FILTER = Check("rp_filter")
+_FILTER = HostCheck("rp_filter")
 #: Value of ``rp_filter`` for strict filtering: Linux, Documentation/networking/ip-sysctl.rst.
 _STRICT = 1
 

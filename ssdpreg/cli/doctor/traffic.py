@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ssdpreg.cli.doctor.findings import Check, Finding
+from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.ssdp.messages import GROUP
 
-_ROUND_TRIP = Check("multicast")
-_FIREWALL = Check("firewall")
-_SEARCH = Check("search")
+_ROUND_TRIP = HostCheck("multicast")
+_FIREWALL = HostCheck("firewall")
+_SEARCH = HostCheck("search")
 
 _LOOK_AT_RULES = "Look at the rules as root: nft list ruleset (or iptables-save)"
 
@@ -27,7 +27,7 @@ class Traffic:
 
     :ivar name: Name of the interface.
     :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
-    :ivar problem: Reason why a socket could not be opened or the group cannot be reached; empty if there is none.
+    :ivar problem: What failed, opening a socket or sending to the group, and the reason; empty if both succeeded.
     :ivar blocked: Whether the reason is that a firewall drops what this host sends.
     :ivar returned: Whether a datagram to the group and port 1900 was received again.
     :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
@@ -59,7 +59,7 @@ def check_traffic(traffic: Traffic, ports: tuple[int, int] | None, dropping: Seq
     if traffic.in_use:
         return [_ROUND_TRIP.skipped(name, "UDP port 1900 is held by another program")]
     if traffic.problem:
-        finding = f"cannot send to {GROUP}: {traffic.problem}"
+        finding = traffic.problem
         advice = f"Look at: ip address show dev {name}, and ip route get {GROUP} oif {name}"
         if traffic.blocked:
             finding += ": a firewall drops what this host sends"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ssdpreg.cli.doctor.findings import Check, Section, exit_status
+from ssdpreg.cli.doctor.findings import HostCheck, Section, exit_status
 from ssdpreg.cli.doctor.text import make_document, print_sections, summarize
 from tests.support.command import CommandTestCase
 
-_CHECK = Check("interface")
+_CHECK = HostCheck("interface")
 SECTIONS = [
     Section("Network", (_CHECK.ok("eth0", "up"), _CHECK.fault("e\x1b[2J", "absent", "Create it"))),
     Section("Empty", ()),
-    Section("Limits", (Check("clock").warning("", "5 s behind", "Set it"), Check("drops").skipped("", "unknown"))),
+    Section(
+        "Limits", (HostCheck("clock").warning("", "5 s behind", "Set it"), HostCheck("drops").skipped("", "unknown"))
+    ),
 ]
 
 

@@ -40,9 +40,9 @@ class TrafficTests(CheckTestCase):
 
     def test_problem(self) -> None:
         """A datagram that cannot be sent is a fault, with other advice if a firewall drops it."""
-        problem = check_traffic(Traffic("eth0", problem="Network is unreachable"), None)
+        problem = check_traffic(Traffic("eth0", problem="cannot send: Network is unreachable"), None)
         self.assert_one(problem, "fault", "Network is unreachable", "ip route get 239.255.255.250 oif eth0")
-        problem = check_traffic(Traffic("eth0", problem="Operation not permitted", blocked=True), None)
+        problem = check_traffic(Traffic("eth0", problem="cannot send: Operation not permitted", blocked=True), None)
         self.assert_one(problem, "fault", "a firewall drops what this host sends", "nft list ruleset")
 
     def test_announcements_dropped(self) -> None:
