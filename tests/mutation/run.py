@@ -51,12 +51,19 @@ TARGETS = (
     "ssdpreg/discovery",
     "ssdpreg/registration",
     "ssdpreg/ssdp",
+    "ssdpreg/backends/changes.py",
     "ssdpreg/backends/consul_agent.py",
     "ssdpreg/backends/consul_checks.py",
     "ssdpreg/backends/consul_connection.py",
     "ssdpreg/backends/consul_format.py",
     "ssdpreg/backends/consul_http.py",
+    "ssdpreg/backends/consul_lookup.py",
     "ssdpreg/backends/consul_own_service.py",
+    "ssdpreg/backends/http_client.py",
+    "ssdpreg/backends/http_connection.py",
+    "ssdpreg/backends/instance.py",
+    "ssdpreg/backends/json_object.py",
+    "ssdpreg/backends/listing_limit.py",
 )
 #: Folders and modules of the tests that run.
 TESTS = (
@@ -201,6 +208,9 @@ def mutants(found: Iterable[Change]) -> Iterator[Mutant]:
 def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
     before, after = text.split("\n"), mutated.split("\n")
     line = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
+    while not before[line].strip():
+        # A removed decorator takes the blank lines above it along.
+        line += 1
     return Mutant(module, str(path), line + 1, before[line].strip(), after[line].strip(), mutated)
 
 
@@ -258,7 +268,7 @@ class _WithoutAnnotations(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        if "TYPE_CHECKING" in ast.dump(node.test):
             return ast.Pass()
         return self.generic_visit(node)
 
