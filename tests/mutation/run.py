@@ -2,7 +2,7 @@
 Mutation run: changes the code in one place at a time, and checks that the unit tests notice it.
 
 Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. It runs only
-the test modules that execute the changed line, the fastest first, until one fails. The mutations are those of
+the tests that execute the changed line, the fastest first, until one fails. The mutations are those of
 cosmic-ray. Mutants of annotations, docstrings and log lines are left out, since they change no behaviour.
 
 ``survivors.txt`` lists the mutants that are known to survive, with the reasons. The exit status is 1 if less than 95 %
@@ -19,8 +19,10 @@ import io
 import json
 import math
 import os
+import re
 import resource
 import select
+import shutil
 import signal
 import sys
 import tempfile
@@ -36,6 +38,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from types import CodeType, ModuleType
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -302,23 +305,23 @@ class _MutantFinder:
         return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 
 
-class _FirstFailure(unittest.TestResult):
-    """Result that stops at the first failure."""
+def load_tests(name: str) -> Iterator[unittest.TestCase]:
+    """Import a test module, and yield its tests. The name may also be that of a single test."""
+    waiting: list[Any] = [unittest.defaultTestLoader.loadTestsFromName(name)]
+    while waiting:
+        test = waiting.pop(0)
+        if isinstance(test, unittest.TestCase):
+            yield test
+        else:
+            waiting.extend(test)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.failfast = True
 
-
-def run_tests(modules: Iterable[str]) -> bool:
-    """Run test modules until a test fails. Return whether all passed."""
-    for module in modules:
-        result = _FirstFailure()
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            unittest.defaultTestLoader.loadTestsFromName(module).run(result)
-        if not result.wasSuccessful():
-            return False
-    return True
+def passes(test: unittest.TestCase) -> bool:
+    """Run a test. Return whether it passes."""
+    result = unittest.TestResult()
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        test.run(result)
+    return result.wasSuccessful()
 
 
 def in_fork(function: Callable[[], object], timeout: float) -> object | None:
@@ -329,13 +332,14 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     :param timeout: Seconds until it is ended.
     """
     reader, writer = os.pipe()
+    directory = tempfile.mkdtemp(prefix="mutation-")
     child = os.fork()
     if not child:
         status = 1
         try:
             os.close(reader)
             os.setsid()
-            os.chdir(tempfile.mkdtemp(prefix="mutation-"))
+            os.chdir(directory)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             os.write(writer, json.dumps(function()).encode())
             status = 0
@@ -353,10 +357,11 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
         else:
             os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    shutil.rmtree(directory, ignore_errors=True)
     return json.loads(answer) if answer else None
 
 
-def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
+def survives(mutant: Mutant, tests: Sequence[Test]) -> bool:
     """Return whether tests do not notice a mutant."""
 
     def run() -> bool:
@@ -364,7 +369,7 @@ def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
         for each in tests:
             limit = math.ceil(time.process_time() + _CPU_SLACK + _CPU_FACTOR * each.seconds)
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-            if not run_tests([each.module]):
+            if not all(map(passes, load_tests(each.name))):
                 return False
         return True
 
@@ -375,40 +380,51 @@ def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
 
 
 @dataclass(frozen=True)
-class Tests:
+class Test:
     """
-    A module of tests.
+    A test.
 
+    :ivar name: Dotted name.
     :ivar seconds: CPU time.
-    :ivar lines: Numbers of the executed lines by path.
+    :ivar lines: Numbers of the executed lines by path, including those that the import of its module executes.
     """
 
-    module: str
+    name: str
     seconds: float
     lines: dict[str, frozenset[int]]
 
 
-def measure(module: str) -> Tests:
-    """Run a module of tests without a mutant."""
+def measure(module: str) -> Iterator[Test]:
+    """Run each test of a module without a mutant."""
 
-    def run() -> tuple[bool, float, dict[str, list[int]]]:
+    def run() -> list[tuple[str, float, dict[str, list[int]]]]:
         coverage = Coverage(data_file=None, source=[str(ROOT / "ssdpreg")], config_file=False)
         coverage.start()
-        began = time.process_time()
-        passed = run_tests([module])
-        seconds = time.process_time() - began
+        tests = list(load_tests(module))
+        seconds: dict[str, float] = {}
+        for test in tests:
+            coverage.switch_context(test.id())
+            began = time.process_time()
+            if not passes(test):
+                raise RuntimeError(test.id())
+            seconds[test.id()] = time.process_time() - began
         coverage.stop()
         data = coverage.get_data()
-        return (
-            passed,
-            seconds,
-            {str(Path(file).relative_to(ROOT)): list(data.lines(file) or ()) for file in data.measured_files()},
-        )
+        measured = []
+        for name, duration in seconds.items():
+            # The context of the import has an empty name.
+            data.set_query_contexts([f"^{re.escape(name)}$", "^$"])
+            lines = {file: data.lines(file) for file in data.measured_files()}
+            measured.append(
+                (name, duration, {str(Path(file).relative_to(ROOT)): each for file, each in lines.items() if each})
+            )
+        return measured
 
     answer = in_fork(run, 300)
-    if not isinstance(answer, list) or not answer[0]:
+    if not isinstance(answer, list):
         raise SystemExit(f"{module} fails without a mutant")
-    return Tests(module, answer[1], {path: frozenset(lines) for path, lines in answer[2].items()})
+    for name, seconds, lines in answer:
+        yield Test(name, seconds, {path: frozenset(each) for path, each in lines.items()})
 
 
 def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
@@ -418,14 +434,14 @@ def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
         yield from sorted(path.glob(f"{beginning}*.py")) if path.is_dir() else [path]
 
 
-def tests_for(mutant: Mutant, tests: Sequence[Tests]) -> list[Tests]:
-    """Return the test modules that execute the changed line, the fastest first."""
-    # A statement of several lines is recorded at its first line.
-    lines = range(mutant.line, max(mutant.line - 12, 0), -1)
-    executing = [each for each in tests if mutant.line in each.lines.get(mutant.path, ())] or [
-        each for each in tests if any(line in each.lines.get(mutant.path, ()) for line in lines)
-    ]
-    return sorted(executing, key=lambda each: each.seconds)
+def tests_for(mutant: Mutant, tests: Sequence[Test]) -> list[Test]:
+    """Return the tests that execute the changed line, the fastest first."""
+    # A statement of several lines may be recorded at its first line only.
+    for line in range(mutant.line, max(mutant.line - 12, 0), -1):
+        executing = [each for each in tests if line in each.lines.get(mutant.path, ())]
+        if executing:
+            return sorted(executing, key=lambda each: each.seconds)
+    return []
 
 
 def known_survivors() -> set[str]:
@@ -453,7 +469,8 @@ def main(arguments: Sequence[str]) -> int:
     possible = [change for path in files(options.paths) for change in changes(path)]
     Random(options.seed).shuffle(possible)
     found = sorted(islice(mutants(possible), options.sample), key=lambda each: (each.path, each.line))
-    tests = [measure(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files(options.tests, "test_")]
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files(options.tests, "test_")]
+    tests = [test for module in modules for test in measure(module)]
     known = known_survivors()
     total, survived, unexpected = Counter[str](), Counter[str](), 0
     for number, mutant in enumerate(found):
@@ -468,6 +485,11 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{'listed' if listed else 'SURVIVED'} line {mutant.line}: {mutant}", flush=True)
     for path, count in sorted(total.items()):
         print(f"{path}: {count - survived[path]} of {count} noticed")
+    for folder in sorted({str(Path(path).parent) for path in total}):
+        count, missed = (
+            sum(each[path] for path in each if Path(path).parent == Path(folder)) for each in (total, survived)
+        )
+        print(f"{folder}: {count - missed} of {count} noticed, {100 * (1 - missed / count):.1f} %")
     noticed = 1 - survived.total() / max(total.total(), 1)
     print(f"{total.total()} mutants of {len(possible)} possible changes, {100 * noticed:.1f} % noticed")
     print(f"{unexpected} survivors are not listed in {SURVIVORS.relative_to(ROOT)}")
