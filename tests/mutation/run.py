@@ -1,9 +1,10 @@
 """
 Mutation run: changes the code in one place at a time, and checks that the unit tests notice it.
 
-Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. It runs only
-the tests that execute the changed line, the fastest first, until one fails. The mutations are those of
-cosmic-ray. Mutants of annotations, docstrings and log lines are left out, since they change no behaviour.
+Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. The fork has
+its own network namespace, so that changed code cannot configure the interfaces of this host. It runs only the tests
+that execute the changed line, the fastest first, until one fails. The mutations are those of cosmic-ray. Mutants of
+annotations, docstrings and log lines are left out, since they change no behaviour.
 
 ``survivors.txt`` lists the mutants that are known to survive, with the reasons. The exit status is 1 if less than 95 %
 of the mutants are noticed, or if a mutant survives that is not listed.
@@ -13,6 +14,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import ctypes
+import errno
+import fcntl
 import importlib
 import importlib.util
 import io
@@ -24,6 +28,8 @@ import resource
 import select
 import shutil
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import time
@@ -97,6 +103,11 @@ _PRELOADED = (
 _CPU_FACTOR = 4.0
 _CPU_SLACK = 2
 _TIMEOUT = 60.0
+# Linux: <linux/sched.h>, <linux/sockios.h>, <linux/if.h>. Python 3.10 does not define them.
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
 #: Part of the mutants that has to be noticed.
 _REQUIRED = 0.95
 
@@ -324,6 +335,29 @@ def passes(test: unittest.TestCase) -> bool:
     return result.wasSuccessful()
 
 
+def isolate() -> None:
+    """
+    Enter a user namespace and a network namespace of this process alone, with loopback.
+
+    Changed code may call the kernel with another number: one more than SIOCGIFFLAGS is SIOCSIFFLAGS, which disables the
+    interfaces of the host if the process is privileged.
+
+    :raise OSError: If the process is privileged and remains in the network namespace of the host.
+    """
+    outside, user, group = os.readlink("/proc/self/ns/net"), os.geteuid(), os.getegid()
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
+        if user:
+            # The host may not permit it. Without privileges, code cannot configure interfaces.
+            return
+        raise OSError(ctypes.get_errno(), "cannot enter a namespace")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", name).write_text(text)
+    if os.readlink("/proc/self/ns/net") == outside:
+        raise OSError(errno.EPERM, "still in the network namespace of the host")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", _IFF_UP))
+
+
 def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     """
     Return the result of a function that runs in a fork, or None if it failed or took too long.
@@ -340,6 +374,7 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
             os.close(reader)
             os.setsid()
             os.chdir(directory)
+            isolate()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             os.write(writer, json.dumps(function()).encode())
             status = 0
