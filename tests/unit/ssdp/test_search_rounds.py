@@ -213,6 +213,12 @@ class HostTests(NetworkTestCase):
         self.network("eth0", allow=[NET2]).search_hosts("a", ["10.1.0.9", "10.2.0.9", "bmc-1", "fe80::1", ""])
         self.assertEqual((self.ports_of(HERE), self.reactor.written), ([], []))
 
+    def test_two_interfaces(self) -> None:
+        """A host that is on the networks of two interfaces is searched on the first one only."""
+        self.host_interfaces = [ETH0, replace(ETH1, networks=(NET2, *ETH0.networks))]
+        self.network().search_hosts("a", ["10.0.0.9"])
+        self.assertEqual((len(self.ports_of(HERE)), len(self.ports_of(THERE))), (1, 0))
+
     def test_replies(self) -> None:
         """Replies, and announcements in place of them, of a host that was searched are delivered."""
         self.network("eth0").search_hosts("a", ["10.0.0.9"])
