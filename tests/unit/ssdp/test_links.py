@@ -121,11 +121,12 @@ class KernelLinksTests(SynchronousTestCase):
         self.links = KernelLinks()
         self.addCleanup(self.links.close)
 
-    def replace_socket(self, *datagrams: list[bytes]) -> None:
+    def replace_socket(self, *datagrams: list[bytes]) -> _ScriptedSocket:
         """Replace the socket by one from which datagrams are read, a list of them before each request."""
-        real = self.links._socket
-        self.links._socket = _ScriptedSocket(datagrams)  # type: ignore[assignment]
+        real, scripted = self.links._socket, _ScriptedSocket(datagrams)
+        self.links._socket = scripted  # type: ignore[assignment]
         real.close()
+        return scripted
 
     def test_loopback(self) -> None:
         """Loopback is up, and nothing has changed."""
@@ -134,6 +135,29 @@ class KernelLinksTests(SynchronousTestCase):
             _, present = self.links.read()
             [loopback] = [state for state in present if state.index == index]
             self.assertEqual(loopback, LinkState(index))
+
+    def test_socket(self) -> None:
+        """The socket receives the notifications about links, and about nothing else."""
+        handle = self.links._socket
+        self.assertEqual((handle.family, handle.proto), (socket.AF_NETLINK, 0))
+        self.assertEqual(handle.getsockname()[1], 1)
+        self.assertEqual((handle.gettimeout(), handle.get_inheritable()), (0.0, False))
+
+    def test_request(self) -> None:
+        """One request asks for all links, without their statistics, which are most of the answer."""
+        scripted = self.replace_socket([], [message(DONE, b"\0\0\0\0")])
+        self.links.read()
+        header = struct.pack("@IHHII", 40, 18, 0x301, 1, 0)
+        self.assertEqual(scripted.sent, [header + bytes(16) + struct.pack("@HHI", 8, 29, 8)])
+
+    def test_longest_datagram(self) -> None:
+        """A datagram of 64 KiB is received as a whole."""
+        states = [link(number, UP | RUNNING, 6) for number in range(2, 1300)]
+        listed = b"".join(states)[: 65_536 // len(states[0]) * len(states[0])]
+        self.replace_socket([], [listed, message(DONE, b"\0\0\0\0")])
+        _, present = self.links.read()
+        self.assertEqual(len(present), len(listed) // len(states[0]))
+        self.assertGreater(len(listed), 65_400)
 
     def test_messages(self) -> None:
         """All messages of a datagram are parsed, and notifications are separated from the present states."""
@@ -161,15 +185,17 @@ class _ScriptedSocket:
     """Socket from which scripted datagrams are read."""
 
     def __init__(self, datagrams: tuple[list[bytes], ...]) -> None:
+        self.sent: list[bytes] = []
         self._datagrams = list(datagrams)
         self._current = self._datagrams.pop(0)
 
     def recv(self, size: int) -> bytes:
         if not self._current:
             raise BlockingIOError(errno.EAGAIN, "nothing to read")
-        return self._current.pop(0)
+        return self._current.pop(0)[:size]
 
     def send(self, request: bytes) -> None:
+        self.sent.append(request)
         self._current = self._datagrams.pop(0)
 
     def close(self) -> None:
