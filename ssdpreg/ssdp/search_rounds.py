@@ -27,10 +27,9 @@ HOST_REPLY_TIME = 2.5
 #: Longest MX. UDA, 1.3.3: a device treats a higher value as 5.
 _LONGEST_MX = 5
 #: Seconds from the opening of a socket until the next search opens another. A socket is open for at most this time and
-#: the time of replies, so that at most :data:`MOST_SOCKETS` of an interface are open at the same time.
+#: the time of replies, so that at most ten of an interface are open at the same time: (2 + 5.5) / 2 and (1 + 3) / 1,
+#: each rounded up and one more.
 _REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
-#: Largest number of open sockets of an interface: (2 + 5.5) / 2 and (1 + 3) / 1, each rounded up and one more.
-MOST_SOCKETS = 10
 
 _UNSOLICITED = UnsolicitedError("no reply to a search")
 _OFF_LINK = OffLinkReplyError("the sender is on another network")

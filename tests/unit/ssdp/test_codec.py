@@ -419,6 +419,10 @@ class EncodeTests(SynchronousTestCase):
             ),
         )
 
+    def test_default_mx(self) -> None:
+        """A search gives devices 3 s to reply, unless another time is given."""
+        self.assertIn(b"\r\nMX: 3\r\n", encode(SearchRequest("ssdp:all")))
+
     def test_unicast_search(self) -> None:
         """A search of one host has its address in HOST, and no MX."""
         datagram = encode(SearchRequest("ssdp:all", None), ("10.0.0.9", 1900))

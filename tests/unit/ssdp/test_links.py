@@ -170,6 +170,17 @@ class KernelLinksTests(SynchronousTestCase):
         )
         self.assertEqual(present, [LinkState(2, True, True, 6)])
 
+    def test_message_without_a_body(self) -> None:
+        """A message at the end of a datagram may have no body."""
+        self.replace_socket([], [link(2, UP | RUNNING, 6) + message(DONE, b"")])
+        self.assertEqual(self.links.read()[1], [LinkState(2, True, True, 6)])
+
+    def test_two_readers(self) -> None:
+        """A process may read the states through several sockets."""
+        other = KernelLinks()
+        self.addCleanup(other.close)
+        self.assertEqual(other.read()[1], self.links.read()[1])
+
     def test_error(self) -> None:
         """An error that the kernel reports is raised."""
         self.replace_socket([], [message(ERROR, struct.pack("@i", -errno.EPERM))])
@@ -209,7 +220,7 @@ def message(kind: int, body: bytes) -> bytes:
 
 def link(index: int, flags: int, carrier_changes: int | None = None, family: int = socket.AF_UNSPEC) -> bytes:
     """Return a message about a link, with a name of five bytes, which is padded."""
-    body = struct.pack("@BxHiII", family, 1, index, flags, 0) + struct.pack("@HH5s3x", 9, 3, b"eth0")
+    body = struct.pack("@BxHiII", family, 1, index, flags, 0) + struct.pack("@HH5s3x", 9, 3, b"veth0")
     if carrier_changes is not None:
         body += struct.pack("@HHI", 8, 35, carrier_changes)
     return message(NEWLINK, body)
