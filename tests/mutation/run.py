@@ -486,6 +486,11 @@ def known_survivors() -> set[str]:
     return {line for line in SURVIVORS.read_text().splitlines() if line and not line.startswith(("#", " "))}
 
 
+def survivors_in(output: str) -> set[str]:
+    """Return the mutants that the output of a run lists as survivors."""
+    return {match[1] for match in re.finditer(r"^(?:SURVIVED|listed) line \d+: (.*)$", output, re.MULTILINE)}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Check that the unit tests notice changes of the code.")
@@ -493,6 +498,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sample", type=int, help="number of mutants to try (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
     parser.add_argument("--tests", nargs="*", default=TESTS, help="tests that run (default: %(default)s)")
+    parser.add_argument("--again", type=Path, help="output of an earlier run: try only the survivors that it lists")
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
@@ -501,9 +507,11 @@ def main(arguments: Sequence[str]) -> int:
     # A failure is enough: no time is spent on a smaller example of it.
     settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
     settings.load_profile("mutation")
+    again = None if options.again is None else survivors_in(options.again.read_text())
     possible = [change for path in files(options.paths) for change in changes(path)]
     Random(options.seed).shuffle(possible)
-    found = sorted(islice(mutants(possible), options.sample), key=lambda each: (each.path, each.line))
+    chosen = (mutant for mutant in mutants(possible) if again is None or str(mutant) in again)
+    found = sorted(islice(chosen, options.sample), key=lambda each: (each.path, each.line))
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files(options.tests, "test_")]
     tests = [test for module in modules for test in measure(module)]
     known = known_survivors()
