@@ -76,3 +76,39 @@ class WaitingContestTests(TableTestCase):
         self.assertEqual(self.observe(OTHER), [])
         self.table.search_sent(search.advertisement.search_target, self.now)
         self.assertEqual(self.observe("10.0.0.7"), [])
+
+
+class SecondRoundTests(TableTestCase):
+    """Tests for the second round of a contest, and for a move that waits."""
+
+    def second_search(self) -> SearchNeeded:
+        """Let the first round pass without a reply, and return the search of the second one."""
+        self.now += 3
+        [search] = self.table.expire(self.now)
+        assert isinstance(search, SearchNeeded)
+        return search
+
+    def test_urgency(self) -> None:
+        """The search of the second round is as urgent as that of the first one."""
+        for sender, urgency in (("", SearchUrgency.CLAIM), ("10.0.0.70", SearchUrgency.UNFOUNDED)):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.now += 1
+            if sender:
+                self.bye(sender)
+            else:
+                self.receive(advertisement(OTHER))
+            self.assertIs(self.second_search().urgency, urgency)
+
+    def test_move_to_an_expired_claim(self) -> None:
+        """A service does not move to a claim that expires at the moment of the move."""
+        for max_age, port in ((5, 81), (6, 82)):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.now += 1
+            self.receive(advertisement(HOME, port=81))
+            self.now += 4
+            self.receive(advertisement(HOME, port=82, max_age=max_age))
+            self.now += 6
+            self.table.expire(self.now)
+            self.assertEqual([live.advertisement.endpoint.port for live in self.table], [port])
