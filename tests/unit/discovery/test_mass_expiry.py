@@ -40,3 +40,12 @@ class MassExpiryTests(TableTestCase):
             self.receive_services(6)
             self.now = began + passed
             self.assertEqual(self.expire(), expected)
+
+    def test_end_of_a_hold(self) -> None:
+        """A search is sent before services expire whose expiry was held until this moment."""
+        self.receive_services(6)
+        self.table.hold(self.now + 10)
+        self.now += 2
+        self.assertEqual(self.expire(), (0, 0))
+        self.now += 8
+        self.assertEqual(self.expire(), (1, 0))
