@@ -424,7 +424,7 @@ class ConsulAgentTests(ConsulAgentTestCase):
             self.assertEqual(self.result_of(self.backend.read()), {service_id: registration})
 
     def test_new_objects(self) -> None:
-        """A listing counts the registrations that are new objects, for the garbage collector. Known ones do not count."""
+        """The new registrations of a listing count as long-lived objects, and known ones do not count again."""
         objects = mock.Mock()
         self.patch(consul_agent, "LongLivedObjects", lambda: objects)
         backend = self.make_backend()
