@@ -355,11 +355,10 @@ class MessageCacheTests(SynchronousTestCase):
         cost = MessageCache.cost(datagrams[0])
         for limit, most in ((6 * cost, 3), (6 * cost - 2, 2), (2 * cost, 1)):
             cache = MessageCache(limit)
-            sizes = set()
-            for datagram in datagrams:
+            for number, datagram in enumerate(datagrams):
                 cache.add(datagram, decode(datagram))
-                sizes |= {len(cache.newer), len(cache.older)}
-            self.assertEqual(sizes, set(range(most + 1)))
+                expected = (number % most + 1, most if number >= most else 0)
+                self.assertEqual((len(cache.newer), len(cache.older)), expected)
 
     def test_limit(self) -> None:
         """The oldest entries are removed so that the size never exceeds the limit."""
