@@ -222,10 +222,12 @@ def mutants(found: Iterable[Change]) -> Iterator[Mutant]:
 def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
     before, after = text.split("\n"), mutated.split("\n")
     line = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
-    while not before[line].strip():
-        # A removed decorator takes the blank lines above it along.
-        line += 1
-    return Mutant(module, str(path), line + 1, before[line].strip(), after[line].strip(), mutated)
+    # A removed decorator takes the blank lines above it along.
+    old, new = (
+        next(number for number, each in enumerate(lines) if number >= line and each.strip())
+        for lines in (before, after)
+    )
+    return Mutant(module, str(path), old + 1, before[old].strip(), after[new].strip(), mutated)
 
 
 @lru_cache(4)
