@@ -65,6 +65,14 @@ class ConsulAgentTests(ConsulAgentTestCase):
         for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
             verifyObject(interface, self.backend)
 
+    def test_statistics(self) -> None:
+        """The statistics are those of all requests so far, and the version is that of the token."""
+        self.result_of(self.backend.keep_alive())
+        counts = {("find", "ok"): 0, ("find", "forgot"): 1, ("register", "ok"): 1, ("keep-alive", "ok"): 1}
+        self.assertEqual({key: self.backend.requests.get(key, 0) for key in counts}, counts)
+        self.assertEqual(self.backend.seconds, {"find": 0.0, "register": 0.0, "keep-alive": 0.0})
+        self.assertEqual((self.backend.too_long, self.backend.credentials_version), (0, 0))
+
     def test_own_service(self) -> None:
         """The first ``keep_alive`` registers the daemon with a passing TTL check, which ends its service on expiry."""
         bodies = record_bodies(self.agent)
