@@ -231,6 +231,20 @@ class BoundedProtocolTests(SynchronousTestCase):
             self.receive(self.INTERIM, size)
             self.assert_rejected(responding, InterimResponsesError)
 
+    def test_second_request(self) -> None:
+        """The bounds of the second request of a connection are those of the first one."""
+        for data, error in (
+            (self.header(65_537), HeaderTooLongError),
+            (9 * self.INTERIM, InterimResponsesError),
+        ):
+            self.setUp()
+            responding = self.request()
+            self.receive(self.STATUS + b"\r\nok", 1000)
+            self.assert_accepted(responding)
+            responding = self.request()
+            self.receive(data, 1000)
+            self.assert_rejected(responding, error)
+
     def test_bytes_without_a_request(self) -> None:
         """Bytes that no request caused close the connection."""
         self.receive(self.STATUS, 1000)
