@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.internet.testing import StringTransport
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web._newclient import Request, ResponseFailed
 from twisted.web.client import Agent
@@ -130,6 +130,15 @@ class HTTPConnectionTests(TestCase):
             response = await client.request("GET", "/v1/x")
             self.assertEqual((response.status, response.body), (200, b"{}"))
         self.assertEqual(len(resource.connections), 1)
+
+    async def test_log(self) -> None:
+        """A connection causes no log line of its own."""
+        client = await self.connect(Site(ScriptedResource()))
+        with capturedLogs() as events:
+            await client.request("GET", "/v1/x")
+            await client.close()
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual([line for line in lines if "factory" in line.lower()], [])
 
     async def test_no_compression(self) -> None:
         """No compression is requested, and a compressed body is not decompressed."""
