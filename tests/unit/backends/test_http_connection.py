@@ -132,7 +132,7 @@ class HTTPConnectionTests(TestCase):
         self.assertEqual(len(resource.connections), 1)
 
     async def test_log(self) -> None:
-        """A connection causes no log line of its own."""
+        """Twisted logs nothing about the factory of a connection."""
         client = await self.connect(Site(ScriptedResource()))
         with capturedLogs() as events:
             await client.request("GET", "/v1/x")
