@@ -17,17 +17,19 @@ class SearchNeededTests(TableTestCase):
         self.now += 1
         byebye = self.table.bye("D", URN, "10.0.0.66", self.now)
         one = advertisement()
-        self.assertEqual(byebye, [SearchNeeded(one, 3, ("10.0.0.5",), False, SearchUrgency.UNFOUNDED)])
+        self.assertEqual(
+            byebye, [SearchNeeded(one, 3, ("10.0.0.5",), scheduled=False, urgency=SearchUrgency.UNFOUNDED)]
+        )
         self.now += 20
         byebye = self.table.bye("D", URN, "10.0.0.5", self.now)
-        self.assertEqual(byebye, [SearchNeeded(one, 2, ("10.0.0.5",), False, SearchUrgency.BYEBYE)])
+        self.assertEqual(byebye, [SearchNeeded(one, 2, ("10.0.0.5",), scheduled=False, urgency=SearchUrgency.BYEBYE)])
 
     def test_caused_by_the_schedule(self) -> None:
         """A search before the expiry of a service is scheduled."""
         one = advertisement(max_age=100)
         self.receive(one)
         self.now += 80
-        self.assertEqual(self.table.expire(self.now), [SearchNeeded(one, 30, ("10.0.0.5",), True)])
+        self.assertEqual(self.table.expire(self.now), [SearchNeeded(one, 30, ("10.0.0.5",), scheduled=True)])
 
 
 class SearchUrgencyTests(SynchronousTestCase):
