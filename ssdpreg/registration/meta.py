@@ -64,7 +64,7 @@ def from_meta(
     Return the advertisement that a service was registered for, or None if it would not be accepted now.
 
     :param address: Address of the service, which counts as the sender.
-    :param interpret: See :func:`ssdpreg.discovery.interpret.cached_interpreter`.
+    :param interpret: See :func:`ssdpreg.discovery.interpret.interpreter`.
     """
     message = Alive(
         nt=meta.get(META_NT, ""),

@@ -215,6 +215,7 @@ class SimulatedSockets:
         self._known: dict[str, None] = {}
         self.opened: dict[str, None] = {}
         self.overflows = 0
+        self.memo_bytes = 0
         network.listeners.append(self)
 
     # Calls of the registry.
