@@ -85,6 +85,9 @@ def max_age_of(meta: Mapping[str, str], default: _Default) -> int | _Default:
 
 def _sanitize(value: str) -> str:
     """Return text from the network without control characters, truncated to the length that Consul accepts."""
+    if len(value) <= _VALUE_LIMIT and value.isascii() and value.isprintable():
+        # Nearly always: the text is shared with the advertisement.
+        return value
     if not value.isprintable():
         value = "".join(character for character in value if character.isprintable())
     return value.encode()[:_VALUE_LIMIT].decode(errors="ignore")

@@ -56,6 +56,11 @@ META = to_meta(ADVERTISEMENT, "rack-7")
 class ToMetaTests(SynchronousTestCase):
     """Tests for :func:`to_meta`."""
 
+    def test_shared(self) -> None:
+        """Text that needs no change is shared with the advertisement, so that it uses memory once."""
+        for key, value in ((META_USN, ADVERTISEMENT.usn), (META_LOCATION, ADVERTISEMENT.location)):
+            self.assertIs(META[key], value)
+
     def test_keys(self) -> None:
         """Each fact of an advertisement has the key that is documented for it."""
         self.assertEqual(
