@@ -127,6 +127,7 @@ class IRequestStatistics(Interface):
         " ``forgot``."
     )
     seconds: Mapping[str, float] = Attribute("Total duration of the requests in seconds, by operation.")
+    too_long: int = Attribute("Number of responses that were not accepted because of their length.")
 
 
 class IWriteProbe(Interface):

@@ -15,8 +15,9 @@ _VERSIONED = re.compile(r"(urn:[^:]+:(?:service|device):[^:]+):([1-9]\d{0,8})", 
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
 _REDFISH_MINOR = re.compile(re.escape(REDFISH) + r":\d{1,2}", re.ASCII)
 
-#: Text that the ``*`` of a pattern matches: visible ASCII characters without blanks, as in RFC 8141.
-_VISIBLE = re.compile(r"[!-~]{1,255}")
+#: Text that a pattern matches: ASCII characters, and blanks, which URNs may not have (RFC 8141). Devices send them
+#: nevertheless: ``urn:schemas-mbs upnp device:service:URLService:1``.
+_PRINTABLE = re.compile(r"[ -~]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class SearchTerms:
         return max(earlier, key=lambda entry: entry[0])[1] if earlier else None
 
     def _match_pattern(self, nt: str) -> SearchTerm | None:
-        if not _VISIBLE.fullmatch(nt):
+        if not _PRINTABLE.fullmatch(nt):
             return None
         return next((term for term in self._patterns if nt.startswith(term.urn[:-1])), None)
 

@@ -13,9 +13,10 @@ def seed_name(tag: str, urn: str) -> str:
     Return the tag and the part of the URN after its second colon, as in ``RackHD-service:api:2.0``.
 
     :param tag: Tag of the search term.
-    :param urn: URN. One with fewer than three colons is used as a whole, as in ``Inservice-urn:MalformedData``.
+    :param urn: URN. One with fewer than three colons is used as a whole, as in ``Inservice-urn:MalformedData``. Blanks
+        become hyphens: they would have to be quoted in URLs, and no reader expects them in the name of a service.
     """
-    return f"{tag}-{urn.split(':', 2)[2] if urn.count(':') >= 3 else urn}"
+    return f"{tag}-{'-'.join((urn.split(':', 2)[2] if urn.count(':') >= 3 else urn).split())}"
 
 
 def dns_name(tag: str, urn: str) -> str:

@@ -200,6 +200,11 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
     for operation, total in statistics.seconds.items():
         seconds.add_metric((operation,), totals[operation], total)
     yield seconds
+    yield CounterMetricFamily(
+        "ssdpreg_backend_responses_too_long",
+        "Responses of the backend that were not accepted because of their length.",
+        statistics.too_long,
+    )
 
 
 def _connections(connections: Connections) -> Iterator[Metric]:

@@ -23,6 +23,7 @@ class Requests:
 
     requests: Counter[tuple[str, str]] = Counter({("register", "ok"): 2, ("register", "refused"): 1})  # noqa: RUF012
     seconds = {"register": 1.5}  # noqa: RUF012
+    too_long = 4
 
 
 class MetricsTestCase(SynchronousTestCase):

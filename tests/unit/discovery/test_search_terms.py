@@ -57,9 +57,12 @@ class SearchTermsTests(SynchronousTestCase):
         self.assert_match(["urn:ab*"], "urn:ac", None)
 
     def test_characters_that_patterns_match(self) -> None:
-        """A pattern matches neither blanks and control characters nor texts of more than 255 characters."""
+        """A pattern matches blanks and asterisks, neither control characters nor texts of more than 255 characters."""
         self.assert_match(["*"], "a" * 255, "*")
-        for nt in ("urn:a b", "urn:a\x00", "urn:ü", "a" * 256, ""):
+        self.assert_match(["urn:schemas-mbs*"], "urn:schemas-mbs upnp device:service:URLService:1", "urn:schemas-mbs*")
+        for term in ("urn:Belkin:*", "urn:Belkin:device:*", "urn:Belkin:device:**"):
+            self.assert_match([term], "urn:Belkin:device:**", term)
+        for nt in ("urn:a\tb", "urn:a\x00", "urn:ü", "a" * 256, ""):
             self.assert_match(["*"], nt, None)
 
 

@@ -25,6 +25,18 @@ class SeedNameTests(SynchronousTestCase):
         for urn, name in names.items():
             self.assertEqual(seed_name("RackHD", urn), name)
 
+    def test_blanks(self) -> None:
+        """Blanks of a URN become hyphens, and a literal asterisk is kept."""
+        names = {
+            "urn:schemas-mbs upnp device:service:URLService:1": "UPS-service:URLService:1",
+            "urn:Microsoft Windows Peer Name Resolution Protocol: V4:IPV6": "UPS-V4:IPV6",
+            "urn:a b": "UPS-urn:a-b",
+            "urn:a:b:c  d e": "UPS-b:c-d-e",
+            "urn:Belkin:device:**": "UPS-device:**",
+        }
+        for urn, name in names.items():
+            self.assertEqual(seed_name("UPS", urn), name)
+
     def test_few_colons(self) -> None:
         """A URN with fewer than three colons is used as a whole."""
         for urn in ("urn:MalformedData", "urn:a:b", "upnp:rootdevice", "plain", ""):

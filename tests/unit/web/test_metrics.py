@@ -35,6 +35,7 @@ class MetricsTests(MetricsTestCase):
             ("ssdpreg_backend_requests_total", "refused", "register"): 1,
             ("ssdpreg_backend_request_seconds_sum", "register"): 1.5,
             ("ssdpreg_backend_request_seconds_count", "register"): 3,
+            ("ssdpreg_backend_responses_too_long_total",): 4,
             ("ssdpreg_build_info", "0.1.0"): 1,
         }.items():
             self.assertEqual(samples.get(key), value, key)
