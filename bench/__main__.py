@@ -71,6 +71,7 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{row.name}, median, {contender}: {medians}", flush=True)
         if not options.dry_run:
             # After each row, so that an interrupted run keeps what it has measured.
+            RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             report.write(results)
 

@@ -37,7 +37,7 @@ async def register(agent: Agent, address: str, bodies: Iterator[bytes]) -> None:
 async def main(reactor: Any, address: str, file: str) -> None:
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = _REQUESTS
-    agent = Agent(reactor, pool)
+    agent = Agent(reactor, pool=pool)
     with open(file, "rb") as lines:
         first, *others = lines.read().splitlines()
     await register(agent, address, iter([first]))
