@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from ssdpreg.discovery.claims import TrackedService
+from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.errors import RejectedError
 
@@ -15,6 +16,26 @@ TOO_MANY_OF_SENDER = "too many services of one sender"
 #: search, all others. The last rank is never evicted.
 _INDIRECT, _SILENT, _PROVEN = range(3)
 
+#: Seconds after its creation in which a service has the time to reply to a search.
+_CHANCE = 10.0
+
+
+class _Turnover:
+    """
+    Budget for services that replace others of the same sender: each replacement is a change in the backend.
+
+    :param rate: Replacements in a second of one sender, and of all senders.
+    :param burst: See :class:`~ssdpreg.discovery.rates.TokenBucket`, of one sender and of all.
+    """
+
+    def __init__(self, rate: tuple[float, float], burst: tuple[float, float]) -> None:
+        self._senders = SenderBuckets(rate[0], burst[0])
+        self._all = TokenBucket(rate[1], burst[1])
+
+    def take(self, sender: str, now: float) -> bool:
+        """Return whether a sender may replace a service now."""
+        return self._senders.take(sender, now) and self._all.take(now)
+
 
 class Capacity:
     """
@@ -22,6 +43,11 @@ class Capacity:
 
     When the table is full, a service of a higher rank evicts the most recent service of the lowest rank. Services that
     have been known for longer stay.
+
+    When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
+    to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device would
+    prevent the registration of its further services. These evictions have a budget. Services whose hosts replied have a
+    budget of their own, so that announcements cannot use it up.
 
     :param limit: Number of services in all.
     :param limit_per_sender: Number of services that one sender may create.
@@ -33,20 +59,33 @@ class Capacity:
         self._ranks: tuple[dict[TrackedService, None], ...] = ({}, {}, {})
         self._created: Counter[str] = Counter()
         self._count = 0
+        self._announced = _Turnover((0.1, 0.5), (8.0, 16.0))
+        self._replied = _Turnover((0.5, 1.0), (16.0, 32.0))
         self.evictions = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def admit(self, sender: str, standing: Standing, answers: bool) -> TrackedService | None:
+    def is_full_for(self, sender: str) -> bool:
+        """Return whether a sender has reached its number of services."""
+        return self._created[sender] >= self._limit_per_sender
+
+    def admit(self, sender: str, standing: Standing, answers: bool, now: float) -> TrackedService | None:
         """
         Decide about a new service.
 
         :return: Service that has to be evicted to make room, or None.
         :raise RejectedError: If a limit is reached.
         """
-        if self._created[sender] >= self._limit_per_sender:
-            raise RejectedError(TOO_MANY_OF_SENDER)
+        if self.is_full_for(sender):
+            turnover = self._replied if answers else self._announced
+            evicted = None
+            if standing is not Standing.INDIRECT and turnover.take(sender, now):
+                evicted = self._least_known(sender, now)
+            if evicted is None:
+                raise RejectedError(TOO_MANY_OF_SENDER)
+            self.evictions += 1
+            return evicted
         if self._count < self._limit:
             return None
         for rank in range(_rank(standing, answers)):
@@ -75,6 +114,24 @@ class Capacity:
         if not self._created[service.creator]:
             del self._created[service.creator]
         self._count -= 1
+
+    def _least_known(self, sender: str, now: float) -> TrackedService | None:
+        """
+        Return the service of a sender that is evicted first.
+
+        It has the lowest rank, was announced least often, and is the most recent of those. A service whose device has
+        replied, or has not had the time to reply, is never returned.
+        """
+        for rank in (_INDIRECT, _SILENT):
+            candidates = (
+                service
+                for service in reversed(self._ranks[rank])
+                if service.creator == sender and now - service.appeared_at >= _CHANCE
+            )
+            evicted = min(candidates, key=lambda service: service.claim.announcements, default=None)
+            if evicted is not None:
+                return evicted
+        return None
 
     def _discard(self, service: TrackedService) -> None:
         for services in self._ranks:

@@ -4,7 +4,8 @@ Claims of senders about the LOCATION of one service, and the contest between the
 - *Claim*: the statement "service S is at LOCATION L". One sender owns it. A service has one *current* claim, and may
   have a few others. The owner of the current claim is the *holder* of the service.
 - *Standing*: the degree to which the way of reception supports a claim: see :mod:`ssdpreg.discovery.standing`.
-- *Home*: the host that has been the host of the current LOCATION for the longest time in all.
+- *Home*: the host that has been the host of the current LOCATION for the longest time in all. It is known for a day
+  after the service has left: see :mod:`ssdpreg.discovery.homes`.
 - *Superseded*: a claim from which its own owner has moved the service away.
 - *Contest*: the time in which the claims about one service are compared. It ends with a decision for one of them.
 - *Round*: a part of a contest: one search for the service, and the seconds in which replies count. A contest has two,
@@ -18,11 +19,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 
-#: Part of max-age after which a silent device is searched for.
+#: Part of max-age after which a silent device is searched for, and the part until the search is repeated.
 _SEARCH_AFTER = 0.8
+_REPEAT_AFTER = 0.06
 #: Largest number of claims besides the current one. No device with more addresses is known.
 MAX_OTHER_CLAIMS = 4
 #: Number of announcements after which a claim counts as long established.
@@ -41,8 +44,9 @@ _MOVE_MEMORY = 600.0
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
 
-#: Seconds of a search round.
+#: Seconds of a search round, and in which a device replies to a unicast search.
 ROUND = 3.0
+_REPLY_TIME = 1.0
 #: Longest time, in seconds, that a round waits for its search, because searches have a budget.
 _SEARCH_WAIT = 60.0
 #: Search rounds of a contest.
@@ -120,6 +124,11 @@ class Claim:
         """Host of the LOCATION."""
         return self.advertisement.endpoint.host
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether the LOCATION's host owns the claim, and was received from its own address."""
+        return self.standing is not Standing.INDIRECT and self.sender == self.host
+
     def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
         """
         Prolong the claim, if the sender owns it or is the LOCATION's host.
@@ -195,6 +204,7 @@ class Contest:
 
     A round begins when its search has been sent. A contest whose search is not sent in time ends without a decision.
 
+    :ivar began_at: Time of the message that began it, which may have been received before a pause.
     :ivar rounds: Number of rounds after the current one.
     :ivar ends_at: End of the current round, or of the wait for its search.
     :ivar searching: Whether the search of the current round has been sent.
@@ -259,12 +269,15 @@ class TrackedService:
     :ivar appeared_at: Time of the first reception or of the adoption.
     :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
+    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
     :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar awaits: Search target of that search until it is sent, empty afterwards.
     :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
     :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
     :ivar contest: Current contest, or None.
     :ivar contested_at: Beginning of the latest contest.
+    :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
         announcement only prolongs the claim.
@@ -275,7 +288,6 @@ class TrackedService:
         "_held",
         "_held_since",
         "_move_pause",
-        "_moved_at",
         "appeared_at",
         "asked_at",
         "awaits",
@@ -284,6 +296,7 @@ class TrackedService:
         "contest",
         "contested_at",
         "creator",
+        "deferred_at",
         "home",
         "latest",
         "leaves_at",
@@ -293,6 +306,8 @@ class TrackedService:
         "others",
         "published",
         "removed",
+        "repeat_at",
+        "rounds_after_hold",
         "scheduled_at",
         "searched",
     )
@@ -307,6 +322,8 @@ class TrackedService:
         self.appeared_at = now
         self.home = claim.host
         self.searched = False
+        self.repeat_at = math.inf
+        self.rounds_after_hold = 0
         self.latest: tuple[Advertisement, Reception] | None = None
         self.asked_at = -math.inf
         self.awaits = ""
@@ -314,23 +331,56 @@ class TrackedService:
         self.bye_until = -math.inf
         self.contest: Contest | None = None
         self.contested_at = -math.inf
+        self.deferred_at = math.inf
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
         # Seconds for which each host was the host of the current LOCATION, until the latest move.
         self._held: dict[str, float] = {}
+        # Time of the latest move, or else of the first publication. No pause precedes the first move.
         self._held_since = now
-        self._moved_at = -math.inf
-        self._move_pause = _MOVE_PAUSE
+        self._move_pause = 0.0
 
     @property
     def due(self) -> float:
         """Time at which the next decision is due."""
         claim = self.claim
-        due = claim.expires_at if self.searched else min(claim.expires_at, claim.search_at)
+        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
+        return min(due, self.decision_due)
+
+    @property
+    def decision_due(self) -> float:
+        """Time at which the next decision is due, apart from the end of the current claim and the search before it."""
         # A contest decides about a move that waits for the budget.
-        due = min(due, self.move_at if self.contest is None else self.contest.ends_at)
+        due = self.move_at if self.contest is None else self.contest.ends_at
+        if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
+            due = min(due, self.contested_at + _CONTEST_PAUSE)
         return min(due, self.leaves_at)
+
+    def search_is_due(self, now: float) -> bool:
+        """Return whether the device has to be searched for, because it was not received in time."""
+        if self.searched:
+            return self.repeat_at <= now
+        return min(self.claim.search_at, self.claim.expires_at) <= now
+
+    def begin_search(self, now: float) -> bool:
+        """
+        Record that the device is searched for. It will be repeated if the device has replied to searches before: the
+        datagrams of a search may be lost.
+
+        :return: Whether it is a repetition.
+        """
+        is_repetition, claim = self.searched, self.claim
+        if not is_repetition:
+            self.searched = True
+            self.asked_at = now
+            self.rounds_after_hold = 0
+        self.repeat_at = math.inf
+        if claim.answers:
+            repeat_at = now + max(ROUND, _REPEAT_AFTER * claim.advertisement.max_age)
+            if repeat_at + _REPLY_TIME <= claim.expires_at:
+                self.repeat_at = repeat_at
+        return is_repetition
 
     def claims(self, now: float) -> Iterator[Claim]:
         """Yield the current claim and the other valid ones."""
@@ -373,6 +423,8 @@ class TrackedService:
     def set_current(self, claim: Claim, now: float) -> None:
         """Make another claim the current one, and cancel pending decisions. The present one joins the other claims."""
         before = self.claim
+        moved_lately = self._move_pause and now - self._held_since <= _MOVE_MEMORY
+        self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
         self._held[before.host] = self._held.get(before.host, 0.0) + now - self._held_since
         self._held_since = now
         self.home = max(self._held, key=self._held.__getitem__)
@@ -388,31 +440,51 @@ class TrackedService:
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None
-        if now - self._moved_at > _MOVE_MEMORY:
-            self._move_pause = _MOVE_PAUSE
-        else:
-            self._move_pause = _LONG_MOVE_PAUSE
-        self._moved_at = now
 
     def may_move_at(self) -> float:
         """Return the time from which the budget for moves permits the next one."""
-        return self._moved_at + self._move_pause
+        return self._held_since + self._move_pause
+
+    def cancel_move(self) -> None:
+        """Cancel a move to another host than the home that waits for the budget, unless the holder announced it."""
+        if (
+            self.next_move is not None
+            and self.home != self.next_move.host
+            and self.next_move.sender != self.claim.sender
+        ):
+            self.next_move, self.move_at = None, math.inf
 
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
-        return self.contest is None and now - self.contested_at >= _CONTEST_PAUSE
+        # The same sum as in `due`: a difference can be rounded to less than the pause.
+        return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE
 
     def begin_contest(self, now: float) -> None:
-        """Begin a contest."""
+        """Begin a contest. Messages since the first one that was received in the pause count."""
         self.contest = Contest(_ROUNDS, now)
+        self.contest.began_at = min(now, self.deferred_at)
         self.contested_at = now
+        self.deferred_at = math.inf
 
-    def go_live(self, now: float) -> None:
-        """Record that the service is live, and begin to measure the time of each host, for the home."""
+    def go_live(self, now: float, home: Home | None = None) -> None:
+        """
+        Record that the service is live, and begin to measure the time of each host, for the home.
+
+        :param home: Home of the service before it left, if it is known.
+        """
         self.live = True
         self.home = self.claim.host
         self._held.clear()
         self._held_since = now
+        if home is not None:
+            self.home = home.host
+            self._held[home.host] = home.held
+
+    def holding_of_home(self, now: float) -> tuple[str, float]:
+        """Return the host that has held the service longest until now, and for how many seconds."""
+        held = self._held.get(self.claim.host, 0.0) + now - self._held_since
+        # The home before the latest move comes first among the others.
+        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
 
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once."""
@@ -422,9 +494,10 @@ class TrackedService:
         """
         Return the claim that wins the contest.
 
-        The first of these that exists wins: the claim of the home, if the home replied or announced the service; a
-        claim whose host replied; the claim of the home, if its announcement began the contest; another LOCATION of the
-        same host that the holder announced twice; a claim of a higher standing than the current one; the current claim.
+        The first of these that exists wins: the claim of the home, if the home replied or announced the service, or if
+        its announcement began the contest and is the second since it lost the service; a claim whose host replied; the
+        claim of the home, if its announcement began the contest; another LOCATION of the same host that the holder
+        announced twice; a claim of a higher standing than the current one; the current claim.
 
         :param trust: Lowest standing of a claim that can win.
         """
@@ -445,7 +518,11 @@ class TrackedService:
             for claim in claims:
                 if claim not in answered:
                     claim.miss_search()
-        for alive in ([claim for claim in (*answered, *announced) if claim.host == self.home], answered, returned):
+        insisting = [
+            claim for claim in returned if claim.previous_at >= self._held_since or claim.received_at > contest.began_at
+        ]
+        homes = [claim for claim in (*answered, *announced) if claim.host == self.home]
+        for alive in (homes or insisting, answered, returned):
             if alive:
                 return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
         # Since the holder announced the current LOCATION, it has announced another one of the same host twice.

@@ -71,15 +71,19 @@ class SearchNeeded:
     :ivar within: Seconds until a reply is too late.
     :ivar hosts: Hosts to search by unicast, besides the group.
     :ivar urgency: SearchUrgency among the searches that wait for the budget.
+    :ivar is_tracked: Whether the service is in the table, and waits for the search.
     :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
         rate is limited.
+    :ivar repeated: Whether a scheduled search is repeated, because there was no reply to the one before.
     """
 
     advertisement: Advertisement
     within: float
     hosts: tuple[str, ...] = ()
     scheduled: bool = False
+    repeated: bool = False
     urgency: SearchUrgency = SearchUrgency.CLAIM
+    is_tracked: bool = True
 
 
 Event = Appeared | Changed | Left | SearchNeeded

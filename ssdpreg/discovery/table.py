@@ -18,6 +18,8 @@ from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
+from ssdpreg.discovery.homes import Homes
+from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.errors import RejectedError
@@ -26,8 +28,9 @@ from ssdpreg.ssdp.reception import Reception
 #: A device that starts sends byebye, then alive: UPnP Device Architecture 2.0, section 1.2.2. The service must survive
 #: that, so a byebye takes effect after this many seconds.
 _BYE_DELAY = 2.0
-#: Longest time, in seconds, that a byebye waits for the search by which the device can void it.
-_BYE_SEARCH_WAIT = 10.0
+#: Longest time, in seconds, from a byebye until it takes effect, if the search by which the device can void it has to
+#: wait for the budget.
+_LATEST_BYE = 5.0
 #: Shortest time, in seconds, in which an adopted service may be received for the first time.
 _PROBATION = 60.0
 #: Number of services, and part of all services, that may expire at once without a search.
@@ -35,8 +38,13 @@ _FEW = 5
 _MOST = 0.5
 #: Seconds between two such searches.
 _MASS_CHECK_PAUSE = 60.0
+#: Searches in a second, and burst, for new services of a sender that has reached its number of services.
+_SENDER_SEARCH_RATE = 0.1
+_SENDER_SEARCH_BURST = 2.0
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
+#: Searches for a device that answers searches, between the end of a hold and the expiry of its service.
+_ROUNDS_AFTER_HOLD = 3
 
 
 class AdvertisementTable:
@@ -63,6 +71,9 @@ class AdvertisementTable:
         # Until this time nothing expires, by the interface of a claim's latest reception; "" for all interfaces.
         self._holds: dict[str, float] = {}
         self._next_mass_check = -math.inf
+        self._homes = Homes()
+        # Searches of senders that have reached their number of services.
+        self._sender_searches = SenderBuckets(_SENDER_SEARCH_RATE, _SENDER_SEARCH_BURST)
         # Services that wait for a search, by search target.
         self._unsent: dict[str, dict[TrackedService, None]] = {}
         self.admit: Callable[[str, float], bool] = lambda sender, now: True
@@ -144,6 +155,23 @@ class AdvertisementTable:
         claim.repeat(now, reply=reception.is_reply)
         return True
 
+    def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        """
+        Search the host of a service that :meth:`observe` rejected because of the number of services of its sender.
+
+        If the host replies, the service may replace one whose host has never replied. The searches have a budget.
+        """
+        if (
+            self._find(advertisement) is not None
+            or standing_of(advertisement, reception) is Standing.INDIRECT
+            or reception.is_reply
+            or not self._capacity.is_full_for(reception.sender)
+            or not self._sender_searches.take(reception.sender, now)
+        ):
+            return []
+        host = advertisement.endpoint.host
+        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
+
     def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
         """
         Process the departure of a service, or of all services of a device.
@@ -159,7 +187,7 @@ class AdvertisementTable:
                 if service.leaves_at == math.inf:
                     # The byebye may be forged: a reply of the device within the delay voids it.
                     events.append(self._search(service, _BYE_DELAY, now, SearchUrgency.BYEBYE))
-                    service.bye_until = now + _BYE_SEARCH_WAIT
+                    service.bye_until = now + _LATEST_BYE
                 service.leaves_at = min(service.leaves_at, now + _BYE_DELAY)
             elif len(remaining) == len(service.others) and service.may_contest(now):
                 # The sender has no claim on the service.
@@ -203,7 +231,7 @@ class AdvertisementTable:
             term = match(advertisement.nt)
             if term == advertisement.term:
                 continue
-            events = self._remove(service, "unconfigured")
+            events = self._remove(service, "unconfigured", now)
             if term is not None:
                 service.claim.advertisement = replace(advertisement, term=term, urn=term.identity(advertisement.nt))
                 # Another version of the same type may have been added by this term already.
@@ -238,9 +266,15 @@ class AdvertisementTable:
         if not self.admit(reception.sender, now):
             raise RejectedError("too many new services at a time")
         claim = Claim(advertisement, reception, now)
-        evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers)
-        events = [] if evicted is None else self._remove(evicted, "evicted")
-        return events + self._add(claim, now)
+        replaces = self._capacity.is_full_for(reception.sender)
+        evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers, now)
+        events = [] if evicted is None else self._remove(evicted, "evicted", now)
+        events += self._add(claim, now)
+        service = self._find(advertisement)
+        if replaces and service is not None and not claim.answers and not service.awaits:
+            # A service whose host replies is never evicted.
+            events.append(self._search(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        return events
 
     def _renew(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -253,14 +287,18 @@ class AdvertisementTable:
         service.searched = False
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._capacity.update(service)
-        if service.contest is not None and standing_of(advertisement, reception):
-            service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+        if standing_of(advertisement, reception):
+            if service.contest is not None:
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
             if claim.host == service.home:
-                service.contest = None
+                # The home is alive: nothing remains to decide, and a decision that waits for the budget is outdated.
+                self._end_contest(service)
+                service.cancel_move()
         changed = False
         if service.leaves_at < math.inf and (not reception.is_reply or standing_of(advertisement, reception)):
             # The byebye was forged, or the device restarted, possibly with other software.
             service.leaves_at = math.inf
+            self._forget_needless_search(service)
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         if service.live and service.contest is None and not claim.superseded:
@@ -290,6 +328,9 @@ class AdvertisementTable:
         if not service.live and claim.standing >= self._trust:
             return self._move(service, claim, now)
         moves_itself = is_new and reception.sender == current.sender and self._may_move_itself(current, claim)
+        if service.next_move is not None and service.next_move.sender != reception.sender:
+            # A contest has decided for another sender. The move waits for the budget.
+            moves_itself = False
         if moves_itself and service.contest is None and claim.standing >= self._trust:
             current.superseded = True
             service.latest = None
@@ -297,15 +338,20 @@ class AdvertisementTable:
         if service.contest is not None:
             if standing_of(advertisement, reception):
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
-                if claim.host == service.home != current.host:
+                if claim.host == service.home != current.host and claim.standing >= self._trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._move(service, claim, now)
             # A contest that waits for a less urgent search has a better reason now.
             return [self._search(service, ROUND, now)] if is_new and not service.contest.searching else []
-        if service.leaves_at < math.inf or not service.may_contest(now):
-            return []
         if is_new or was_superseded or self._is_doubtful(service, claim, now):
-            return self._begin_contest(service, now)
+            if service.leaves_at == math.inf and service.may_contest(now):
+                return self._begin_contest(service, now)
+            if claim.host == service.home and claim.is_direct:
+                # The home is alive: a decision for another host, which waits for the budget, is outdated.
+                service.cancel_move()
+            if not reception.is_reply:
+                # The contest begins after the pause. A reply belongs to the search of the contest before.
+                service.deferred_at = min(service.deferred_at, now)
         return []
 
     def _may_move_itself(self, current: Claim, claim: Claim) -> bool:
@@ -338,9 +384,14 @@ class AdvertisementTable:
         self.contests += 1
         return [self._search(service, ROUND, now, urgency)]
 
+    def _end_contest(self, service: TrackedService) -> None:
+        """End a contest, and the wait for its search."""
+        service.contest = None
+        self._forget_needless_search(service)
+
     def _move(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
         """Make a claim the current one, at once or when the budget for moves permits it."""
-        service.contest = None
+        self._end_contest(service)
         if claim.standing < self._trust:
             return []
         if now < service.may_move_at():
@@ -351,6 +402,10 @@ class AdvertisementTable:
         self._capacity.update(service)
         return self._publish(service, now, changed=True)
 
+    def awaits(self, target: str) -> bool:
+        """Return whether a service waits for a search that has not been sent."""
+        return target in self._unsent
+
     def search_sent(self, target: str, now: float) -> None:
         """Process that a search has been sent: the decisions that waited for it take their time from now."""
         for service in self._unsent.pop(target, ()):
@@ -358,7 +413,7 @@ class AdvertisementTable:
             if service.contest is not None:
                 service.contest.begin_round(now)
             if service.leaves_at < math.inf:
-                service.leaves_at = now + _BYE_DELAY
+                service.leaves_at = min(now + _BYE_DELAY, service.bye_until)
             self._schedule.schedule(service, service.due)
 
     def _search(
@@ -379,6 +434,11 @@ class AdvertisementTable:
                 del self._unsent[service.awaits]
             service.awaits = ""
 
+    def _forget_needless_search(self, service: TrackedService) -> None:
+        """End the wait for a search, if no decision depends on it any more."""
+        if service.live and service.contest is None and service.leaves_at == math.inf:
+            self._forget_search(service)
+
     # Decisions that are due.
 
     def _decide(self, service: TrackedService, now: float) -> list[Event]:
@@ -389,7 +449,11 @@ class AdvertisementTable:
         elif service.leaves_at <= now:
             return self._end_claim(service, "byebye", now)
         if claim.expires_at <= now and self._held_until(service) <= now:
-            return self._end_claim(service, "expired", now)
+            if not service.rounds_after_hold:
+                return self._end_claim(service, "expired", now)
+            service.rounds_after_hold -= 1
+            self._schedule.schedule(service, now + ROUND)
+            return [SearchNeeded(claim.advertisement, ROUND, (claim.host,), scheduled=True, repeated=True)]
         if service.move_at <= now and service.contest is None:
             following, service.next_move, service.move_at = service.next_move, None, math.inf
             # Its sender may have ended it meanwhile.
@@ -400,7 +464,7 @@ class AdvertisementTable:
         elif service.contest is not None and service.contest.ends_at <= now:
             if not service.contest.searching:
                 # Nothing was searched for: the current claim stays.
-                service.contest = None
+                self._end_contest(service)
             elif service.contest.next_round(now):
                 urgency = SearchUrgency.CLAIM if service.others else SearchUrgency.UNFOUNDED
                 events.append(self._search(service, ROUND, now, urgency))
@@ -409,15 +473,20 @@ class AdvertisementTable:
                 service.contest = None
                 if winner is not claim:
                     events += self._move(service, winner, now)
-        elif not service.searched and service.due <= now:
-            service.searched = True
-            service.asked_at = now
-            events.append(
-                SearchNeeded(claim.advertisement, max(claim.expires_at - now, ROUND), (claim.host,), scheduled=True)
-            )
+        elif service.deferred_at < math.inf and service.leaves_at == math.inf and service.may_contest(now):
+            service.drop_expired(now)
+            if any(other.received_at >= service.deferred_at for other in service.others):
+                events += self._begin_contest(service, now)
+            service.deferred_at = math.inf
+        elif service.search_is_due(now):
+            within = max(claim.expires_at - now, ROUND)
+            repeated = service.begin_search(now)
+            events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
-            when = min(self._held_until(service), now + _HELD_PAUSE)
+            when = min(self._held_until(service), now + _HELD_PAUSE, service.decision_due)
+            # The search at the end of the hold may be lost.
+            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
         self._schedule.schedule(service, when)
         return events
 
@@ -425,19 +494,26 @@ class AdvertisementTable:
         """
         End the current claim.
 
-        Another claim takes its place at once if its host replied to a search. Otherwise the service leaves: an
-        announcement that is received later creates it again.
+        Another claim takes its place at once if its host replied to the search that the byebye or the silence caused,
+        or announced the service after it, or if it waits only for the budget for moves. Otherwise the service leaves:
+        an announcement that is received later creates it again.
         """
-        candidates = [
+        valid = [
             claim
             for claim in service.others
-            if claim.replied_at >= service.asked_at
-            and not claim.superseded
-            and claim.expires_at > now
-            and claim.standing >= self._trust
+            if not claim.superseded and claim.expires_at > now and claim.standing >= self._trust
+        ]
+        asked_at = max(service.asked_at, service.claim.received_at)
+        # Since the byebye; or since the silence became long, or the contest had its reason.
+        if reason == "byebye":
+            since = service.bye_until - _LATEST_BYE
+        else:
+            since = min(service.claim.search_at, service.contest.began_at if service.contest else math.inf)
+        candidates = [claim for claim in valid if claim.replied_at >= asked_at] or [
+            claim for claim in valid if claim is service.next_move or (claim.is_direct and claim.received_at >= since)
         ]
         if not candidates:
-            return self._remove(service, reason)
+            return self._remove(service, reason, now)
         latest = max(claim.received_at for claim in candidates)
         # The home may be an address that the device left long ago.
         home = [claim for claim in candidates if claim.host == service.home and claim.received_at >= latest - ROUND]
@@ -450,6 +526,9 @@ class AdvertisementTable:
         return self._publish(service, now, changed=True)
 
     def _held_until(self, service: TrackedService) -> float:
+        if not service.claim.interface:
+            # It was adopted, and was not received since.
+            return max(self._holds.values(), default=-math.inf)
         return max(self._holds.get("", -math.inf), self._holds.get(service.claim.interface, -math.inf))
 
     def _check_mass_expiry(self, due: Sequence[TrackedService], now: float, *, more_are_due: bool) -> list[Event]:
@@ -492,7 +571,7 @@ class AdvertisementTable:
             return []
         before, service.published = service.published, claim.standing
         if not service.live:
-            service.go_live(now)
+            service.go_live(now, self._homes.recall(_key(claim.advertisement), now))
             self._live += 1
             return [Appeared(claim.advertisement, claim.standing)]
         # Health checks are configured for direct claims only.
@@ -500,7 +579,7 @@ class AdvertisementTable:
             return [Changed(claim.advertisement, claim.standing)]
         return []
 
-    def _remove(self, service: TrackedService, reason: Reason) -> list[Event]:
+    def _remove(self, service: TrackedService, reason: Reason, now: float) -> list[Event]:
         advertisement = service.claim.advertisement
         device_id = advertisement.device_id.casefold()
         services = self._devices[device_id]
@@ -513,6 +592,7 @@ class AdvertisementTable:
         self._forget_search(service)
         if not service.live:
             return []
+        self._homes.remember(_key(advertisement), *service.holding_of_home(now), now)
         service.live = False
         self._live -= 1
         return [Left(advertisement, reason)]
@@ -523,6 +603,10 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _key(advertisement: Advertisement) -> tuple[str, str]:
+    return advertisement.device_id.casefold(), advertisement.urn
 
 
 def _snapshot(service: TrackedService) -> LiveService:

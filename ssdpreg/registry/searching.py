@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.rates import TokenBucket
+from ssdpreg.registry.scheduled import ScheduledSearches
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from ssdpreg.timers import EarliestCall
 
@@ -16,6 +19,9 @@ _RATE = 1.0
 _BURST = 16.0
 #: Part of the burst that is kept for more urgent searches than those after an unfounded byebye.
 _RESERVE = 14.0
+#: Repeated searches of single hosts in a second, on average, and at once.
+_REPEAT_RATE = 20.0
+_REPEAT_BURST = 200.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
@@ -27,19 +33,47 @@ class UnicastSearches(Protocol):
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None: ...
 
 
+@dataclass
+class _Waiting:
+    """
+    Search that waits for the budget.
+
+    :ivar within: Seconds until a reply is too late.
+    :ivar hosts: Hosts to search by unicast.
+    :ivar is_tracked: Whether it is needed only as long as a service in the table waits for it.
+    """
+
+    within: float = math.inf
+    hosts: dict[str, None] = field(default_factory=dict)
+    is_tracked: bool = True
+
+    def merge(self, within: float, hosts: Iterable[str], *, is_tracked: bool) -> None:
+        """Add another search for the same target."""
+        self.within = min(self.within, within)
+        for host in hosts:
+            if len(self.hosts) < _MAX_HOSTS:
+                self.hosts[host] = None
+        self.is_tracked = self.is_tracked and is_tracked
+
+
 class NeededSearches:
     """
     Searches that the table needs for its decisions.
 
-    Searches of the daemon's own schedule are sent at once. Searches that unsolicited datagrams cause have a budget.
-    Those that wait for it are merged by search target: one search decides about all services of its type. Those after
-    byebyes and those about claims alternate. The least urgent ones, which any sender can cause, come last, and leave a
-    reserve of the budget.
+    Searches that unsolicited datagrams cause have a budget. Those that wait for it are merged by search target: one
+    search decides about all services of its type. Those after byebyes and those about claims alternate. The least
+    urgent ones, which any sender can cause, come last, and leave a reserve of the budget. A search that no service
+    waits for any more is not sent.
+
+    Scheduled searches have a budget of their own: see :mod:`ssdpreg.registry.scheduled`. Each repetition of one is sent
+    to the host, which has replied before, and to the group only if the budget of the others permits that: all devices
+    reply to a search of the group, and every silent device needs repetitions.
 
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.
     :param network: Searches single hosts.
-    :param sent: Called with the search target of each search that is sent.
+    :param sent: Called with the search target of each search that is sent, except scheduled ones.
+    :param awaited: Called with a search target. Returns whether a service still waits for that search.
     :ivar rejected: Number of searches that were not sent, because too many were waiting.
     """
 
@@ -49,13 +83,15 @@ class NeededSearches:
         scheduler: SearchScheduler,
         network: UnicastSearches,
         sent: Callable[[str], None] = lambda target: None,
+        awaited: Callable[[str], bool] = lambda target: True,
     ) -> None:
-        self._reactor, self._scheduler, self._network, self._sent = reactor, scheduler, network, sent
+        self._reactor, self._scheduler, self._network = reactor, scheduler, network
+        self._sent, self._awaited = sent, awaited
+        self._scheduled = ScheduledSearches(reactor, self._send)
         self._budget = TokenBucket(_RATE, _BURST)
-        # By urgency: shortest time and hosts by search target.
-        self._waiting: dict[SearchUrgency, dict[str, tuple[float, dict[str, None]]]] = {
-            urgency: {} for urgency in SearchUrgency
-        }
+        # Searches by urgency and search target.
+        self._waiting: dict[SearchUrgency, dict[str, _Waiting]] = {urgency: {} for urgency in SearchUrgency}
+        self._repetitions = TokenBucket(_REPEAT_RATE, _REPEAT_BURST)
         self._latest = SearchUrgency.CLAIM
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
@@ -63,38 +99,64 @@ class NeededSearches:
     def request(self, event: SearchNeeded) -> None:
         """Search for a service, at once or when the budget permits it."""
         target = event.advertisement.search_target
+        if event.repeated:
+            self._repeat(event)
+            return
         if event.scheduled:
-            self._send(target, event.within, event.hosts)
+            self._scheduled.request(target, event.within, event.hosts)
             return
         waiting = self._waiting[event.urgency]
         if target not in waiting and len(waiting) >= _MAX_WAITING:
-            self.rejected += 1
-            return
-        within, hosts = waiting.get(target, (event.within, {}))
-        for host in event.hosts:
-            if len(hosts) < _MAX_HOSTS:
-                hosts[host] = None
-        waiting[target] = min(within, event.within), hosts
+            self._drop_obsolete(waiting)
+            if len(waiting) >= _MAX_WAITING:
+                self.rejected += 1
+                return
+        waiting.setdefault(target, _Waiting()).merge(event.within, event.hosts, is_tracked=event.is_tracked)
         self._send_waiting()
 
     def stop(self) -> None:
         """Cancel the searches that wait for the budget."""
         self._next.cancel()
+        self._scheduled.stop()
         for waiting in self._waiting.values():
             waiting.clear()
+
+    def _repeat(self, event: SearchNeeded) -> None:
+        now, target = self._reactor.seconds(), event.advertisement.search_target
+        if not self._repetitions.take(now):
+            self.rejected += 1
+            return
+        self._network.search_hosts(target, event.hosts)
+        if self._budget.take(now, _RESERVE):
+            self._scheduler.search_soon(target, event.within)
 
     def _send_waiting(self) -> None:
         now = self._reactor.seconds()
         while (urgency := self._most_urgent()) is not None:
+            target, search = next(iter(self._waiting[urgency].items()))
+            if self._is_obsolete(target, search):
+                del self._waiting[urgency][target]
+                continue
             reserve = _RESERVE if urgency is SearchUrgency.UNFOUNDED else 0.0
             if not self._budget.take(now, reserve):
                 self._next.request(now + self._budget.wait(now, reserve))
                 return
             self._latest = urgency
-            waiting = self._waiting[urgency]
-            target = next(iter(waiting))
-            within, hosts = waiting.pop(target)
-            self._send(target, within, tuple(hosts))
+            # One search decides about all services of its type.
+            for waiting in self._waiting.values():
+                if (other := waiting.pop(target, None)) is not None and other is not search:
+                    search.merge(other.within, other.hosts, is_tracked=other.is_tracked)
+            self._send(target, search.within, tuple(search.hosts))
+            self._sent(target)
+
+    def _is_obsolete(self, target: str, search: _Waiting) -> bool:
+        """Return whether the services have left, or the decision about them was taken without the search."""
+        return search.is_tracked and not self._awaited(target)
+
+    def _drop_obsolete(self, waiting: dict[str, _Waiting]) -> None:
+        for target, search in list(waiting.items()):
+            if self._is_obsolete(target, search):
+                del waiting[target]
 
     def _most_urgent(self) -> SearchUrgency | None:
         # Byebyes without end must not keep back the searches about claims.
@@ -105,4 +167,3 @@ class NeededSearches:
         self._scheduler.search_soon(target, within)
         if hosts:
             self._network.search_hosts(target, hosts)
-        self._sent(target)

@@ -155,7 +155,7 @@ class Registry(Service):
         self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
-        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent)
+        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent, table.awaits)
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
         self._search_interval = search_interval
@@ -389,6 +389,7 @@ class Registry(Service):
                 events = self._table.observe(meaning, reception, now)
             except RejectedError as error:
                 self._reject(Rejection(meaning.nt, error.reason), reception.sender)
+                self._apply_events(self._table.search_for_rejected(meaning, reception, now))
             else:
                 if events or self._table.next_due < self._expiry.when:
                     self._apply_events(events)

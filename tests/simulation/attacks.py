@@ -35,6 +35,8 @@ class AttackKind:
     :ivar spoofs: Whether it uses the address of the target as the source.
     :ivar answers: Whether the attacker answers searches for the target's service.
     :ivar on_link: Whether the attacker is on the segment. Otherwise a router forwards its datagrams.
+    :ivar to_searches: Whether the messages are sent to the open sockets for searches instead of the group. No message
+        of such an attack may have any effect.
     :ivar duration: Shortest and longest seconds.
     """
 
@@ -45,6 +47,7 @@ class AttackKind:
     spoofs: bool = False
     answers: bool = False
     on_link: bool = True
+    to_searches: bool = False
     duration: tuple[float, float] = (20.0, 240.0)
 
 
@@ -70,7 +73,7 @@ class Attack:
         self.name = f"attack-{number}-{kind.name}"
         self.kind, self.segment, self.target = kind, segment, target
         self.random = random
-        self.address = segment.new_address()
+        self.address = segment.new_address() if kind.on_link else f"192.0.2.{random.randrange(1, 255)}"
         self.third = segment.new_address()
         self.addresses = [segment.new_address() for _ in range(25)]
         self.services = [self.new_device_id() for _ in range(40)]
@@ -78,7 +81,8 @@ class Attack:
         self.active = True
         self._clock, self._network, self._observer = clock, network, observer
         segment.attach(self.address, self)
-        segment.responders.append(self)
+        if kind.answers:
+            segment.responders.append(self)
         observer.attack_began(self)
         clock.callLater(random.uniform(*kind.duration), self._end)
         self._send()
@@ -91,13 +95,18 @@ class Attack:
         if not self.active:
             return
         for address, message in self.kind.messages(self):
-            self._network.announce(self.segment, address, message, self, self.kind.on_link)
+            if not self.kind.to_searches:
+                self._network.announce(self.segment, address, message, self)
+            elif not (self.kind.on_link and self._network.is_searched(self.segment)):
+                # A host on the segment may reply to a search.
+                self._network.send_to_searches(self.segment, address, message, self)
         self._clock.callLater(self.kind.pause * self.random.uniform(0.5, 1.5), self._send)
 
     def _end(self) -> None:
         self.active = False
         self.segment.detach(self.address, self)
-        self.segment.responders.remove(self)
+        if self.kind.answers:
+            self.segment.responders.remove(self)
         # Its last datagrams are on their way.
         self._clock.callLater(2.0, self._observer.attack_ended, self)
 
@@ -119,7 +128,7 @@ class Attack:
     def heard(self, message: Message, address: str) -> None:
         self._observer.attack_heard(self, message, address)
 
-    def lost(self) -> None:
+    def lost(self, types: str) -> None:
         """An attacker does not mind."""
 
 
@@ -177,6 +186,22 @@ def _move_services(attack: Attack) -> list[tuple[str, Message]]:
     ]
 
 
+def _unicast(attack: Attack) -> list[tuple[str, Message]]:
+    new = _new_service(attack, attack.address, _LONG)
+    reply = SearchResponse(new.nt, new.usn, new.location, _LONG, "Evil/1.0")
+    return [
+        *_claims(attack, attack.address, _own(attack)),
+        (attack.address, new),
+        (attack.address, reply),
+        *_byebyes(attack, attack.address),
+        *_byebyes(attack, _spoofed(attack)),
+    ]
+
+
+def _unicast_byebyes(attack: Attack) -> list[tuple[str, Message]]:
+    return [*_byebyes(attack, attack.address), *_byebyes(attack, _spoofed(attack))]
+
+
 def _nonsense(attack: Attack) -> list[tuple[str, Message]]:
     address = attack.random.choice(attack.addresses)
     usn = f"uuid:{attack.new_device_id()}"
@@ -212,6 +237,8 @@ ATTACKS = (
     ),
     AttackKind("prolonger", "off", 20.0, _prolong),
     AttackKind("routed-mover", "on", 5.0, lambda attack: _claims(attack, attack.address, _own(attack)), on_link=False),
+    AttackKind("routed-unicast", "on", 1.0, _unicast, on_link=False, to_searches=True),
+    AttackKind("unicast", "on", 1.0, _unicast, to_searches=True),
     AttackKind("flood-from-one", "", 0.2, _flood_from_one, duration=(10.0, 40.0)),
     AttackKind("flood-from-many", "", 0.2, _flood_from_many, duration=(10.0, 40.0)),
     AttackKind("come-and-go", "", 0.2, _come_and_go, duration=(20.0, 60.0)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 #: A service that the registry knows is in Consul with the same address, and one that left is not: while Consul works.
 CATALOG = 5.0
+#: Additional time while Consul is slow, and an attacker causes many changes.
+BUSY = 5.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
 GUARD = 100.0
 #: The same as :data:`CATALOG`, after the end of a fault of Consul or of the daemon: the longest pause between two
@@ -18,6 +20,8 @@ MOVED = 65.0
 SECOND_MESSAGE = 310.0
 #: Three search intervals: hardly ever are all replies of a device lost.
 THREE_SEARCHES = 900.0
+#: A device that answers searches is in Consul after the next search, if no datagram of that was lost.
+NEXT_SEARCH = 315.0
 #: A service whose device sends nothing that the daemon receives, although it is switched on: six search intervals.
 UNHEARD = 1860.0
 #: A device that never answers searches takes over from another claim when that has been silent for its max-age, at most
@@ -27,16 +31,30 @@ SILENT_CLAIM = 1800.0
 BYEBYE = 2.0 + CATALOG
 #: A service leaves at the end of its lifetime: two search rounds if most services expire at once.
 EXPIRED = 12.0 + CATALOG
+#: The same after the end of an interruption of the reception: the devices are searched for first, which takes 15 s. An
+#: expiry that is held is examined every 30 s.
+HELD = 45.0
 #: A service leaves that no search term matches any more.
 UNCONFIGURED = 10.0 + GUARD
 
+#: Exchanges with a device that answers searches that have to fail because of losses before its service expires: there
+#: are up to five searches, and those of every 300 s. After an interruption of the reception there are fewer.
+FAILED_EXCHANGES = 3
+FAILED_EXCHANGES_AFTER_INTERRUPTION = 2
+#: The TTL check of the daemon is passed every 10 s.
+OWN_CHECK = 35.0
+#: Services are in Consul after the token was replaced or got more rights.
+NEW_TOKEN = 15.0
+
 #: A device that has been switched on for so long is not deregistered while its announcements are valid.
 STARTED = 6.0
-#: Probability of loss above which a device can be deregistered because all its messages were lost.
+#: Probability of loss above which a device that answers can be removed because all its messages were lost.
 HIGH_LOSS = 0.1
 
 #: Requests a minute, besides those for changes: keep-alives, comparisons and retries.
 REQUESTS = 60
+#: Requests a minute while Consul serves none.
+REQUESTS_IN_OUTAGE = 30
 #: Requests for each change of a service.
 REQUESTS_PER_CHANGE = 4
 #: Writes to the raft log a minute besides those for changes, and for each change.
@@ -63,6 +81,7 @@ TABLE = (
     ("the same after a fault of Consul or of the daemon", RECOVERY),
     ("at the new address after a message", MOVED),
     ("at the true address after an attack and a message", MOVED + SECOND_MESSAGE),
+    ("in Consul after the next search", NEXT_SEARCH),
     ("in Consul although no message is received", UNHEARD),
     ("out of Consul after byebye", BYEBYE),
     ("out of Consul after the lifetime", EXPIRED),

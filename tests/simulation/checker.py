@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE, lifetime
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration import Registration
-from ssdpreg.registration.meta import max_age_of
+from ssdpreg.registration.meta import META_DEVICE, META_NT, max_age_of
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
 from tests.simulation import bounds
 from tests.simulation.daemon import LIMIT, make_rules
@@ -24,6 +23,12 @@ if TYPE_CHECKING:
     from tests.simulation.daemon import Daemon
 
 _MAX_INDIRECT = 1800.0
+_LONGEST_MAX_AGE = 86400
+
+
+def lifetime(max_age: int) -> float:
+    """Return the seconds for which an announcement is valid, with the grace period."""
+    return max_age + min(max(max_age / 10, 1.0), 60.0)
 
 
 class Expectation:
@@ -44,6 +49,8 @@ class Expectation:
     :ivar attacks: Number of attacks on the device that are under way.
     :ivar attack_ended_at: End of the latest one.
     :ivar excused_until: Time until which Consul refuses this service.
+    :ivar adopted_at: Time of its latest adoption.
+    :ivar failed: Number of searches for it since ``last_heard`` that failed because of losses.
     """
 
     def __init__(self, device: Device, urn: str, service_id: str) -> None:
@@ -57,6 +64,8 @@ class Expectation:
         self.attack_ended_at = self.excused_until = -math.inf
         self.unconfigured_at = math.inf
         self.spoofed = False
+        self.adopted_at = -math.inf
+        self.failed = 0
         self.changes: deque[float] = deque()
         self.flaps: deque[float] = deque()
 
@@ -75,8 +84,13 @@ class Checker:
         which of the two is right about Consul would then not be known.
     :ivar foreign: IDs of the services that the daemon must not touch.
     :ivar daemon_began_at: Time of its start.
+    :ivar absent_at_start: Interfaces that did not exist then, so that the daemon does not know them.
     :ivar violation: The first violation, or None.
     :ivar removals: Number of removals of devices that are switched on, by kind and reason.
+    :ivar expiries: Number of expiries of devices that are switched on, by kind.
+    :ivar alive_since: Time since which the daemon's keep-alives reach Consul and are accepted, infinite if they do not.
+    :ivar slow_until: Time until which changes take longer, because the token is replaced.
+    :ivar busy_until: Time until which Consul is slow and has many changes of an attacker.
     """
 
     def __init__(
@@ -94,6 +108,7 @@ class Checker:
         self._disturbances: Counter[str] = Counter()
         self._calm_since: dict[str, float] = {"": 0.0}
         self._epoch = 0
+        self._settled_at = bounds.RECOVERY
         # Time until which the table counts as full, and until which removals may wait for a second comparison.
         self._full_until = self._guarded_until = -math.inf
         self.daemon: Daemon | None = None
@@ -101,6 +116,10 @@ class Checker:
         self.end_second: Callable[[], None] = lambda: None
         self.foreign: dict[str, None] = {}
         self.removals: Counter[tuple[str, str]] = Counter()
+        self.expiries: Counter[str] = Counter()
+        self.absent_at_start: frozenset[str] = frozenset()
+        self.alive_since = math.inf
+        self.slow_until = self.busy_until = -math.inf
         self.daemon_began_at = 0.0
         self.violation: ViolationError | None = None
         consul.changed = self._consul_changed
@@ -160,14 +179,18 @@ class Checker:
                 expected.bye_at = now
             return
         expected.last_heard = now
+        expected.failed = 0
         expected.valid_until = max(expected.valid_until, now + lifetime(device.max_age))
         if expected.wrong and device.on and address in device.addresses:
             self._renew_epoch(expected)
             if expected.heard_at == math.inf and not self._disturbed(device) and now >= self._start(expected):
                 expected.heard_at = now
 
-    def device_lost(self, device: Device) -> None:
-        """Nothing: the device records the time itself."""
+    def device_lost(self, device: Device, types: Sequence[str]) -> None:
+        for nt in types:
+            expected = self._by_device[device].get(self._urn(nt) or "")
+            if expected is not None:
+                expected.failed += 1
 
     def adopted(self, registrations: list[Registration]) -> None:
         """Process that the daemon adopts registrations: each has a full lifetime again."""
@@ -178,26 +201,54 @@ class Checker:
             if expected is not None:
                 expected.valid_until = max(expected.valid_until, until)
                 expected.bye_at = expected.said_bye_at = -math.inf
+                expected.failed = 0
+                expected.adopted_at = now
             else:
                 self._forged[registration.service_id] = until
 
-    def left(self, service_id: str, reason: str) -> None:
+    def left(self, registration: Registration, reason: str) -> None:
         """Process that a service is no longer live in the registry."""
-        if reason == "evicted" and service_id in self._expected:
-            self._expected[service_id].evicted_at = self._seconds()
+        expected = self._expected.get(registration.service_id)
+        if expected is None:
+            return
+        if reason == "evicted":
+            expected.evicted_at = self._seconds()
+        elif reason == "expired":
+            self._check_expiry(expected, registration)
+
+    def _check_expiry(self, expected: Expectation, registration: Registration) -> None:
+        now, device = self._seconds(), expected.device
+        age = lifetime(device.max_age)
+        at_device = registration.address in device.addresses and registration.port == device.port
+        attacked = expected.attacks or now - expected.attack_ended_at < bounds.MOVED or now < expected.forged_until
+        unknown = device.segment.name in self.absent_at_start and expected.last_heard < self.daemon_began_at
+        if not device.on or not at_device or attacked or unknown or now - device.changed_at < age:
+            return
+        text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
+        if now < expected.last_heard + age - 0.01:
+            self.fail("a service does not expire while its announcement is valid", text, device)
+        calm = min(self.undisturbed_for, now - self._calm_since.get(device.segment.name, -math.inf))
+        interrupted = self._disturbed(device) or calm < age
+        needed = bounds.FAILED_EXCHANGES_AFTER_INTERRUPTION if interrupted else bounds.FAILED_EXCHANGES
+        self.expiries[device.kind.name] += 1
+        if device.answers and expected.failed < needed:
+            text += f", {expected.failed} searches failed because of losses"
+            self.fail("a device that answers does not expire before it is searched for", text, device)
 
     # Attacks.
 
     def attack_began(self, attack: Attack) -> None:
         self._trace.add(attack.name, "attack began")
         self._trace.add("", "attack", f"{attack.name} from {attack.address} on {attack.target and attack.target.name}")
-        if attack.target is not None:
+        if attack.target is not None and not attack.kind.to_searches:
             for expected in self._by_device[attack.target].values():
                 expected.attacks += 1
                 expected.spoofed = expected.spoofed or attack.kind.spoofs
 
     def attack_heard(self, attack: Attack, message: Message, address: str) -> None:
         self._trace.add(attack.name, "received forgery")
+        if attack.kind.to_searches:
+            self.fail("no unicast datagram is accepted without a search, or from another network", f"{message}")
         now = self._seconds()
         match message:
             case Alive(nt=nt, usn=usn, max_age=max_age) | SearchResponse(st=nt, usn=usn, max_age=max_age):
@@ -207,7 +258,7 @@ class Checker:
         urn = self._urn(nt)
         if urn is None:
             return
-        until = now + lifetime(min(max_age or 1800, LONGEST_MAX_AGE))
+        until = now + lifetime(min(max_age or 1800, _LONGEST_MAX_AGE))
         device = attack.target
         expected = None if device is None else self._by_device[device].get(urn)
         if expected is None:
@@ -223,7 +274,7 @@ class Checker:
     def attack_ended(self, attack: Attack) -> None:
         self._trace.add(attack.name, "attack ended")
         self._trace.add("", "end of attack", attack.name)
-        if attack.target is not None:
+        if attack.target is not None and not attack.kind.to_searches:
             for expected in self._by_device[attack.target].values():
                 expected.attacks -= 1
                 expected.attack_ended_at = self._seconds()
@@ -243,8 +294,14 @@ class Checker:
             self.end_second()
         self._epoch += 1
 
-    def fault_ended(self, place: str, what: str) -> None:
-        """Process the end of a fault."""
+    def fault_ended(self, place: str, what: str, recovery: float = bounds.RECOVERY) -> None:
+        """
+        Process the end of a fault.
+
+        :param recovery: Seconds until Consul is equal to the registry, for a fault of Consul or the daemon.
+        """
+        if not place:
+            self._settled_at = max(self._settled_at, self._seconds() + recovery)
         self._trace.add("", "end of fault", f"{what} {place}".rstrip())
         self._disturbances[place] -= 1
         self._calm_since[place] = self._seconds()
@@ -254,6 +311,8 @@ class Checker:
         """Process something that happens in a moment, and needs time to be repaired."""
         self._trace.add("", "fault", what)
         self.end_second()
+        self._settled_at = self._seconds() + bounds.RECOVERY
+        self.alive_since = math.inf
         self._calm_since[""] = self._seconds()
         self._epoch += 1
 
@@ -322,6 +381,9 @@ class Checker:
         if by == "daemon" and service_id in self.foreign:
             self.fail("foreign services are not touched", service_id)
         if expected is None:
+            own = entry is None or entry["Service"] == "ssdpreg"
+            if by == "daemon" and not own and service_id not in self._forged:
+                self.fail("only announced services are registered", service_id)
             return
         if by == "daemon":
             self._check_change(expected, entry is None)
@@ -370,14 +432,12 @@ class Checker:
         elif heard:
             reason = "valid"
         else:
-            reason = "lost" if device.loss_at >= expected.last_heard else "unasked"
+            reason = "lost"
         self.removals[device.kind.name, reason] += 1
         self._trace.add(device.name, "removal of a device that is on", reason)
         text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
         if reason == "valid":
             self.fail("a device is not removed while its announcement is valid", text, device)
-        if device.answers and reason == "unasked":
-            self.fail("a device that answers is not removed without a search", text, device)
         if device.answers and reason == "lost" and not lossy and not self._measure:
             self.fail("a device that answers is not removed", text, device)
 
@@ -422,6 +482,7 @@ class Checker:
         """Check the services that are wrong."""
         now = self._seconds()
         self._is_full(now)
+        self._check_own(now)
         if self.daemon is not None and self.daemon.reconciler.held_removals:
             self._guarded_until = now + bounds.GUARD
         for expected in list(self._wrong.values()):
@@ -433,6 +494,18 @@ class Checker:
                     f" {format_time(expected.wrong_since)}, too late since {format_time(deadline)}",
                     expected.device,
                 )
+
+    def _check_own(self, now: float) -> None:
+        """Check that the keep-alives of the daemon arrive whenever they can."""
+        running = self.daemon is not None and not self.daemon.process.suspended
+        if not (running and self._consul.accepts_keep_alives):
+            self.alive_since = math.inf
+        elif self.alive_since == math.inf:
+            self.alive_since = now
+        if now - self.alive_since > bounds.OWN_CHECK:
+            status = self._consul.status("ssdpreg:alive")
+            if status != "passing":
+                self.fail("the check of the daemon is passing while Consul accepts keep-alives", status or "no check")
 
     def _deadline(self, expected: Expectation, now: float) -> tuple[float, str]:
         device = expected.device
@@ -447,9 +520,11 @@ class Checker:
             if not self._registry_is_right(expected):
                 expected.known_at = math.inf
             else:
-                settled = self._calm_since[""] + bounds.RECOVERY
                 bound = bounds.GUARD if expected.wrong == "stale" and self._guarded_until >= now else bounds.CATALOG
-                return max(expected.known_at + bound, settled, expected.excused_until), "Consul is the registry"
+                bound += bounds.BUSY if now < self.busy_until else 0.0
+                return max(
+                    expected.known_at + bound, self._settled_at, expected.excused_until, self.slow_until
+                ), "Consul is the registry"
         if expected.wrong == "stale":
             return self._stale_deadline(expected, start), "a device that left is removed"
         return self._absent_deadline(expected, start), f"a device is not {expected.wrong}"
@@ -463,10 +538,17 @@ class Checker:
             registration.address in expected.device.addresses and registration.port == expected.device.port
         )
 
+    def _is_known_elsewhere(self, expected: Expectation) -> bool:
+        assert self.daemon is not None
+        return expected.service_id in self.daemon.registry.registrations and not self._registry_is_right(expected)
+
     def _stale_deadline(self, expected: Expectation, start: float) -> float:
         if expected.unconfigured_at < math.inf:
             return max(start, expected.unconfigured_at) + bounds.UNCONFIGURED
-        settled = max(self._calm_since[""], self._calm_since.get(expected.device.segment.name, 0.0)) + bounds.EXPIRED
+        if expected.last_heard < expected.adopted_at and any(self._disturbances.values()):
+            # It was adopted, so its interface is not known: it may be the one that does not receive.
+            return math.inf
+        settled = max(self._calm_since.values()) + bounds.HELD
         if expected.bye_at > expected.last_heard and not expected.forged_until > expected.bye_at:
             return max(expected.bye_at + bounds.BYEBYE, settled)
         return max(expected.valid_until, expected.forged_until, start, settled) + bounds.EXPIRED
@@ -475,8 +557,12 @@ class Checker:
         device = expected.device
         attacked = expected.attack_ended_at > device.changed_at - 1 or expected.forged_until > start
         full = bounds.UNHEARD if start < self._full_until else 0.0
-        slow = expected.wrong == "misplaced" or attacked or expected.last_heard < expected.attack_ended_at
+        # The registry may have received a delayed message from the old address first.
+        misplaced = expected.wrong == "misplaced" or self._is_known_elsewhere(expected)
+        slow = misplaced or attacked or expected.last_heard < expected.attack_ended_at
         if expected.heard_at == math.inf:
+            if device.answers and not attacked:
+                return start + bounds.NEXT_SEARCH * (1 + expected.failed) + full
             bound = bounds.UNHEARD + (0.0 if device.answers else 3 * device.max_age)
             return start + bound + full
         if not slow and expected.wrong == "missing":
@@ -504,6 +590,28 @@ class Checker:
             known = service_id in self._expected or service_id in self.foreign or entry["Service"] == "ssdpreg"
             if not known and now > self._forged.get(service_id, -math.inf) + bounds.EXPIRED:
                 self.fail("Consul equals the truth at quiet times", f"{service_id} is left of an attack")
+            if service_id in self._expected and service_id not in self._wrong:
+                self._check_entry(service_id, entry)
+
+    def _check_entry(self, service_id: str, entry: Mapping[str, object]) -> None:
+        """Check the names and the checks of an entry."""
+        registration = None if self.daemon is None else self.daemon.registry.registrations.get(service_id)
+        if registration is None:
+            return
+        invariant = "entries are complete at quiet times"
+        device, urn = self._expected[service_id].device, self._expected[service_id].urn
+        meta = entry["Meta"]
+        assert isinstance(meta, dict)
+        if meta.get(META_DEVICE) != device.device_id or self._urn(str(meta.get(META_NT))) != urn:
+            self.fail(invariant, f"{service_id} has the Meta {meta}", device)
+        if (entry["Service"], entry["Tags"]) != (registration.name, list(registration.tags)):
+            self.fail(invariant, f"{service_id} has the name {entry['Service']} and tags {entry['Tags']}", device)
+        found = {each for each in self._consul.check_ids(service_id) if not each.startswith("_service_maintenance")}
+        if found != {check.check_id for check in registration.checks}:
+            self.fail(invariant, f"{service_id} has the checks {sorted(found)}", device)
+        failing = [each for each in found if self._consul.status(each) != "passing"]
+        if failing:
+            self.fail(invariant, f"{failing[0]} is not passing", device)
 
     @property
     def wrong(self) -> int:

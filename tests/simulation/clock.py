@@ -42,6 +42,10 @@ class SimulatedCall:
     def getTime(self) -> float:  # noqa: N802
         return self.time
 
+    def reset(self, delay: float) -> None:
+        """Make the call so many seconds from now."""
+        self._clock.move(self, delay)
+
     def cancel(self) -> None:
         if self.active_ is None:
             raise AlreadyCancelled
@@ -88,16 +92,23 @@ class WorldClock:
         heapq.heappush(self._heap, (call.time, self._random(), next(self._serial), call))
         return call
 
+    def move(self, call: SimulatedCall, delay: float) -> None:
+        """Change the time of a call. Its old entry in the heap is skipped."""
+        call.time = self._now + delay
+        heapq.heappush(self._heap, (call.time, self._random(), next(self._serial), call))
+        self.count_cancelled()
+
     def make_overdue(self, calls: list[SimulatedCall]) -> None:
         """Make calls now, in their order: their process was suspended when they were due."""
         for number, call in enumerate(calls):
+            call.time = self._now
             heapq.heappush(self._heap, (self._now, number / len(calls) - 1.0, next(self._serial), call))
 
     def count_cancelled(self) -> None:
         """Remove the cancelled calls from the heap when there are many."""
         self._cancelled += 1
         if self._cancelled > _SLACK and 2 * self._cancelled > len(self._heap):
-            self._heap[:] = [entry for entry in self._heap if entry[3].active_]
+            self._heap[:] = [entry for entry in self._heap if entry[3].active_ and entry[3].time == entry[0]]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -106,7 +117,7 @@ class WorldClock:
         heap = self._heap
         while heap and heap[0][0] <= end:
             time, _, _, call = heapq.heappop(heap)
-            if not call.active_:
+            if not call.active_ or call.time != time:
                 continue
             self._now = time
             if call.process is not None and not call.process.admit(call):

@@ -21,6 +21,8 @@ from tests.simulation.clock import ProcessClock, WorldClock
 _REAP_INTERVAL = 30.0
 #: Shortest ``DeregisterCriticalServiceAfter`` that Consul applies, in seconds.
 _SHORTEST_REAP = 60.0
+#: Stands for a process where it does not matter which one.
+ANY_PROCESS: Any = None
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -54,6 +56,9 @@ class SimulatedConsul:
     :ivar silent: Whether requests get no response.
     :ivar latency: Shortest and longest seconds that a response takes.
     :ivar hidden: Whether listings are empty, as with a token that may not read.
+    :ivar only_own: Whether listings have only the service of the daemon itself.
+    :ivar tokens: Whether a token may write, by token.
+    :ivar token_file: Content of the file that has the token of the daemon.
     :ivar requests: Number of requests so far.
     :ivar writes: Number of writes to the raft log so far.
     :ivar changed: Called with the ID after each change of a service, and whether the daemon or the agent made it.
@@ -71,13 +76,21 @@ class SimulatedConsul:
         self._alias: dict[str, str] = {}
         self._listings: dict[str, bytes] = {}
         self.fault: Callable[[str, str, bytes], str | None] | None = None
-        self.reachable, self.silent, self.hidden = True, False, False
+        self.reachable, self.silent, self.hidden, self.only_own = True, False, False, False
+        self.token_file = "first"
+        self.tokens = {self.token_file: True}
         self.latency = (0.001, 0.02)
         self.requests = 0
         self.writes = 0
         self.changed: Callable[[str, str], None] = lambda service_id, by: None
         self.requested: Callable[[str, str, ProcessClock], None] = lambda method, path, process: None
         clock.callLater(_REAP_INTERVAL, self._reap)
+
+    @property
+    def accepts_keep_alives(self) -> bool:
+        """Whether a keep-alive of the daemon succeeds soon."""
+        passes = self.fault is None or getattr(self.fault, "passes_keep_alives", False)
+        return self.reachable and not self.silent and self.latency[1] < 5.0 and passes
 
     # The agent's own work.
 
@@ -176,7 +189,7 @@ class SimulatedConsul:
     # Requests.
 
     def request(
-        self, method: str, url: str, body: bytes | None, process: ProcessClock
+        self, method: str, url: str, body: bytes | None, process: ProcessClock, token: str = "first"
     ) -> tuple[int, bytes, str | None]:
         """Carry out a request. Return the status, the body and Retry-After of the response."""
         parts = urlsplit(url)
@@ -185,6 +198,10 @@ class SimulatedConsul:
             replaced = None if self.fault is None else self.fault(method, parts.path, body or b"")
             if replaced is not None:
                 return 200, replaced.encode(), None
+            if token not in self.tokens:
+                raise Answer(403, "ACL not found")
+            if method == "PUT" and not self.tokens[token] and "/check/pass/" not in parts.path:
+                raise Answer(403, "Permission denied")
             self.requested(method, parts.path, process)
             return 200, self._answer(method, parts.path, parse_qs(parts.query), body or b""), None
         except Answer as answer:
@@ -197,7 +214,7 @@ class SimulatedConsul:
         if path == "/v1/agent/checks":
             return self._list("checks", self._checks, expression)
         if path == "/v1/agent/service/register":
-            self._register(json.loads(body))
+            self._register(json.loads(body), replace=query.get("replace-existing-checks") == ["true"])
             return b""
         area, _, name = path.rpartition("/")
         name = unquote(name)
@@ -228,14 +245,16 @@ class SimulatedConsul:
     def _list(self, kind: str, entries: Mapping[str, Mapping[str, Any]], expression: str) -> bytes:
         if self.hidden:
             return b"{}"
-        key = kind + expression
+        key = kind + expression + str(self.only_own)
         if key not in self._listings:
-            chosen = _filter(expression)
+            matches = _filter(expression)
+            hidden = kind == "services" and self.only_own
+            chosen = (lambda entry: matches(entry) and entry["Service"] == "ssdpreg") if hidden else matches
             listing = {entry_id: entry for entry_id, entry in sorted(entries.items()) if chosen(entry)}
             self._listings[key] = json.dumps(listing).encode()
         return self._listings[key]
 
-    def _register(self, body: dict[str, Any]) -> None:
+    def _register(self, body: dict[str, Any], *, replace: bool) -> None:
         service_id, now = body.get("ID") or body["Name"], self._clock.seconds()
         self.writes += 1
         self.put_service(
@@ -265,6 +284,11 @@ class SimulatedConsul:
             if "DeregisterCriticalServiceAfter" in check:
                 after = _seconds(check["DeregisterCriticalServiceAfter"])
                 self._reap_after[check_id] = max(after, _SHORTEST_REAP)
+        given = {check["CheckID"] for check in body.get("Checks") or ()}
+        for check_id in [each for each in self.check_ids(service_id) if replace and each not in given]:
+            if check_id.startswith("_service_maintenance"):
+                self.requested("PUT", f"{check_id} is replaced", ANY_PROCESS)
+            self._remove_check(check_id)
         self._update_aliases(service_id)
 
     def _update_aliases(self, service_id: str) -> None:
@@ -345,6 +369,8 @@ class SimulatedClient:
     ) -> Deferred[_Response]:
         """Send a request. The Deferred fires with the response, and can be cancelled."""
         consul = self._consul
+        tokens = headers.getRawHeaders("X-Consul-Token") if isinstance(headers, Headers) else None
+        token = (tokens or ["first"])[0]
         answered: Deferred[_Response] = Deferred()
         if self._process.killed:
             return answered
@@ -359,7 +385,7 @@ class SimulatedClient:
             if not consul.reachable:
                 self._process.callLater(0.0, refuse)
             elif not consul.silent:
-                status, body, retry_after = consul.request(method, url, data, self._process)
+                status, body, retry_after = consul.request(method, url, data, self._process, token)
                 self._process.callLater(consul.delay() / 2, respond, _Response(status, body, retry_after))
 
         def respond(response: _Response) -> None:

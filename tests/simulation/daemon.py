@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.standing import Standing
@@ -41,6 +41,21 @@ class _HTTPCheck:
     timeout: float | None = 5.0
     tls_skip_verify: bool = False
     deregister_after: float | None = None
+
+
+class SimulatedFailureError(Exception):
+    """Exception that the simulation raises in the daemon."""
+
+
+class _TokenFile(TokenSource):
+    """Token file that is simulated with Consul."""
+
+    def __init__(self, consul: SimulatedConsul) -> None:
+        self._consul = consul
+        super().__init__(path="token")
+
+    def _read(self, path: str) -> str:  # type: ignore[override]
+        return self._consul.token_file
 
 
 class SimulatedInstance:
@@ -80,6 +95,7 @@ class Daemon:
     :param random: Source of its random numbers.
     :param changes: Receives the changes of the live services.
     :param adopting: Called with the registrations that are adopted.
+    :param failing_adoptions: Number of adoptions that raise an exception.
     """
 
     def __init__(
@@ -92,13 +108,16 @@ class Daemon:
         random: Random,
         changes: Any,
         adopting: Callable[[list[Registration]], None],
+        failing_adoptions: int = 0,
     ) -> None:
         self.process = ProcessClock(clock)
         self.instance = instance
         self._adopting = adopting
+        self.failing_adoptions = failing_adoptions
         client: Any = SimulatedClient(self.process, consul)
         time: Any = self.process
-        http = ConsulHTTP(time, BoundedHTTPClient(time, "http://127.0.0.1:8500", client))
+        client = BoundedHTTPClient(time, "http://127.0.0.1:8500", client)
+        http = ConsulHTTP(time, client, _TokenFile(consul))
         backend = make_backend(http, instance)
         self.table = AdvertisementTable(LIMIT, LIMIT_PER_SENDER, Standing.INDIRECT)
         self.registry = Registry(
@@ -119,6 +138,9 @@ class Daemon:
 
     def _adopt(self, found: Iterable[Registration]) -> None:
         registrations = list(found)
+        if self.failing_adoptions:
+            self.failing_adoptions -= 1
+            raise SimulatedFailureError
         self._adopting(registrations)
         self.registry.adopt(registrations)
 
@@ -138,7 +160,7 @@ class Daemon:
         """End the process, as SIGKILL does: none of its code runs."""
         self.process.kill()
         self.instance.close()
-        network.listeners[:] = [each for each in network.listeners if not each.belongs_to(self.process)]
+        network.listeners[:] = [each for each in network.listeners if each.process is not self.process]
 
 
 def make_backend(http: ConsulHTTP, instance: SimulatedInstance) -> ConsulAgent:

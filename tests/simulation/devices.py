@@ -53,7 +53,7 @@ class Kind:
 
 KINDS = (
     Kind("announcing", 30, (API, MEDIA, AGENT), (120, 300, 900, 1800)),
-    Kind("bmc", 25, (REDFISH_MINOR,), (1800,), None, byebye=0.1),
+    Kind("bmc", 25, (REDFISH_MINOR,), (300, 900, 1800, 1800, 1800), None, byebye=0.1),
     Kind("lazy", 8, (MEDIA, MEDIA_2), (100, 900, 1800), (0.97, 1.02), copies=1),
     Kind("mute", 8, (API, AGENT), (300, 1800), (0.25, 0.45), answers="", copies=2),
     Kind("notifying", 6, (API, MEDIA_2), (300, 1800), (0.4, 0.5), answers="notify"),
@@ -69,7 +69,7 @@ class Observer(Protocol):
 
     def device_changed(self, device: Device, what: str) -> None: ...
     def device_heard(self, device: Device, message: Message, address: str) -> None: ...
-    def device_lost(self, device: Device) -> None: ...
+    def device_lost(self, device: Device, types: Sequence[str]) -> None: ...
 
 
 class Device:
@@ -79,7 +79,6 @@ class Device:
     :ivar name: Name in the record of events.
     :ivar on: Whether it is switched on.
     :ivar changed_at: Time of its latest change.
-    :ivar loss_at: Time when a datagram to or from it was lost.
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class Device:
         self.addresses: list[str] = []
         self.on = False
         self.changed_at = 0.0
-        self.loss_at = -1.0
         self._clock, self._network, self._random, self._observer = clock, network, random, observer
         self._announcing: SimulatedCall | None = None
         self._take_addresses()
@@ -212,9 +210,8 @@ class Device:
     def heard(self, message: Message, address: str) -> None:
         self._observer.device_heard(self, message, address)
 
-    def lost(self) -> None:
-        self.loss_at = self._clock.seconds()
-        self._observer.device_lost(self)
+    def lost(self, types: str) -> None:
+        self._observer.device_lost(self, [nt for nt in self.types if types == SEARCH_ALL or _offers(nt, types)])
 
 
 def _offers(nt: str, st: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation import bounds
 from tests.simulation.consul import Answer, SimulatedConsul
 from tests.simulation.daemon import supports_instances
 from tests.simulation.devices import MEDIA
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 #: A function that begins a fault for some seconds.
 Fault = Callable[["World"], None]
+_Requests = Callable[[str, str, bytes], str | None]
 
 
 class ConsulFault:
@@ -24,10 +27,13 @@ class ConsulFault:
     :param what: Name in the record of events.
     :param begin: Called with the Consul at the beginning.
     :param longest: Longest duration in seconds.
+    :param total: Whether Consul serves no request.
     """
 
-    def __init__(self, what: str, begin: Callable[[SimulatedConsul], None], longest: float = 120.0) -> None:
-        self.what, self._begin, self._longest = what, begin, longest
+    def __init__(
+        self, what: str, begin: Callable[[SimulatedConsul], None], longest: float = 150.0, *, total: bool = False
+    ) -> None:
+        self.what, self._begin, self._longest, self._total = what, begin, longest, total
 
     def __call__(self, world: World) -> None:
         consul = world.consul
@@ -36,14 +42,21 @@ class ConsulFault:
         world.consul_fault = self.what
         world.checker.fault_began("", f"Consul: {self.what}")
         self._begin(consul)
+        if self._total:
+            world.outage_since = world.clock.seconds()
+        duration = world.random.uniform(3.0, self._longest)
+        # Changes during the fault show whether it has an effect later.
+        world.burst(world.random.randrange(1, 9), 0.9 * duration)
 
         def end() -> None:
             consul.reachable, consul.silent, consul.hidden, consul.fault = True, False, False, None
+            consul.only_own = False
+            world.outage_since = math.inf
             consul.latency = (0.001, 0.02)
             world.consul_fault = ""
             world.checker.fault_ended("", f"Consul: {self.what}")
 
-        world.clock.callLater(world.random.uniform(3.0, self._longest), end)
+        world.clock.callLater(duration, end)
 
 
 def _set(**attributes: Any) -> Callable[[SimulatedConsul], None]:
@@ -74,41 +87,50 @@ def _fail_listings(consul: SimulatedConsul) -> None:
             raise Answer(500, "No cluster leader")
         return None
 
-    consul.fault = fault
+    consul.fault = _pass_keep_alives(fault)
 
 
-def _fail_writes(status: int) -> Callable[[SimulatedConsul], None]:
+def _pass_keep_alives(fault: _Requests) -> _Requests:
+    """Mark a fault that lets keep-alives pass."""
+    fault.passes_keep_alives = True  # type: ignore[attr-defined]
+    return fault
+
+
+def _fail_writes(status: int, text: str) -> Callable[[SimulatedConsul], None]:
     def fault(method: str, path: str, body: bytes) -> str | None:
         if method == "PUT" and "/check/pass/" not in path:
-            raise Answer(status, "Permission denied")
+            raise Answer(status, text)
         return None
 
-    return _set(fault=fault)
+    return _set(fault=_pass_keep_alives(fault))
 
 
 CONSUL_FAULTS: tuple[Fault, ...] = (
-    ConsulFault("down", _set(reachable=False)),
-    ConsulFault("silent", _set(silent=True)),
+    ConsulFault("down", _set(reachable=False), total=True),
+    ConsulFault("silent", _set(silent=True), total=True),
     ConsulFault("slow", _set(latency=(0.2, 9.0))),
     ConsulFault("very slow", _set(latency=(8.0, 14.0))),
-    ConsulFault("no leader", _answer(500, "No cluster leader")),
-    ConsulFault("429", _answer(429, "")),
-    ConsulFault("429, Retry-After 5", _answer(429, "", "5")),
-    ConsulFault("429, Retry-After 120", _answer(429, "", "120")),
-    ConsulFault("429, Retry-After absurd", _answer(429, "", "99999999999")),
-    ConsulFault("503, Retry-After is a date", _answer(503, "", "Wed, 21 Oct 2037 07:28:00 GMT")),
-    ConsulFault("400 for all", _answer(400, "Request decode failed")),
-    ConsulFault("403 for all", _answer(403, "Permission denied")),
-    ConsulFault("404 for all", _answer(404, "404 page not found")),
-    ConsulFault("301 for all", _answer(301, "Moved")),
-    ConsulFault("500 Unknown check for all", _answer(500, 'Unknown check "x"')),
-    ConsulFault("403 for writes", _fail_writes(403)),
-    ConsulFault("400 for writes", _fail_writes(400)),
+    ConsulFault("no leader", _answer(500, "No cluster leader"), total=True),
+    ConsulFault("429", _answer(429, ""), total=True),
+    ConsulFault("429, Retry-After 5", _answer(429, "", "5"), total=True),
+    ConsulFault("429, Retry-After 120", _answer(429, "", "120"), total=True),
+    ConsulFault("429, Retry-After absurd", _answer(429, "", "99999999999"), total=True),
+    ConsulFault("503, Retry-After is a date", _answer(503, "", "Wed, 21 Oct 2037 07:28:00 GMT"), total=True),
+    ConsulFault("400 for all", _answer(400, "Request decode failed"), total=True),
+    ConsulFault("403 for all", _answer(403, "Permission denied"), total=True),
+    ConsulFault("404 for all", _answer(404, "404 page not found"), total=True),
+    ConsulFault("301 for all", _answer(301, "Moved"), total=True),
+    ConsulFault("500 Unknown check for all", _answer(500, 'Unknown check "x"'), total=True),
+    ConsulFault("403 for writes", _fail_writes(403, "Permission denied")),
+    ConsulFault("400 for writes", _fail_writes(400, "Invalid request")),
+    ConsulFault("404 for writes", _fail_writes(404, "404 page not found")),
+    ConsulFault("301 for writes", _fail_writes(301, "Moved")),
+    ConsulFault("listings have only the daemon", _set(only_own=True)),
     ConsulFault("listings fail", _fail_listings),
     ConsulFault("listings are empty", _set(hidden=True)),
-    ConsulFault("HTML", _replace("<html>Log in</html>")),
+    ConsulFault("HTML", _replace("<html>Log in</html>"), total=True),
     ConsulFault("empty object", _replace("{}", "/v1/agent/services")),
-    ConsulFault("null", _replace("null")),
+    ConsulFault("null", _replace("null"), total=True),
     ConsulFault("malformed services", _replace('{"ssdpreg-x": null, "ssdpreg": []}', "/v1/agent/service")),
 )
 
@@ -139,7 +161,7 @@ def refuse_one(world: World) -> None:
             world.consul_fault = ""
             world.trace.add("", "end of fault", "Consul: 400 for one")
 
-    consul.fault = fault
+    consul.fault = _pass_keep_alives(fault)
     world.clock.callLater(duration, end)
 
 
@@ -157,6 +179,49 @@ def wipe_consul(world: World) -> None:
         world.register_foreign()
 
     ConsulFault("restart without data", begin, 20.0)(world)
+
+
+def replace_token(world: World) -> None:
+    """Replace the token of the daemon in the file, and revoke the old one, while many requests are under way."""
+    consul, now = world.consul, world.clock.seconds()
+    if world.consul_fault:
+        return
+    world.consul_fault = "token replaced"
+    world.trace.add("", "fault", "Consul: the token is replaced")
+    consul.latency = (0.3, 1.5)
+    world.burst(12, 3.0)
+    world.checker.slow_until = now + 10.0 + bounds.NEW_TOKEN
+
+    def replace() -> None:
+        consul.token_file = f"token-{now:.0f}"
+        consul.tokens = {consul.token_file: True}
+
+    def end() -> None:
+        consul.latency = (0.001, 0.02)
+        world.consul_fault = ""
+
+    world.clock.callLater(world.random.uniform(0.5, 4.0), replace)
+    world.clock.callLater(10.0, end)
+
+
+def limit_token(world: World) -> None:
+    """Take the right to write from the token. Later the file has another token, which may write."""
+    consul = world.consul
+    if world.consul_fault:
+        return
+    world.consul_fault = "token limited"
+    world.checker.fault_began("", "Consul: the token may not write")
+    duration = world.random.uniform(20.0, 240.0)
+    world.burst(8, 0.9 * duration)
+    consul.tokens = {consul.token_file: False}
+
+    def end() -> None:
+        consul.token_file = f"token-{world.clock.seconds():.0f}"
+        consul.tokens[consul.token_file] = True
+        world.consul_fault = ""
+        world.checker.fault_ended("", "Consul: the token may not write", bounds.NEW_TOKEN)
+
+    world.clock.callLater(duration, end)
 
 
 # The network.
@@ -255,7 +320,7 @@ def suspend_daemon(world: World) -> None:
         daemon.process.resume()
         world.checker.fault_ended("", "daemon: suspended")
 
-    longest = world.random.choice((5.0, 60.0, 400.0, 3000.0))
+    longest = world.random.choice((5.0, 80.0, 400.0, 1500.0, 3000.0))
     world.clock.callLater(world.random.uniform(longest / 3, longest), resume)
 
 
@@ -281,7 +346,30 @@ def start_second_daemon(world: World) -> None:
     world.clock.callLater(world.random.uniform(60.0, 900.0), end)
 
 
-DAEMON_FAULTS: tuple[Fault, ...] = (kill_daemon, restart_daemon, suspend_daemon, start_second_daemon)
+def fail_adoption(world: World) -> None:
+    """Restart the daemon, and let its first adoptions raise an exception."""
+    if world.daemon is None or world.daemon.process.suspended:
+        return
+    what = "daemon: its adoption fails"
+    world.checker.fault_began("", what)
+    world.kill_daemon()
+    failures = world.random.randrange(1, 4)
+
+    def start() -> None:
+        world.start_daemon(failures)
+        world.clock.callLater(31.0 * failures, world.checker.fault_ended, "", what)
+
+    world.clock.callLater(world.random.uniform(0.5, 5.0), start)
+
+
+DAEMON_FAULTS: tuple[Fault, ...] = (
+    kill_daemon,
+    restart_daemon,
+    suspend_daemon,
+    suspend_daemon,
+    start_second_daemon,
+    fail_adoption,
+)
 
 
 # Operators.
@@ -341,4 +429,13 @@ OPERATORS: tuple[Fault, ...] = (
     delete_own_service,
     reload_terms,
 )
-CONSUL_FAULTS += (refuse_one, refuse_one, restart_consul, wipe_consul)
+CONSUL_FAULTS += (
+    refuse_one,
+    refuse_one,
+    restart_consul,
+    wipe_consul,
+    replace_token,
+    replace_token,
+    limit_token,
+    limit_token,
+)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from ipaddress import IPv4Network
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
-from ssdpreg.ssdp.messages import PORT, Message, SearchRequest
-from ssdpreg.ssdp.protocol import PeerAddress
-from ssdpreg.ssdp.reception import Channel, Reception
+from ssdpreg.ssdp.interface_sockets import InterfaceSockets
+from ssdpreg.ssdp.interfaces import InterfaceAddress
+from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest
+from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
+from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from tests.simulation.clock import ProcessClock, WorldClock
 
-#: Seconds that a search round stays open besides its MX, and MX of a search that is sent to single hosts.
-_TRAVEL = 0.5
-_UNICAST_MX = 1
+#: Longest time in seconds that a host waits before it replies to a search that was sent to it alone.
+_HOST_REPLY = 0.3
+#: Seconds after a search in which replies are accepted, at most.
+_ROUND = 6.5
 #: Datagrams that the receive buffers of the sockets of one interface hold.
 _BUFFER = 2000
 
@@ -31,8 +36,12 @@ class Sender(Protocol):
     def heard(self, message: Message, address: str) -> None:
         """Process that the daemon received a message."""
 
-    def lost(self) -> None:
-        """Process that a datagram to or from this host was lost."""
+    def lost(self, types: str) -> None:
+        """
+        Process that an exchange with this host failed because a datagram was lost, although the daemon could receive.
+
+        :param types: Search target of the search, or type of the reply or announcement.
+        """
 
 
 class Responder(Sender, Protocol):
@@ -56,11 +65,15 @@ class Segment:
     :ivar duplicates: Probability that a datagram arrives twice.
     :ivar delay: Shortest and longest seconds that a datagram takes.
     :ivar responders: Hosts that receive searches.
+    :ivar searched_at: Time of the latest search on it.
     """
 
     def __init__(self, number: int, random: Random, loss: float) -> None:
         self.name = f"eth{number}"
         self.prefix = f"10.{number + 1}."
+        self.networks = (IPv4Network(f"10.{number + 1}.0.0/16"),)
+        self.interface = InterfaceAddress(self.name, number + 2, f"{self.prefix}0.1")
+        self.searched_at = -1000.0
         self.carrier, self.present = True, True
         self.normal_loss = self.loss = loss
         self.duplicates = 0.0
@@ -104,6 +117,7 @@ class Network:
     :param segments: The segments.
     :ivar sent: Number of datagrams that were sent to the daemon.
     :ivar received: Number of datagrams that it received.
+    :ivar searches: Number of searches that it sent.
     :ivar observed: Process whose receptions are reported to the senders.
     """
 
@@ -114,189 +128,275 @@ class Network:
         self.observed: ProcessClock | None = None
         self.sent = self.received = self.searches = 0
 
-    def announce(self, segment: Segment, address: str, message: Message, sender: Sender, on_link: bool = True) -> None:
+    def announce(self, segment: Segment, address: str, message: Message, sender: Sender) -> None:
         """Send a message to the group."""
         for sockets in self.listeners:
-            self._transmit(sockets, segment, message, Reception(address, segment.name, on_link=on_link), sender)
+            self._transmit(sockets, segment, message, address, sender, None)
 
-    def search(self, sockets: SimulatedSockets, request: SearchRequest) -> None:
-        """Carry a search to all hosts that offer its target."""
-        mx = request.mx or _UNICAST_MX
-        closes_at = self._clock.seconds() + mx + _TRAVEL
-        for segment in self.segments:
-            if segment.usable and segment.name in sockets.opened:
-                self.searches += 1
-                for host in list(segment.responders):
-                    if host.matches(request.st):
-                        self._ask(sockets, segment, host, request.st, Channel.SEARCH, mx, closes_at)
+    def send_to_searches(self, segment: Segment, address: str, message: Message, sender: Sender) -> None:
+        """Send a message to every open socket that sent searches on a segment."""
+        for sockets in self.listeners:
+            for opened in list(sockets.searching.get(segment.name, ())):
+                self._transmit(sockets, segment, message, address, sender, opened)
 
-    def search_host(self, sockets: SimulatedSockets, st: str, address: str) -> None:
-        """Carry a search to one host."""
-        for segment in self.segments:
-            host = segment.at(address)
-            if host is not None and segment.usable and segment.name in sockets.opened:
-                self.searches += 1
-                closes_at = self._clock.seconds() + _UNICAST_MX + _TRAVEL
-                if host.matches(st):
-                    self._ask(sockets, segment, host, st, Channel.HOST, 0.3, closes_at, address)
+    def is_searched(self, segment: Segment) -> bool:
+        """Return whether replies to a search on a segment may be accepted now."""
+        return self._clock.seconds() - segment.searched_at < _ROUND
 
-    def _ask(
-        self,
-        sockets: SimulatedSockets,
-        segment: Segment,
-        host: Responder,
-        st: str,
-        channel: Channel,
-        mx: float,
-        closes_at: float,
-        only: str = "",
-    ) -> None:
+    def search(self, opened: _Socket, request: SearchRequest, address: str) -> None:
+        """Carry a search to all hosts of a segment that offer its target, or to one host."""
+        segment, sockets = opened.segment, opened.sockets
+        if not segment.usable or sockets.process.killed:
+            return
+        self.searches += 1
+        segment.searched_at = self._clock.seconds()
+        if address == GROUP:
+            for host in list(segment.responders):
+                if host.matches(request.st):
+                    self._ask(opened, host, request.st, request.mx or 1)
+        else:
+            found = segment.at(address)
+            if found is not None and found.matches(request.st):
+                self._ask(opened, found, request.st, _HOST_REPLY, address)
+
+    def _ask(self, opened: _Socket, host: Responder, st: str, mx: float, only: str = "") -> None:
+        segment = opened.segment
         if self._random.random() < segment.loss:
-            host.lost()
+            self._count_loss(opened.sockets, host, st)
             return
         wait = self._random.uniform(*segment.delay) + self._random.uniform(0.0, mx)
-        self._clock.callLater(wait, self._reply, sockets, segment, host, st, channel, closes_at, only)
+        self._clock.callLater(wait, self._reply, opened, host, st, only)
 
-    def _reply(
-        self,
-        sockets: SimulatedSockets,
-        segment: Segment,
-        host: Responder,
-        st: str,
-        channel: Channel,
-        closes_at: float,
-        only: str,
-    ) -> None:
+    def _reply(self, opened: _Socket, host: Responder, st: str, only: str) -> None:
+        segment = opened.segment
         for address, message in host.replies(st):
             if address.startswith(segment.prefix) and (not only or address == only):
-                self._transmit(sockets, segment, message, Reception(address, segment.name, channel), host, closes_at)
+                self._transmit(opened.sockets, segment, message, address, host, opened)
 
     def _transmit(
         self,
         sockets: SimulatedSockets,
         segment: Segment,
         message: Message,
-        reception: Reception,
+        address: str,
         sender: Sender,
-        closes_at: float = float("inf"),
+        opened: _Socket | None,
     ) -> None:
         random = self._random
         self.sent += 1
         if random.random() < segment.loss:
-            sender.lost()
+            if opened is not None and segment.usable:
+                self._count_loss(sockets, sender, _type(message))
             return
         for _ in range(2 if segment.duplicates and random.random() < segment.duplicates else 1):
             delay = random.uniform(*segment.delay)
-            self._clock.callLater(delay, sockets.arrive, segment, encoded(message), reception, sender, closes_at)
+            self._clock.callLater(delay, sockets.arrive, segment, encoded(message), address, sender, opened)
+
+    def _count_loss(self, sockets: SimulatedSockets, sender: Sender, types: str) -> None:
+        process = sockets.process
+        if process is self.observed and not (process.suspended or process.killed):
+            sender.lost(types)
+
+
+def _type(message: Message) -> str:
+    return str(getattr(message, "st", "") or getattr(message, "nt", ""))
+
+
+class _Socket:
+    """Socket of the daemon, in place of :class:`ssdpreg.ssdp.sockets.OpenSocket`, and transport of its protocol."""
+
+    def __init__(self, sockets: SimulatedSockets, segment: Segment, protocol: SSDPProtocol) -> None:
+        self.sockets, self.segment, self.protocol = sockets, segment, protocol
+        self.alive = True
+        transport: Any = self
+        protocol.transport = transport
+
+    def write(self, datagram: bytes, address: PeerAddress) -> None:
+        """Send a search."""
+        request = decode(datagram)
+        assert isinstance(request, SearchRequest)
+        self.sockets.network.search(self, request, address[0])
+
+    def take_overflows(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.alive = False
+        self.protocol.transport = None
 
 
 class SimulatedSockets:
     """
     Sockets of one process of the daemon, in place of :class:`ssdpreg.ssdp.network.Network`.
 
+    The sockets of each interface, and thus the search rounds, are those of the daemon. Only the UDP sockets are
+    simulated.
+
     :param network: The simulated network.
     :param process: Clock of the process.
     :param deliver: Called with each message and the circumstances of its reception.
     :param drop: Called with the error of each invalid datagram.
-    :ivar opened: Names of the interfaces with open sockets.
+    :ivar searching: Open sockets for searches by the name of the interface.
     """
 
     def __init__(
         self,
         network: Network,
         process: ProcessClock,
-        deliver: Callable[[Message, Reception, PeerAddress], None],
-        drop: Callable[[MessageError, Reception, PeerAddress], None],
+        deliver: Deliver,
+        drop: Drop,
     ) -> None:
-        self._network, self._process = network, process
+        self.network, self.process = network, process
         self._deliver, self._drop = deliver, drop
-        self._buffer: list[tuple[bytes, Reception, Sender, float]] = []
+        self._buffer: list[tuple[bytes, str, Sender, _Socket]] = []
         self._overflowed: dict[str, None] = {}
         self._known: dict[str, None] = {}
-        self.opened: dict[str, None] = {}
+        self._opened: dict[str, InterfaceSockets] = {}
+        self._groups: dict[str, _Socket] = {}
+        self._by_name = {segment.name: segment for segment in network.segments}
+        self.searching: dict[str, dict[_Socket, None]] = {}
+        self.sources: set[PeerAddress] = set()
         self.overflows = 0
-        self.memo_bytes = 0
+        self._memo = RepeatMemo()
+        self._sender: Sender | None = None
         network.listeners.append(self)
 
     # Calls of the registry.
 
+    @property
+    def memo_bytes(self) -> int:
+        return self._memo.size
+
     def refresh(self) -> bool:
-        before = self.opened
-        self.opened = {segment.name: None for segment in self._network.segments if segment.present}
-        self._known.update(self.opened)
-        return any(name not in before for name in self.opened)
+        opened = False
+        for segment in self.network.segments:
+            if not segment.present:
+                if segment.name in self._opened:
+                    self._opened.pop(segment.name).close()
+            elif segment.name not in self._opened:
+                udp: Any = self
+                sockets = InterfaceSockets(
+                    self.process,
+                    udp,
+                    segment.interface,
+                    segment.networks,
+                    (),
+                    self._deliver_observed,
+                    self._drop,
+                    self._memo,
+                )
+                sockets.open(announcing=False)
+                self._opened[segment.name] = sockets
+                opened = True
+        self._known.update(dict.fromkeys(self._opened))
+        return opened
 
     def search(self, request: SearchRequest) -> None:
-        self._network.search(self, request)
+        for sockets in self._opened.values():
+            sockets.search(request)
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
-        for host in hosts:
-            self._network.search_host(self, st, host)
+        for name, sockets in self._opened.items():
+            chosen = [host for host in hosts if host.startswith(self._by_name[name].prefix)]
+            if chosen:
+                sockets.search_hosts(st, chosen)
 
     def check_reception(self) -> Mapping[str, str]:
         losses = dict.fromkeys(self._overflowed, "receive buffer overflow")
         self._overflowed.clear()
-        for segment in self._network.segments:
-            if segment.name in self._known and not segment.usable:
+        for segment in self.network.segments:
+            if segment.name not in self._known:
+                continue
+            if not segment.usable:
                 losses[segment.name] = "no carrier" if segment.present else "absent"
+            elif segment.name not in self._opened:
+                losses[segment.name] = "socket closed"
         return losses
 
-    def close(self) -> Deferred[None]:
-        self.opened = {}
-        if self in self._network.listeners:
-            self._network.listeners.remove(self)
+    def close(self, opened: _Socket | None = None) -> Deferred[None]:
+        """Close one socket, as :class:`ssdpreg.ssdp.sockets.UDPSockets` does, or all."""
+        if opened is not None:
+            opened.close()
+            self.searching.get(opened.segment.name, {}).pop(opened, None)
+            return succeed(None)
+        for sockets in self._opened.values():
+            sockets.close()
+        self._opened = {}
+        if self in self.network.listeners:
+            self.network.listeners.remove(self)
         return succeed(None)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
-        return [(each.name, f"{each.prefix}0.1") for each in self._network.segments if each.name in self.opened]
+        return [(name, sockets.interface.address) for name, sockets in self._opened.items()]
 
     @property
     def broadcasts(self) -> frozenset[str]:
-        return frozenset(f"{each.prefix}255.255" for each in self._network.segments if each.name in self.opened)
+        return frozenset(f"{self._by_name[name].prefix}255.255" for name in self._opened)
 
     @property
     def receiving(self) -> frozenset[str]:
-        return frozenset(each.name for each in self._network.segments if each.name in self.opened and each.usable)
+        return frozenset(name for name in self._opened if self._by_name[name].usable)
+
+    # Calls of the daemon's sockets, in place of :class:`ssdpreg.ssdp.sockets.UDPSockets`.
+
+    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+        """Open the socket that receives announcements on an interface."""
+        opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
+        return opened
+
+    def open_search(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+        """Open a socket that sends searches on an interface, and receives the replies."""
+        opened = _Socket(self, self._by_name[interface.name], protocol)
+        self.searching.setdefault(interface.name, {})[opened] = None
+        return opened
 
     # Calls of the network.
 
-    def belongs_to(self, process: ProcessClock) -> bool:
-        """Return whether these are the sockets of a process."""
-        return self._process is process
-
-    def arrive(self, segment: Segment, data: bytes, reception: Reception, sender: Sender, closes_at: float) -> None:
+    def arrive(self, segment: Segment, data: bytes, address: str, sender: Sender, opened: _Socket | None) -> None:
         """Process a datagram that reaches the host."""
-        if self._process.killed or segment.name not in self.opened or not segment.usable:
-            sender.lost()
-        elif not self._process.suspended:
-            self._receive(data, reception, sender, closes_at)
+        if self.process.killed or segment.name not in self._opened or not segment.usable:
+            return
+        receiver = opened or self._groups[segment.name]
+        if not receiver.alive:
+            return
+        if not self.process.suspended:
+            self._receive(data, address, sender, receiver)
         elif len(self._buffer) < _BUFFER:
             if not self._buffer:
                 # At the end of a suspension the reactor makes the overdue calls before it reads from its sockets.
-                self._process.at_resume.append(self._read_buffer)
-            self._buffer.append((data, reception, sender, closes_at))
+                self.process.at_resume.append(self._read_buffer)
+            self._buffer.append((data, address, sender, receiver))
         else:
             self._overflowed[segment.name] = None
-            sender.lost()
 
     def _read_buffer(self) -> None:
         buffered, self._buffer = self._buffer, []
         for each in buffered:
             self._receive(*each)
 
-    def _receive(self, data: bytes, reception: Reception, sender: Sender, closes_at: float) -> None:
-        if self._process.seconds() > closes_at:
-            sender.lost()
-            return
-        if reception.is_reply and not reception.on_link:
-            return
-        self._network.received += 1
-        try:
-            message = decode(data)
-        except MessageError as error:
-            self._drop(error, reception, (reception.sender, PORT))
-            return
-        if self._process is self._network.observed:
-            sender.heard(message, reception.sender)
-        self._deliver(message, reception, (reception.sender, PORT))
+    def _receive(self, data: bytes, address: str, sender: Sender, receiver: _Socket) -> None:
+        if receiver.alive:
+            self.network.received += 1
+            self._sender = sender
+            receiver.protocol.datagramReceived(data, (address, PORT))
+
+    def _deliver_observed(self, message: Message, reception: Reception, peer: PeerAddress) -> Repeat | None:
+        self._report(message, reception)
+        repeat = self._deliver(message, reception, peer)
+        if repeat is None:
+            return None
+
+        def repeat_observed() -> bool:
+            if not repeat():
+                return False
+            self._report(message, reception)
+            return True
+
+        return repeat_observed
+
+    def _report(self, message: Message, reception: Reception) -> None:
+        """Report a message to its sender: the checker expects only what the daemon has received."""
+        if self._sender is not None and self.process is self.network.observed:
+            self._sender.heard(message, reception.sender)

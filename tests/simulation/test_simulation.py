@@ -210,3 +210,20 @@ class WorldTests(SynchronousTestCase):
             world.run()
         self.assertEqual(caught.exception.invariant, "Consul is the registry")
         self.assertIn("removed by operator", "\n".join(world.trace.last_events(caught.exception.subject)))
+
+    def test_notices_an_expiry_without_a_search(self) -> None:
+        """The expiry of services at once after a suspension of the daemon is a violation."""
+        world = World(Settings(seed=1, hours=0.5, devices=60, faults=False, attacks=False))
+
+        def suspend() -> None:
+            assert world.daemon is not None
+            world.daemon.table.hold = lambda until, interface="": None  # type: ignore[method-assign]
+            world.daemon.process.suspended = True
+            world.checker.fault_began("", "daemon: suspended")
+            world.clock.callLater(800.0, world.daemon.process.resume)
+
+        world.clock.callLater(300.0, suspend)
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(caught.exception.invariant, "a device that answers does not expire before it is searched for")
+        self.flushLoggedErrors()

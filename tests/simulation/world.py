@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ from tests.simulation.attacks import ATTACKS, Attack
 from tests.simulation.checker import Checker
 from tests.simulation.clock import WorldClock
 from tests.simulation.consul import SimulatedConsul
-from tests.simulation.daemon import Daemon, SimulatedInstance, count_entries
+from tests.simulation.daemon import Daemon, SimulatedFailureError, SimulatedInstance, count_entries
 from tests.simulation.devices import AGENT, API, KINDS, MEDIA, Device
 from tests.simulation.faults import CONSUL_FAULTS, DAEMON_FAULTS, NETWORK_FAULTS, OPERATORS, Fault
 from tests.simulation.network import Network, Segment
@@ -30,7 +31,7 @@ TERMS = {API: "RackHD", "urn:dmtf-org:service:redfish-rest:*": "RackHD", AGENT: 
 #: Seconds between two comparisons of the services that are wrong, and between two checks of the daemon's work.
 _CHECK = 1.0
 _MINUTE = 60.0
-_MEMORY = 600.0
+_MEMORY = 900.0
 #: The end of each period is quiet: nothing changes, and no fault is active.
 _PERIOD = 3 * 3600.0
 _QUIET = 1500.0
@@ -68,10 +69,10 @@ class _Changes:
     """
     Counter of the changes of live services.
 
-    :param left: Called with the ID of each service that leaves, and the reason.
+    :param left: Called with each registration that leaves, and the reason.
     """
 
-    def __init__(self, left: Callable[[str, str], None] = lambda service_id, reason: None) -> None:
+    def __init__(self, left: Callable[[Registration, str], None] = lambda registration, reason: None) -> None:
         self.count = 0
         self._left = left
 
@@ -83,7 +84,7 @@ class _Changes:
 
     def left(self, registration: Registration, reason: str) -> None:
         self.count += 1
-        self._left(registration.service_id, reason)
+        self._left(registration, reason)
 
 
 class World:
@@ -105,6 +106,7 @@ class World:
         self.checker = Checker(self.clock.seconds, self.trace, self.consul, measure=settings.measure)
         self.checker.end_second = self.end_second_daemon
         self.consul_fault = ""
+        self.outage_since = math.inf
         self.segment_faults: dict[str, str] = {}
         self.terms = dict(TERMS)
         self.daemon: Daemon | None = None
@@ -148,12 +150,12 @@ class World:
                 self.clock.callLater(self.random.uniform(0.0, 120.0), self._boot, device)
                 self._plan(self._change, device, mean=self.settings.churn)
             if self.settings.faults:
-                self._drive(CONSUL_FAULTS, 700.0)
-                self._drive(NETWORK_FAULTS, 1500.0)
-                self._drive(DAEMON_FAULTS, 3000.0)
+                self._drive(CONSUL_FAULTS, 450.0)
+                self._drive(NETWORK_FAULTS, 900.0)
+                self._drive(DAEMON_FAULTS, 1500.0)
                 self._drive(OPERATORS, 900.0)
             if self.settings.attacks:
-                self._plan(self._attack, mean=400.0)
+                self._plan(self._attack, mean=250.0)
             self.clock.callLater(_CHECK, self._check)
             self.clock.callLater(_MINUTE, self._check_minute)
             self.clock.callLater(_MEMORY, self._check_memory)
@@ -200,6 +202,9 @@ class World:
     def _change(self, device: Device) -> None:
         """Let a device leave, restart or move, unless it is busy."""
         self._plan(self._change, device, mean=self.settings.churn)
+        self._change_once(device)
+
+    def _change_once(self, device: Device) -> None:
         if self.is_quiet or device in self._busy or not device.on:
             return
         random, kind = self.random, device.kind
@@ -212,7 +217,21 @@ class World:
         self._busy[device] = None
         self.clock.callLater(pause, self._return, device)
 
+    def burst(self, count: int, seconds: float) -> None:
+        """Let some devices leave, restart, move or return within some seconds."""
+        for _ in range(count):
+            device = self.random.choice(self.devices)
+            self.clock.callLater(self.random.uniform(0.0, seconds), self._change_now, device)
+
+    def _change_now(self, device: Device) -> None:
+        if not self.is_quiet and device.on:
+            self._change_once(device)
+        elif not self.is_quiet and device in self._busy:
+            self._return(device)
+
     def _return(self, device: Device) -> None:
+        if device.on:
+            return
         if self.is_quiet:
             self.clock.callLater(_MINUTE, self._return, device)
             return
@@ -224,7 +243,7 @@ class World:
     # Attacks.
 
     def _attack(self) -> None:
-        self._plan(self._attack, mean=400.0)
+        self._plan(self._attack, mean=250.0)
         if self.is_quiet or self.clock.seconds() < 300.0:
             return
         kind = self.random.choice(ATTACKS)
@@ -236,15 +255,40 @@ class World:
             target = self.random.choice(candidates)
         segment = target.segment if target is not None else self.random.choice(self.network.segments)
         self._attacks += 1
-        Attack(self._attacks, kind, self.clock, self.network, segment, target, self._fork(), self.checker)
+        attack = Attack(self._attacks, kind, self.clock, self.network, segment, target, self._fork(), self.checker)
+        if not kind.target and not self.consul_fault and self.random.random() < 0.6:
+            self._keep_busy(attack)
+
+    def _keep_busy(self, attack: Attack) -> None:
+        """Let Consul respond more slowly during an attack, while devices change."""
+        self.consul_fault = "busy"
+        self.trace.add("", "fault", "Consul: busy")
+        self.consul.latency = (0.1, 0.5)
+        self.checker.busy_until = math.inf
+        self.burst(12, 60.0)
+
+        def end() -> None:
+            if attack.active:
+                self.clock.callLater(10.0, end)
+                return
+            self.consul.latency = (0.001, 0.02)
+            self.consul_fault = ""
+            self.checker.busy_until = self.clock.seconds() + 60.0
+
+        self.clock.callLater(30.0, end)
 
     # The daemon and Consul.
 
-    def start_daemon(self) -> None:
-        """Start a new process of the daemon."""
-        self.daemon = self._make_daemon(self._changes)
+    def start_daemon(self, failing_adoptions: int = 0) -> None:
+        """
+        Start a new process of the daemon.
+
+        :param failing_adoptions: Number of adoptions that raise an exception.
+        """
+        self.daemon = self._make_daemon(self._changes, failing_adoptions)
         self._observe(self.daemon)
         self.checker.daemon_began_at = self.clock.seconds()
+        self.checker.absent_at_start = frozenset(each.name for each in self.network.segments if not each.present)
         self.daemon.start()
 
     def start_second_daemon(self) -> None:
@@ -273,7 +317,7 @@ class World:
     def _observe(self, daemon: Daemon) -> None:
         self.checker.daemon, self.network.observed = daemon, daemon.process
 
-    def _make_daemon(self, changes: _Changes) -> Daemon:
+    def _make_daemon(self, changes: _Changes, failing_adoptions: int = 0) -> Daemon:
         self._processes += 1
         return Daemon(
             self.clock,
@@ -284,6 +328,7 @@ class World:
             self._fork(),
             changes,
             self.checker.adopted,
+            failing_adoptions,
         )
 
     def kill_daemon(self) -> None:
@@ -349,7 +394,10 @@ class World:
             self._compare("writes a minute", writes, bounds.WRITES + bounds.WRITES_PER_CHANGE * changes)
         else:
             self._compare("requests a minute in a fault", requests, bounds.REQUESTS + 4 * changes + 4 * known)
-        self._compare("log lines a minute", lines, bounds.LINES + bounds.LINES_PER_CHANGE * changes + 2 * known)
+        if now - self.outage_since > _MINUTE:
+            self._compare("requests a minute while Consul serves none", requests, bounds.REQUESTS_IN_OUTAGE)
+        restored = 2 * known if self.checker.undisturbed_for < 240.0 else 0
+        self._compare("log lines a minute", lines, bounds.LINES + bounds.LINES_PER_CHANGE * changes + restored)
         if self._quiet_for(now) > 900.0 and self.checker.network_undisturbed_for > 300.0:
             self._compare("requests a minute in quiet times", requests, bounds.QUIET_REQUESTS + 2 * changes)
             self._compare("writes a minute in quiet times", writes, bounds.QUIET_WRITES + 2 * changes)
@@ -385,7 +433,8 @@ class World:
             self.trace.add(subject, "log", text)
             if level >= LogLevel.critical:
                 failure = event.get("log_failure")
-                self._record_exception(text, failure)
+                if failure is None or not failure.check(SimulatedFailureError):
+                    self._record_exception(text, failure)
 
         globalLogPublisher.addObserver(observe)
         try:

@@ -35,28 +35,28 @@ class CapacityTests(SynchronousTestCase):
     def assert_rejected(self, standing: Standing, answers: bool, reason: str, sender: str = "10.0.0.9") -> None:
         """Check that a new service is rejected."""
         with self.assertRaises(RejectedError) as caught:
-            self.capacity.admit(sender, standing, answers)
+            self.capacity.admit(sender, standing, answers, 0.0)
         self.assertEqual(caught.exception.reason, reason)
 
     def test_below_the_limit(self) -> None:
         """Below the limit every service is admitted, and none is evicted."""
         self.add(service(INDIRECT), service(INDIRECT))
-        self.assertIsNone(self.capacity.admit("10.0.0.9", INDIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.9", INDIRECT, False, 0.0))
         self.assertEqual((len(self.capacity), self.capacity.evictions), (2, 0))
 
     def test_order_of_eviction(self) -> None:
         """The latest service of the lowest rank is evicted, if the new one has a higher rank."""
         old, late, silent = service(INDIRECT), service(INDIRECT), service()
         self.add(old, late, silent)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), late)
-        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, False), late)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), late)
+        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, False, 0.0), late)
         self.assert_rejected(INDIRECT, False, TOO_MANY)
         self.assertEqual(self.capacity.evictions, 2)
         self.capacity.remove(late)
         self.capacity.remove(old)
         self.add(service(DIRECT, True), service(CONFIRMED))
         self.assert_rejected(DIRECT, False, TOO_MANY)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True), silent)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True, 0.0), silent)
         self.capacity.remove(silent)
         self.add(service(DIRECT, True))
         self.assert_rejected(CONFIRMED, True, TOO_MANY)
@@ -67,10 +67,10 @@ class CapacityTests(SynchronousTestCase):
         self.add(one, two, three)
         three.claim.standing = DIRECT
         self.capacity.update(three)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), two)
         # An update without a change keeps the order.
         self.capacity.update(one)
-        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False), two)
+        self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), two)
         three.claim.answers = True
         self.capacity.update(three)
         self.capacity.remove(one)
@@ -85,9 +85,9 @@ class CapacityTests(SynchronousTestCase):
         one, two = service(), service()
         self.add(one, two)
         self.assert_rejected(CONFIRMED, True, TOO_MANY_OF_SENDER, "10.0.0.5")
-        self.assertIsNone(self.capacity.admit("10.0.0.9", DIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0))
         self.capacity.remove(one)
-        self.assertIsNone(self.capacity.admit("10.0.0.5", DIRECT, False))
+        self.assertIsNone(self.capacity.admit("10.0.0.5", DIRECT, False, 0.0))
         self.add(one)
         self.assert_rejected(DIRECT, False, TOO_MANY_OF_SENDER, "10.0.0.5")
 
@@ -99,3 +99,79 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.capacity._created, {"10.0.0.5": 1})
         self.capacity.remove(two)
         self.assertEqual((dict(self.capacity._created), len(self.capacity)), ({}, 0))
+
+
+class TurnoverTests(SynchronousTestCase):
+    """Tests for the replacement of services of a sender that has reached its number of services."""
+
+    def setUp(self) -> None:
+        self.capacity = Capacity(1000, 3)
+        self.services = [service(), service(), service()]
+        for each in self.services:
+            self.capacity.add(each)
+
+    def admit(
+        self, now: float = 100.0, standing: Standing = DIRECT, answers: bool = False, sender: str = "10.0.0.5"
+    ) -> TrackedService | None:
+        """Return the service that a new one replaces, or None if the new one is rejected."""
+        try:
+            return self.capacity.admit(sender, standing, answers, now)
+        except RejectedError as error:
+            self.assertEqual(error.reason, TOO_MANY_OF_SENDER)
+            return None
+
+    def test_latest_gives_way(self) -> None:
+        """The latest service that never replied gives way. Those that replied, and those of other senders, stay."""
+        self.capacity.add(service(INDIRECT, sender="10.0.0.6"))
+        self.assertIs(self.admit(), self.services[2])
+        self.assertEqual(self.capacity.evictions, 1)
+        self.services[2].claim.answers = True
+        self.capacity.update(self.services[2])
+        self.assertIs(self.admit(), self.services[1])
+        for each in self.services:
+            each.claim.answers = True
+            self.capacity.update(each)
+        self.assertIsNone(self.admit(answers=True))
+
+    def test_indirect_first(self) -> None:
+        """Indirect services give way before direct ones. An indirect service replaces none."""
+        self.services[0].claim.standing = INDIRECT
+        self.capacity.update(self.services[0])
+        self.assertIs(self.admit(), self.services[0])
+        self.assertIsNone(self.admit(standing=INDIRECT))
+
+    def test_announced_least_often_first(self) -> None:
+        """Of the services that never replied, the one that was announced least often gives way."""
+        self.services[2].claim.announcements = 3
+        self.services[1].claim.announcements = 2
+        self.assertIs(self.admit(), self.services[0])
+
+    def test_chance_to_reply(self) -> None:
+        """A service stays for 10 s, in which its host can reply."""
+        self.assertIsNone(self.admit(now=9.9))
+        self.assertIs(self.admit(now=10.0), self.services[2])
+
+    def test_budget_of_a_sender(self) -> None:
+        """Announcements of one sender replace 8 services at once, and then one in 10 s."""
+        admitted = [at for at in range(100, 1100) if self.admit(float(at))]
+        self.assertEqual(admitted[:8], list(range(100, 108)))
+        self.assertEqual(len(admitted), 8 + 99)
+
+    def test_budget_of_replies(self) -> None:
+        """Announcements do not use up the budget for services whose hosts reply."""
+        while self.admit():
+            pass
+        self.assertIs(self.admit(answers=True), self.services[2])
+        admitted = [at for at in range(100, 1100) if self.admit(float(at), answers=True)]
+        self.assertLessEqual(len(admitted), 16 + 501)
+
+    def test_budget_of_all(self) -> None:
+        """Announcements of all senders replace 16 services at once, and then one in 2 s."""
+        for number in range(50):
+            for _ in range(3):
+                self.capacity.add(service(sender=f"10.0.1.{number}"))
+        admitted = [
+            at for at in range(100, 200) for number in range(50) if self.admit(float(at), sender=f"10.0.1.{number}")
+        ]
+        self.assertLessEqual(len(admitted), 16 + 50)
+        self.assertGreaterEqual(len(admitted), 60)

@@ -17,7 +17,8 @@ none, or of a host    none                        the home, if its own announcem
 without a claim                                   direct claim; the incumbent if both are direct or indirect
 of the owner          the incumbent               as without a byebye: the reply voids it
 of the owner          the claimant alone          the claimant
-of the owner          none                        nowhere, until a host announces it again
+of the owner          none                        nowhere, until a host announces it again; at the claimant if it
+                                                  announces itself from its own address before the service leaves
 ====================  ==========================  ============================================================
 
 The specification, :func:`winner`, has one statement for each sentence of this table. The test goes through all
@@ -125,8 +126,12 @@ class AllCasesTests(TableTestCase):
         if standing is not Standing.INDIRECT:
             self.receive(advertisement(host), channel=Channel.HOST if standing is Standing.CONFIRMED else Channel.GROUP)
 
-    def contest(self, case: Case) -> None:
-        """Let the claimant claim the service, and wait for the end of the contest."""
+    def contest(self, case: Case, *, again: bool = False) -> None:
+        """
+        Let the claimant claim the service, and wait for the end of the contest.
+
+        :param again: Whether the claimant announces itself from its own address after a byebye.
+        """
         for host, replies in ((INCUMBENT, case.incumbent_replies), (CLAIMANT, case.claimant_replies)):
             if replies:
                 self.reply(advertisement(host))
@@ -141,7 +146,21 @@ class AllCasesTests(TableTestCase):
         self.wait(0.25)
         if case.announces:
             self.receive(advertisement(INCUMBENT))
+        if again:
+            self.receive(advertisement(CLAIMANT))
         self.wait(30)
+
+    def test_announcement_after_the_byebye(self) -> None:
+        """After the byebye of an owner that is silent, a claimant that announces itself has the service."""
+        wrong = []
+        for case in CASES:
+            if case.byebye == "owner" and not case.announces and not case.incumbent_replies:
+                self.setUp()
+                self.prepare(case)
+                self.contest(case, again=True)
+                if self.hosts() != [CLAIMANT]:
+                    wrong.append((case, self.hosts()))
+        self.assertEqual(wrong, [])
 
     def test_all_cases(self) -> None:
         """The host that has the service in the end is the one that the specification names."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.claims import Claim, Contest, TrackedService
+from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
@@ -279,10 +281,37 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.service._held), 4)
         self.assertEqual(self.service.home, OWNER)
 
+    def test_holding_of_the_home(self) -> None:
+        """The time of the current host counts until now, and the home before it left is known."""
+        service = TrackedService(claim("10.0.0.6", 2000.0), 2000.0)
+        self.assertEqual(service.holding_of_home(2010.0), ("10.0.0.6", 10.0))
+        service.go_live(2020.0, Home(OWNER, 30.0, 1000.0))
+        self.assertEqual((service.home, service.holding_of_home(2050.0)), (OWNER, ("10.0.0.6", 30.0)))
+        self.assertEqual(service.holding_of_home(2049.0), (OWNER, 30.0))
+        service.set_current(claim("10.0.0.7", 2040.0), 2040.0)
+        self.assertEqual(service.home, OWNER)
+        service.set_current(claim("10.0.0.6", 2041.0), 2041.0)
+        service.set_current(claim("10.0.0.7", 2052.0), 2052.0)
+        self.assertEqual(service.home, "10.0.0.6")
+
+    def test_deferred_contest_is_due(self) -> None:
+        """A deferred contest is due when it may begin, however the times are rounded."""
+        random = Random(1)
+        for _ in range(1000):
+            self.service.contested_at = random.uniform(0, 1e6)
+            self.service.deferred_at = self.service.contested_at + 1
+            self.claim.search_at = self.claim.expires_at = 1e9
+            self.assertFalse(self.service.may_contest(self.service.contested_at + 9.9))
+            self.assertTrue(self.service.may_contest(self.service.due))
+        self.service.begin_contest(self.service.due)
+        assert self.service.contest is not None
+        self.assertEqual(self.service.contest.began_at, self.service.contested_at - 9)
+        self.assertEqual(self.service.deferred_at, math.inf)
+
     def test_budget_for_moves(self) -> None:
         """A service moves 10 s after its first move, then once a minute, and 10 minutes later as at first."""
         service = self.service
-        self.assertEqual(service.may_move_at(), -math.inf)
+        self.assertLessEqual(service.may_move_at(), 2000)
         for now, permitted in ((2000, 2010), (2010, 2070), (2070, 2130), (2670, 2730), (3270.1, 3280.1)):
             service.set_current(claim(now=now), now)
             self.assertAlmostEqual(service.may_move_at(), permitted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 from random import Random
@@ -60,6 +61,7 @@ class TableMachine(RuleBasedStateMachine):
         self.held_until = -math.inf
         self.latest: tuple[str, str, str, str | None, int, Channel, bool, str] | None = None
         self.terms = BOTH
+        self.created_before: Counter[str] = Counter()
 
     @initialize(trust=st.sampled_from(Standing))
     def create(self, trust: Standing) -> None:
@@ -112,6 +114,7 @@ class TableMachine(RuleBasedStateMachine):
         reception = same_reception(sender or host, interface, channel, on_link)
         key = device, urn
         tracked = self.is_tracked(key)
+        self.created_before = Counter(service.creator for service in self.table._services())
         try:
             events = self.table.observe(one, reception, self.now)
         except RejectedError as error:
@@ -239,7 +242,8 @@ class TableMachine(RuleBasedStateMachine):
         elif reason == "unconfigured":
             assert self.terms.match(one.nt) is None
         else:
-            assert reason == "evicted" and self.table.tracked == LIMIT
+            assert reason == "evicted"
+            assert self.table.tracked == LIMIT or LIMIT_OF_SENDER in self.created_before.values()
         self.undisputed.pop(key, None)
 
     def is_tracked(self, key: Key) -> bool:
@@ -287,12 +291,13 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_lives_too_long(self) -> None:
-        # A byebye takes up to 2 s, and a decision that is held up to 30 s more.
+        # A byebye takes up to 2 s, and a decision that is held up to 30 s more. Then there are three rounds of 3 s.
         for live in self.table:
             key = live.advertisement.device_id, live.advertisement.urn
             end = self.ends[key, live.advertisement.location]
             assert live.expires_at <= end
-            assert self.now <= max(end, self.held_until + 30) + 1e-6 or self.table.next_due <= self.now
+            in_round = self.held_until > live.received_at and self.table.next_due <= self.now + 3
+            assert self.now <= max(end, self.held_until + 30) + 1e-6 or self.table.next_due <= self.now or in_round
 
     @invariant()
     def undisputed_services_are_live(self) -> None:

@@ -7,15 +7,16 @@ T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import replace
 
-from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
+from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 T, E = "10.0.0.5", "10.0.0.66"
@@ -534,6 +535,30 @@ class MoveTests(TableTestCase):
             self.assertEqual(self.receive(second), [])
 
 
+class HeldByebyeTests(TableTestCase):
+    """Byebyes and contests of services whose expiry is held."""
+
+    def test_byebye(self) -> None:
+        """A byebye takes effect in time, although the claim has expired and its expiry is held."""
+        for held_for in (5, 1000):
+            self.setUp()
+            self.searching = False
+            self.receive(advertisement(max_age=1))
+            self.table.hold(self.now + held_for)
+            self.bye(T)
+            ((at, event),) = self.wait(20)
+            self.assertEqual((at, event), (5, Left(advertisement(max_age=1), "byebye")))
+
+    def test_contest(self) -> None:
+        """A contest ends in time, although the current claim has expired and its expiry is held."""
+        self.receive(advertisement(max_age=1))
+        self.table.hold(self.now + 1000)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(7)
+        self.assertEqual(self.hosts(), [E])
+
+
 class HoldTests(TableTestCase):
     """Time in which the daemon does not receive."""
 
@@ -544,6 +569,39 @@ class HoldTests(TableTestCase):
         self.table.hold(self.now + 200)
         self.assertEqual(self.wait(199), [])
         self.assertEqual(self.wait(2), [(1, Left(TRUE, "expired"))])
+
+    def test_searches_during_a_hold(self) -> None:
+        """A device that has replied to a search is searched for three times after the end of the hold."""
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(30), [(19, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990, 2000, 2003, 2006])
+
+    def test_reply_after_a_hold(self) -> None:
+        """A device that replies to the last of these searches stays. Its next lifetime is not longer than usual."""
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(17), [])
+        self.receive(TRUE, channel=Channel.HOST)
+        self.assertEqual(self.wait(3000), [(1860, Left(TRUE, "expired"))])
+
+    def test_hold_of_an_adopted_service(self) -> None:
+        """An adopted service does not expire while any interface is down: its own one is not known yet."""
+        self.table.adopt(TRUE, self.now)
+        self.table.hold(math.inf, "eth0")
+        self.assertEqual(self.wait(3000), [])
+        self.table.hold(self.now + 8, "eth0")
+        self.assertEqual(len(self.wait(40)), 1)
+
+    def test_silent_device_during_a_hold(self) -> None:
+        """A device that has not replied to a search is searched for once."""
+        self.receive(TRUE)
+        self.table.hold(self.now + 2000)
+        self.now += 1990
+        self.assertEqual(self.wait(11), [(10, Left(TRUE, "expired"))])
+        self.assertEqual([at for at, _ in self.searched], [1990])
 
     def test_end_of_a_hold(self) -> None:
         """A service whose expiry was held is examined every 30 s, so that the hold can end earlier."""
@@ -723,3 +781,239 @@ class CapacityTests(TableTestCase):
         self.wait(10)
         self.assertEqual((len(self.table), self.table.tracked), (0, 0))
         self.assertLess(len(self.table._schedule), 2000)
+
+    def test_forged_services_give_way(self) -> None:
+        """Forged services in the name of a device do not exclude its further services, which are searched for."""
+        self.table = AdvertisementTable(limit_per_sender=5)
+        self.receive(TRUE)
+        self.receive(TRUE, channel=Channel.HOST)
+        for number in range(4):
+            self.receive(advertisement(T, 86400, f"fake-{number}"))
+        self.wait(10)
+        new = advertisement(T, urn=OTHER_URN)
+        self.reply(new)
+        self.assertEqual(self.receive(new), [Left(advertisement(T, 86400, "fake-3"), "evicted"), Appeared(new)])
+        self.assertEqual(self.searched[-1], (10, (T,)))
+        self.wait(2)
+        for number in range(4, 1000):
+            with contextlib.suppress(RejectedError):
+                self.receive(advertisement(T, 86400, f"fake-{number}"))
+            self.wait(1)
+        self.assertEqual(self.table.tracked, 5)
+        self.assertEqual(
+            [each.standing for each in self.table if each.advertisement.device_id == "D"], [Standing.CONFIRMED] * 2
+        )
+        # Eight at once, then one in 10 s, and the new one.
+        self.assertLessEqual(self.table.evictions, 8 + 100 + 1)
+
+    def test_search_for_a_rejected_service(self) -> None:
+        """While forged services come without end, a device that replies has its new service after a search of it."""
+        self.table = AdvertisementTable(limit_per_sender=2)
+        for number in range(2):
+            self.receive(advertisement(T, 86400, f"fake-{number}"))
+        searches = []
+        for _ in range(100):
+            with self.assertRaises(RejectedError):
+                self.receive(TRUE)
+            searches += self.table.search_for_rejected(TRUE, Reception(T, "eth0"), self.now)
+            self.now += 0.09
+        wanted = SearchNeeded(TRUE, 3, (T,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+        self.assertEqual(searches, [wanted] * 2)
+        self.now += 1
+        self.assertIn(Appeared(TRUE, Standing.CONFIRMED), self.receive(TRUE, channel=Channel.HOST))
+
+    def test_no_search_for_other_rejected_services(self) -> None:
+        """There is no search for a service that is known, indirect or a reply, or was rejected for another reason."""
+        self.table = AdvertisementTable(limit_per_sender=1)
+        self.receive(FORGED)
+        self.receive(TRUE, "10.0.0.99")
+        for one, sender, channel in (
+            (FORGED, E, Channel.GROUP),
+            (advertisement(T, device_id="X"), "10.0.0.99", Channel.GROUP),
+            (advertisement(E, device_id="X"), E, Channel.SEARCH),
+            (advertisement(T, device_id="X"), T, Channel.GROUP),
+        ):
+            self.assertEqual(self.table.search_for_rejected(one, Reception(sender, "eth0", channel), self.now), [])
+
+
+class HomeTests(TableTestCase):
+    """The memory of the home."""
+
+    def squat(self, *, replies: bool = True) -> None:
+        """Let an attacker have the service of a device that was switched off after an hour."""
+        for _ in range(4):
+            self.receive(TRUE)
+            self.wait(900)
+        self.bye(T)
+        self.wait(3)
+        self.assertEqual(self.hosts(), [])
+        self.receive(FORGED)
+        if replies:
+            self.reply(FORGED)
+            self.receive(FORGED, channel=Channel.HOST)
+        self.wait(900)
+
+    def test_two_copies(self) -> None:
+        """A device that never replies has its service back at its first announcement in two copies."""
+        self.squat()
+        self.receive(TRUE)
+        self.wait(0.2)
+        self.receive(TRUE)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_second_announcement(self) -> None:
+        """With single copies, it has its service back at its second one, although the attacker replies."""
+        self.squat()
+        self.receive(TRUE)
+        self.wait(900)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(TRUE)
+        self.wait(10)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_first_announcement_after_the_attack(self) -> None:
+        """Once the attacker does not reply any longer, the first announcement suffices."""
+        for replies in (False, True):
+            self.setUp()
+            self.squat(replies=replies)
+            self.repliers.clear()
+            self.receive(TRUE)
+            self.wait(10)
+            self.assertEqual(self.hosts(), [T])
+
+    def test_byebye_of_the_attacker(self) -> None:
+        """The home is known after a byebye of the attacker for its own claim, and after a second claim."""
+        self.squat()
+        self.repliers.clear()
+        self.bye(E)
+        self.wait(3)
+        self.receive(FORGED)
+        self.wait(100)
+        self.receive(TRUE)
+        self.wait(10)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_home_of_a_short_time(self) -> None:
+        """A device that had its service for less than ten minutes is not the home after it has left."""
+        self.receive(TRUE)
+        self.wait(590)
+        self.bye(T)
+        self.wait(3)
+        self.receive(FORGED)
+        self.receive(TRUE)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [E])
+
+
+class PauseTests(TableTestCase):
+    """Announcements in the pause after a contest."""
+
+    def contest(self) -> None:
+        """Let an attacker take the service from the home, and stop."""
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(8)
+        self.assertEqual(self.hosts(), [E])
+        self.repliers.clear()
+        self.searched.clear()
+
+    def test_contest_after_the_pause(self) -> None:
+        """An announcement in the pause of 10 s begins a contest when the pause is over."""
+        self.contest()
+        self.assertEqual(self.receive(TRUE), [])
+        self.assertEqual(self.wait(20)[-1], (8, Changed(TRUE)))
+        self.assertEqual([at for at, _ in self.searched], [910, 913])
+
+    def test_one_contest(self) -> None:
+        """Any number of announcements in the pause begin one contest."""
+        self.contest()
+        for _ in range(10):
+            self.receive(advertisement("10.0.0.7"))
+            self.wait(0.1)
+        self.wait(40)
+        self.assertEqual([at for at, _ in self.searched], [910, 913])
+
+    def test_claim_that_has_ended(self) -> None:
+        """A byebye of the claimant in the pause cancels the contest."""
+        self.contest()
+        self.receive(advertisement("10.0.0.7"))
+        self.bye("10.0.0.7")
+        self.wait(40)
+        self.assertEqual(self.searched, [])
+
+    def test_after_a_byebye_that_was_voided(self) -> None:
+        """An announcement while a byebye is pending begins a contest after the device has voided the byebye."""
+        self.receive(TRUE)
+        self.wait(100)
+        self.bye(T)
+        self.receive(FORGED)
+        self.wait(1)
+        self.receive(TRUE)
+        self.searched.clear()
+        self.wait(40)
+        self.assertEqual([hosts for _, hosts in self.searched], [(T, E)] * 2)
+
+
+class ExpiryInContestTests(TableTestCase):
+    """Expiry of the current claim while a contest is in progress."""
+
+    def test_announcement_before_the_expiry(self) -> None:
+        """A device that began the contest has its service, although the current claim expires before the decision."""
+        for max_age in (3, 60):
+            self.setUp()
+            self.receive(advertisement(E, max_age=max_age))
+            self.wait(max_age)
+            self.receive(TRUE)
+            self.wait(20)
+            self.assertEqual(self.hosts(), [T], max_age)
+
+    def test_copies_in_the_pause(self) -> None:
+        """Two copies of the home in the pause count as in a contest, although the other host replies."""
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(8)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(TRUE)
+        self.wait(0.2)
+        self.receive(TRUE)
+        self.wait(20)
+        self.assertEqual(self.hosts(), [T])
+
+
+class PendingMoveTests(TableTestCase):
+    """Moves that wait for the budget."""
+
+    def prepare(self) -> None:
+        """Let a contest decide for the home while the service may not move."""
+        for _ in range(4):
+            self.receive(TRUE)
+            self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(6.5)
+        self.repliers.clear()
+        self.assertEqual(self.hosts(), [E])
+        self.wait(3.6)
+        self.receive(TRUE)
+        self.wait(0.1)
+        self.receive(TRUE)
+        self.assertEqual(self.hosts(), [E])
+
+    def test_own_move_does_not_replace_it(self) -> None:
+        """A move that the holder announces does not replace it."""
+        self.prepare()
+        self.receive(advertisement(E, port=81))
+        self.wait(60)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_byebye_of_the_holder(self) -> None:
+        """It takes place at the byebye of the holder."""
+        self.prepare()
+        self.wait(0.5)
+        self.bye(E)
+        self.wait(2)
+        self.assertEqual(self.hosts(), [T])

@@ -35,9 +35,11 @@ class NeededSearchesTests(SynchronousTestCase):
         urgency: SearchUrgency = SearchUrgency.CLAIM,
         *,
         scheduled: bool = False,
+        repeated: bool = False,
     ) -> None:
         """Request a search for a type."""
-        event = SearchNeeded(advertisement(urn=f"urn:{target}"), within, hosts, scheduled=scheduled, urgency=urgency)
+        found = advertisement(urn=f"urn:{target}")
+        event = SearchNeeded(found, within, hosts, scheduled=scheduled, repeated=repeated, urgency=urgency)
         self.searches.request(event)
 
     def sent(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -145,13 +147,68 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual(targets[16:], ["urn:16"])
 
     def test_scheduled_search(self) -> None:
-        """A search of the daemon's own schedule does not wait, nor does it use the budget."""
-        for number in range(20):
-            self.request(number, scheduled=True)
-        self.assertEqual(len(self.sent()), 20)
+        """A scheduled search does not use the budget of the others. The table does not wait for it."""
+        targets: list[str] = []
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
         self.use_up()
+        targets.clear()
         self.request("a", scheduled=True)
-        self.assertEqual(self.sent(), [("urn:a", ("10.0.0.5",))])
+        self.assertEqual((self.sent(), targets), ([("urn:a", ("10.0.0.5",))], []))
+
+    def test_obsolete_searches(self) -> None:
+        """A search that no service waits for any more is not sent, and uses neither the budget nor a place."""
+        awaited: set[str] = set()
+        self.searches = NeededSearches(
+            self.clock, self.scheduler, self.network, awaited=lambda target: target in awaited
+        )
+        awaited.update(f"urn:burst-{number}" for number in range(16))
+        self.use_up()
+        awaited.update(f"urn:{number}" for number in range(64))
+        for number in range(64):
+            self.request(number)
+        awaited.clear()
+        awaited.add("urn:honest")
+        self.request("honest")
+        self.assertEqual(self.searches.rejected, 0)
+        self.clock.advance(1)
+        self.assertEqual(self.sent(), [("urn:honest", ("10.0.0.5",))])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_service_that_is_not_tracked(self) -> None:
+        """A search for a service that is not in the table is sent, although no service waits for it."""
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, awaited=lambda target: False)
+        self.searches.request(SearchNeeded(advertisement(), 3.0, ("10.0.0.5",), is_tracked=False))
+        self.searches.request(SearchNeeded(advertisement(), 3.0, ("10.0.0.6",)))
+        self.assertEqual([hosts for _, hosts in self.sent()], [("10.0.0.5",)])
+
+    def test_merged_with_less_urgent_ones(self) -> None:
+        """One search of a target decides about its services of every urgency: all of their hosts are searched."""
+        self.use_up()
+        for host, urgency in zip(("10.0.0.5", "10.0.0.6", "10.0.0.7"), reversed(SearchUrgency), strict=True):
+            self.request("a", hosts=(host,), urgency=urgency)
+        self.clock.pump([1] * 20)
+        self.assertEqual(self.sent(), [("urn:a", ("10.0.0.7", "10.0.0.6", "10.0.0.5"))])
+
+    def test_repeated_search(self) -> None:
+        """A repeated search is sent to the host at once, and to the group while the budget has more than a reserve."""
+        for number in range(4):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual([target for target, _ in self.sent()], [f"urn:{number}" for number in range(4)])
+        self.clock.pump([0.2, *[0.2] * 10])
+        self.assertEqual([target for target, _ in self.network.take_searches()], ["urn:0", "urn:1"])
+
+    def test_limit_of_repeated_searches(self) -> None:
+        """At most 200 repeated searches are sent at once, and 20 in a second later. They do not delay others."""
+        for number in range(300):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual(len(self.sent()), 200)
+        self.assertEqual(self.searches.rejected, 100)
+        self.request("claim")
+        self.assertEqual(len(self.sent()), 1)
+        self.clock.advance(1)
+        for number in range(300):
+            self.request(number, scheduled=True, repeated=True)
+        self.assertEqual(len(self.sent()), 20)
 
     def test_merged(self) -> None:
         """Searches for one target that wait are one search of all hosts, each once, with the shortest time."""

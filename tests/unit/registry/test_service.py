@@ -275,6 +275,33 @@ class MessageTests(RegistryTestCase):
             self.receive(alive(device_id=device_id))
         self.assertEqual(self.registry.dropped, {"too many services of one sender": 1})
 
+    def test_search_for_a_rejected_service(self) -> None:
+        """The host of a service beyond the limit of its sender is searched. Its reply makes the service known."""
+        self.registry = self.make_registry(AdvertisementTable(limit_per_sender=2))
+        for device_id in "12":
+            self.receive(alive(device_id=device_id))
+        self.receive(alive(device_id="3"))
+        self.assertEqual(self.network.host_searches, [(API, ("10.0.0.5",))])
+        self.advance(10.1)
+        self.network.receive(SearchResponse(API, f"uuid:3::{API}", "http://10.0.0.5/x", 1800), "10.0.0.5", Channel.HOST)
+        self.assertEqual({each.device_id for each in self.registry.registrations.values()}, {"1", "3"})
+
+    def test_searches_of_services_that_have_left(self) -> None:
+        """With a pattern, the searches of an attack are not sent when its services have left."""
+        self.registry.set_search_terms({"urn:x:*": "X"})
+        for number in range(300):
+            nt = f"urn:x:{number}"
+            self.receive(alive(nt=nt, max_age=2), "10.0.0.66")
+            self.receive(alive("10.0.0.66:80", nt=nt, max_age=2), "10.0.0.66")
+            self.receive(ByeBye(nt, f"uuid:D::{nt}"), "10.0.0.66")
+        self.advance(8)
+        self.assertEqual(len(self.registry.registrations), 0)
+        self.network.host_searches.clear()
+        self.receive(alive("10.0.0.7:80", "urn:x:honest"), "10.0.0.7")
+        self.receive(alive("10.0.0.8:80", "urn:x:honest"), "10.0.0.8")
+        self.advance(2)
+        self.assertEqual(self.network.host_searches[0], ("urn:x:honest", ("10.0.0.7", "10.0.0.8")))
+
     def test_backlog_of_the_backend(self) -> None:
         """While the backend has many changes to apply, each sender creates services slowly. Known ones are renewed."""
         backlog = 0
