@@ -11,8 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.errors import HeaderError, MessageError, RejectedError, StartLineError
-from ssdpreg.ssdp import codec
-from ssdpreg.ssdp.codec import OVERLONG_LOCATION, USER_AGENT, MessageCache, decode, encode
+from ssdpreg.ssdp.codec import OVERLONG_LOCATION, USER_AGENT, decode, encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 
@@ -323,82 +322,6 @@ class DecodeTests(SynchronousTestCase):
         text = "".join(f"{name}:{value}\r\n" for name, value in fields)
         with contextlib.suppress(MessageError):
             decode(f"NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{text}".encode(errors="replace"))
-
-
-class MessageCacheTests(SynchronousTestCase):
-    """Tests for :class:`MessageCache`, and for its use by :func:`decode`."""
-
-    def test_repeated(self) -> None:
-        """A datagram that is repeated is parsed once."""
-        datagram = lines(*ALIVE, "SERVER: repeated")
-        self.assertIs(decode(datagram), decode(bytes(bytearray(datagram))))
-
-    def test_long(self) -> None:
-        """A datagram of more than 1024 bytes is not cached."""
-        length = len(lines(*ALIVE, "X: "))
-        longest, longer = (lines(*ALIVE, f"X: {'x' * (size - length)}") for size in (1024, 1025))
-        self.assertEqual(len(longest), 1024)
-        self.assertIs(decode(longest), decode(longest))
-        self.assertIsNot(decode(longer), decode(longer))
-
-    def test_size(self) -> None:
-        """The cache of :func:`decode` has two halves of 4 MiB, by the estimated cost of the entries."""
-        for number in range(8000):
-            decode(lines(*ALIVE, f"SERVER: size {number}"))
-        cost = sum(map(MessageCache.cost, codec._cache.older))
-        self.assertLessEqual(cost, 4_194_304)
-        self.assertGreater(cost, 4_194_304 - 1000)
-
-    def test_size_of_a_half(self) -> None:
-        """A half has as many entries as its bytes allow."""
-        datagrams = [lines(*ALIVE, f"SERVER: {number:03}") for number in range(100)]
-        cost = MessageCache.cost(datagrams[0])
-        for limit, most in ((6 * cost, 3), (6 * cost - 2, 2), (2 * cost, 1)):
-            cache = MessageCache(limit)
-            for number, datagram in enumerate(datagrams):
-                cache.add(datagram, decode(datagram))
-                expected = (number % most + 1, most if number >= most else 0)
-                self.assertEqual((len(cache.newer), len(cache.older)), expected)
-
-    def test_limit(self) -> None:
-        """The oldest entries are removed so that the size never exceeds the limit."""
-        cache = MessageCache(100_000)
-        datagrams = [lines(*ALIVE, f"SERVER: {number:0100}") for number in range(1000)]
-        for datagram in datagrams:
-            cache.add(datagram, decode(datagram))
-            kept = [*cache.newer, *cache.older]
-            self.assertLessEqual(sum(map(cache.cost, kept)), 100_000)
-        self.assertEqual(kept, [*datagrams[-len(cache.newer) :], *cache.older])
-        self.assertGreater(len(kept), 50)
-
-    def test_cost(self) -> None:
-        """The estimated cost of an entry is at least the memory of its datagram and its message."""
-        for character in ("x", "ü", "\U0001f600"):
-            datagram = lines(*ALIVE, f"LOCATION: http://{character * 120}", f"SERVER: {character * 100}")
-            message = decode(datagram)
-            assert isinstance(message, Alive)
-            parts = (datagram, message, message.nt, message.usn, message.location, message.server)
-            self.assertGreaterEqual(MessageCache.cost(datagram), sum(map(getsizeof, parts)))
-
-    def test_highest_cost(self) -> None:
-        """The estimated cost is little more than the memory of an entry that consists of long values."""
-        for location, server in (("x" * 700, "x" * 150), ("x" * 500 + "\U0001f600", "x" * 127 + "\U0001f600")):
-            datagram = lines(*ALIVE, f"LOCATION: http://{location}", f"SERVER: {server}")
-            message = decode(datagram)
-            assert isinstance(message, Alive)
-            parts = (datagram, message, message.nt, message.usn, message.location, message.server)
-            excess = MessageCache.cost(datagram) - sum(map(getsizeof, parts))
-            self.assertGreaterEqual(excess, 0)
-            self.assertLess(excess, 900)
-
-    def test_used_again(self) -> None:
-        """A message that is used again survives the removal of older ones."""
-        used = lines(*ALIVE, "SERVER: used again")
-        message = decode(used)
-        for number in range(30_000):
-            decode(lines(*ALIVE, f"SERVER: {number}"))
-            if number % 1000 == 0:
-                self.assertIs(decode(used), message)
 
 
 class EncodeTests(SynchronousTestCase):
