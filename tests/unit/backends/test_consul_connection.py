@@ -67,6 +67,21 @@ class ConnectTests(TestCase):
             await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(8)])
         self.assertEqual(len(self.resource.connections), 8)
 
+    async def test_ten_connections(self) -> None:
+        """Ten connections are persistent, and an eleventh is closed after its response."""
+        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
+        for _ in range(2):
+            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(11)])
+        self.assertEqual(len(self.resource.connections), 12)
+
+    async def test_token(self) -> None:
+        """The token of the configuration is sent, or that of the token file."""
+        address, path = await self.listen_tcp(), self.write(b"from-file\n")
+        for config in (ConsulConfig(address=address, token="fixed"), ConsulConfig(address=address, token_file=path)):
+            await self.connect(config).get("list", "/v1/x")
+        tokens = [headers["X-Consul-Token"] for _, _, headers, _ in self.resource.requests]
+        self.assertEqual(tokens, ["fixed", "from-file"])
+
     async def test_refused_connection(self) -> None:
         """A refused connection means that Consul is unavailable, and the error has the URL."""
         listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
