@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 
 from ssdpreg import __version__
-from ssdpreg.cli import check_config, explain, inventory, run, schema, search, services, watch
+from ssdpreg.cli import check_config, doctor, explain, inventory, run, schema, search, services, watch
 from ssdpreg.errors import BackendError, CaptureError, ConfigError
 
 #: One module for each subcommand, in the order of the help. Each has a function ``add_parser(commands)``.
-_SUBCOMMANDS = (search, services, watch, inventory, explain, run, check_config, schema)
+_SUBCOMMANDS = (search, services, watch, inventory, explain, doctor, run, check_config, schema)
 
 _DESCRIPTION = "Search the network for SSDP devices, and run or inspect the daemon that registers them."
 _EXIT_STATUS = """

@@ -7,7 +7,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-COMMANDS = ("search", "services", "watch", "inventory", "explain", "run")
+COMMANDS = ("search", "services", "watch", "inventory", "explain", "doctor", "run")
 #: Packages that take long to import, and that no help text needs.
 _HEAVY = {"cattrs", "rich", "scapy", "treq", "twisted"}
 _PRINT_IMPORTS = f"""

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.programs import skip_without
 
 MANUAL = ROOT / "docs" / "ssdpreg.8"
-COMMANDS = ("search", "services", "watch", "inventory", "explain", "run", "check-config", "schema")
+COMMANDS = ("search", "services", "watch", "inventory", "explain", "doctor", "run", "check-config", "schema")
 #: Option of every subcommand.
 HELP = "--help"
 

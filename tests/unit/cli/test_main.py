@@ -27,6 +27,7 @@ class MainTests(CommandTestCase):
             "watch",
             "inventory",
             "explain",
+            "doctor",
             "run",
             "check-config",
             "schema",
@@ -43,7 +44,7 @@ class MainTests(CommandTestCase):
 
     def test_help_of_subcommands(self) -> None:
         """The help of each subcommand that uses the network explains its exit status."""
-        for command in ("search", "services", "watch", "inventory", "explain", "run"):
+        for command in ("search", "services", "watch", "inventory", "explain", "doctor", "run"):
             status, stdout, _ = self.run_command(command, "--help")
             self.assertEqual(status, 0)
             self.assertIn("Exit status: 0 ", stdout)
