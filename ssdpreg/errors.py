@@ -76,6 +76,10 @@ class OffLinkReplyError(MessageError):
     kind = "off-link reply"
 
 
+class CaptureError(SSDPRegError):
+    """A capture cannot be read: it is not in a known format, or the library for captures is not installed."""
+
+
 class RejectedError(SSDPRegError):
     """
     A well-formed announcement that matches a search term cannot be registered.

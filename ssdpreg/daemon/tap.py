@@ -26,6 +26,7 @@ from ssdpreg.interfaces import ILifetimeStore, ILockedBackend, IRegistryBackend,
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
+from ssdpreg.registry.service import Sockets
 from ssdpreg.ssdp.network import Network
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.hosts import AcceptedHosts
@@ -89,20 +90,40 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
     )
 
 
-def make_registry(reactor: Any, config: Config, scope: str, backlog: Callable[[], int]) -> Registry:
-    """Make the service that receives messages and searches."""
+def make_network(reactor: Any, config: Config) -> Callable[..., Network]:
+    """Return the function that creates the sockets, as ``function(deliver=…, drop=…)``."""
+    ssdp = config.ssdp
+    return partial(
+        Network,
+        reactor,
+        interfaces=ssdp.interfaces,
+        ttl=ssdp.search.ttl,
+        allow=ssdp.named_networks,
+        ports=ssdp.search.ports,
+    )
+
+
+def make_registry(
+    reactor: Any,
+    config: Config,
+    scope: str,
+    backlog: Callable[[], int],
+    *,
+    open_network: Callable[..., Sockets] | None = None,
+    make_table: Callable[..., AdvertisementTable] = AdvertisementTable,
+) -> Registry:
+    """
+    Make the service that receives messages and searches.
+
+    :param backlog: Returns the number of changes that the backend has yet to apply.
+    :param open_network: Creates the sockets; by default those of :func:`make_network`.
+    :param make_table: Creates the table of live services.
+    """
     ssdp = config.ssdp
     registry = Registry(
         reactor,
-        partial(
-            Network,
-            reactor,
-            interfaces=ssdp.interfaces,
-            ttl=ssdp.search.ttl,
-            allow=ssdp.named_networks,
-            ports=ssdp.search.ports,
-        ),
-        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
+        open_network or make_network(reactor, config),
+        make_table(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
         LocationRules(ssdp.allow, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
