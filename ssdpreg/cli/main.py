@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 
 from ssdpreg import __version__
-from ssdpreg.cli import check_config, purge, schema, search, services, watch
+from ssdpreg.cli import check_config, doctor, purge, schema, search, services, watch
 from ssdpreg.errors import BackendError, ConfigError
 
 #: One module for each subcommand, in the order of the help. Each has a function ``add_parser(commands)``.
-_SUBCOMMANDS = (search, services, watch, purge, check_config, schema)
+_SUBCOMMANDS = (search, services, watch, doctor, purge, check_config, schema)
 
 _DESCRIPTION = "Search the network for SSDP devices, and inspect the daemon (twistd ssdpreg) that registers them."
 _EXIT_STATUS = """

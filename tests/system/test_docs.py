@@ -109,7 +109,7 @@ class PagesTests(SynchronousTestCase):
         for page in _PAGES:
             for block in blocks(page, "json"):
                 content = json.loads(block)
-                if "tags" in content.get("ssdp", {}):
+                if isinstance(content, dict) and "tags" in content.get("ssdp", {}):
                     config.parse(block)
                 elif "ssdp" in content:
                     devices.parse(block)

@@ -24,6 +24,10 @@ class ImportTests(SynchronousTestCase):
 
     def test_help(self) -> None:
         """The help and the version are printed without the import of heavy packages."""
-        for arguments in (["--help"], ["--version"], *([name, "--help"] for name in ("search", "services", "watch"))):
+        for arguments in (
+            ["--help"],
+            ["--version"],
+            *([name, "--help"] for name in ("search", "services", "watch", "doctor")),
+        ):
             output = subprocess.check_output([sys.executable, "-c", _PRINT_IMPORTS, *arguments], text=True)
             self.assertEqual(output.splitlines()[-1], "0 []", arguments)

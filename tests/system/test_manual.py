@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.programs import skip_without
 
 MANUAL = ROOT / "docs" / "ssdpreg.8"
-COMMANDS = ("search", "services", "watch", "purge", "check-config", "schema")
+COMMANDS = ("search", "services", "watch", "doctor", "purge", "check-config", "schema")
 #: Option of every subcommand.
 HELP = "--help"
 

@@ -29,6 +29,7 @@ class ConsulHTTPTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.resource = ScriptedResource()
         self.clock = Clock()
+        self.clock.advance(1000)
         self.http = self.make_http()
 
     def make_http(self, token: TokenSource | None = None, parameters: Mapping[str, str] | None = None) -> ConsulHTTP:
@@ -93,6 +94,12 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.assertEqual(
             [headers.get("X-Consul-Token") for _, _, headers, _ in self.resource.requests], [None, "secret"]
         )
+
+    def test_long_token_file(self) -> None:
+        """The first 4096 characters of a token file are read."""
+        path = Path(self.mktemp())
+        path.write_text("x" * 4096 + "y")
+        self.assertEqual(TokenSource(path=str(path)).value, "x" * 4096)
 
     def test_token_is_hidden(self) -> None:
         """No representation, error or log event contains the token."""
@@ -275,17 +282,25 @@ class ConsulHTTPTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """A status that repetition does not change is a rejection with Consul's reason."""
         for status, body in [
+            (300, b""),
             (301, b""),
             (400, b"Missing service name"),
             (401, b""),
             (403, b"Permission denied"),
             (405, b"method POST not allowed"),
             (413, b""),
+            (499, b""),
         ]:
             self.resource.status, self.resource.body = status, body
             error = self.failure_of(self.http.put("register", "/v1/x"))
             self.assertIsInstance(error, BackendRefusedError)
             self.assertEqual((error.status, error.reason), (status, body.decode()))
+
+    def test_success(self) -> None:
+        """Any status 2xx is a success."""
+        self.resource.body = b""
+        for self.resource.status in (200, 204, 299):
+            self.result_of(self.http.put("register", "/v1/x"))
 
     def test_redirect(self) -> None:
         """A redirect is not followed."""

@@ -75,6 +75,8 @@ class JSONObjectParserTests(SynchronousTestCase):
             b'"a"',
             b"<html>",
             b"{}{}",
+            b"{}x",
+            b"{}\xc3",
             b'{"a":1}x',
             b'{"a":1,}',
             b'{"a" 1}',
@@ -98,6 +100,35 @@ class JSONObjectParserTests(SynchronousTestCase):
         with self.assertRaises(ValueError):
             for _ in range(6):
                 parser.feed(b'{"a":"' + b"x" * 16_384)
+
+    def test_longest_member(self) -> None:
+        """A part of a member that has 64 KiB is kept, and one that is longer is rejected."""
+        for length, accepted in ((65_536, True), (65_537, False)):
+            part = b'"a":"' + b"x" * (length - 5)
+            parser = JSONObjectParser(lambda name, value: None)
+            parser.feed(b"{")
+            parser._parse()
+            if accepted:
+                parser.feed(part)
+            else:
+                with self.assertRaises(ValueError):
+                    parser.feed(part)
+
+    def test_attempts(self) -> None:
+        """The members are parsed each time 16 KiB have been received, since an attempt may be in vain."""
+        names: list[str] = []
+        parser = JSONObjectParser(lambda name, value: names.append(name))
+        start = b'{"a":1,"b":"'
+        parser.feed(start + b"x" * (16_383 - len(start)))
+        self.assertEqual(names, [])
+        parser.feed(b"x")
+        self.assertEqual(names, ["a"])
+        # The text that was kept counts as received.
+        parser.feed(b'",')
+        parser.feed(b" " * 16_381)
+        self.assertEqual(names, ["a"])
+        parser.feed(b" ")
+        self.assertEqual(names, ["a", "b"])
 
     def test_error_of_the_receiver(self) -> None:
         """An exception of the receiver ends the parsing."""

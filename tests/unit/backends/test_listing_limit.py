@@ -19,6 +19,7 @@ class ListingLimitTests(SynchronousTestCase):
 
     def test_entries(self) -> None:
         """The limit follows from the number of entries, up to 128 MiB."""
+        self.assertEqual(MOST_BYTES, 134_217_728)
         self.limit.set_entries(40)
         self.assertEqual(self.limit.bytes, 64 * 1024 + 40 * 8 * 1024)
         self.limit.add_entry()

@@ -21,7 +21,7 @@ class MainTests(CommandTestCase):
         """The help lists the subcommands and the exit statuses."""
         status, stdout, _ = self.run_command("--help")
         self.assertEqual(status, 0)
-        for word in ("search", "services", "watch", "check-config", "schema", "Exit status:"):
+        for word in ("search", "services", "watch", "doctor", "check-config", "schema", "Exit status:"):
             self.assertIn(word, stdout)
 
     def test_invalid_usage(self) -> None:
@@ -33,7 +33,7 @@ class MainTests(CommandTestCase):
 
     def test_help_of_subcommands(self) -> None:
         """The help of each subcommand that uses the network explains its exit status."""
-        for command in ("search", "services", "watch"):
+        for command in ("search", "services", "watch", "doctor"):
             status, stdout, _ = self.run_command(command, "--help")
             self.assertEqual(status, 0)
             self.assertIn("Exit status: 0 if", stdout)
