@@ -24,6 +24,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
 from twisted.logger import globalLogBeginner
+from twisted.python.failure import Failure
 
 from bench import site_report
 from ssdpreg.backends.consul_agent import ConsulAgent
@@ -102,9 +103,7 @@ class Simulation:
             network = Network(self.clock, network_random, [segment])
             for each in range(DEVICES):
                 device_random = Random(number * DEVICES + each)
-                self.devices.append(
-                    Device(each, _KIND, self.clock, network, segment, device_random, self._quiet)
-                )
+                self.devices.append(Device(each, _KIND, self.clock, network, segment, device_random, self._quiet))
             self._add_daemon(number, network, running, catalog)
         for device in self.devices:
             self.clock.callLater(self.random.uniform(0.0, 600.0), device.boot)
@@ -182,7 +181,13 @@ class Simulation:
             self.clock.run_until(min(end, self.clock.seconds() + 1.0))
             busiest = max(busiest, self._counters()[1] - writes)
         requests, writes, size = (now - then for now, then in zip(self._counters(), before, strict=True))
-        return {"seconds": seconds, "requests": requests, "writes": writes, "bytes": size, "writes in a second": busiest}
+        return {
+            "seconds": seconds,
+            "requests": requests,
+            "writes": writes,
+            "bytes": size,
+            "writes in a second": busiest,
+        }
 
     def _counters(self) -> tuple[int, int, int]:
         return (
@@ -212,10 +217,6 @@ def _backend(mode: str, address: str, scope: str) -> Any:
     if mode == "catalog":
         return make_backend(reactor, config, scope)
     return ConsulAgent(connect(reactor, config), scope)
-
-
-def _log_index(consul: ConsulProcess) -> int:
-    return int(consul.get("/v1/agent/self")["Stats"]["raft"]["last_log_index"])
 
 
 def _resident(consul: ConsulProcess) -> int:
@@ -248,7 +249,7 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
             reconcilers[-1].startService()
         await _until(lambda: all(each.available for each in reconcilers))
         await deferLater(reactor, 2.0)
-        before = _log_index(consul), _resident(consul)
+        before = consul.raft_index(), _resident(consul)
         for number, reconciler in enumerate(reconcilers):
             for device in range(DEVICES):
                 registration = make_registration(number * DEVICES + device, f"segment-{number}")
@@ -257,8 +258,8 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
         seconds = await _until(lambda: not any(each.pending for each in reconcilers))
         # The agent writes to the servers later than it answers.
         index = -1
-        while index != _log_index(consul):
-            index = _log_index(consul)
+        while index != consul.raft_index():
+            index = consul.raft_index()
             await deferLater(reactor, 3.0)
         figures = {
             "services": segments * DEVICES,
@@ -267,7 +268,7 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
             "resident bytes": _resident(consul) - before[1],
         }
         await deferLater(reactor, 60.0)
-        figures["log entries in 60 s"] = _log_index(consul) - index
+        figures["log entries in 60 s"] = consul.raft_index() - index
         for each in reconcilers:
             stopped: Any = each.stopService()
             await stopped
@@ -285,11 +286,14 @@ def _simulate(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.site", description="Compute the load of a site on Consul.")
     parser.add_argument("--hours", type=float, default=24.0, help="simulated hours (24)")
+    parser.add_argument("--real-only", action="store_true", help="keep the simulated figures of the latest run")
     parser.add_argument("--segments", type=int, default=10, help="segments with the real Consul (10)")
     options = parser.parse_args(arguments)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     results: dict[str, Any] = {"hours": options.hours, "devices": DEVICES, "simulated": {}, "real": {}}
-    for name, figures in _simulate(options):
+    if options.real_only:
+        results = json.loads(site_report.RESULTS.read_text())
+    for name, figures in () if options.real_only else _simulate(options):
         results["simulated"][name] = figures
         print(name, json.dumps(figures), flush=True)
 
@@ -302,6 +306,8 @@ def main(arguments: Sequence[str]) -> None:
         return ensureDeferred(measure_all()).addBoth(finish)
 
     def finish(result: Any) -> Any:
+        if isinstance(result, Failure):
+            result.printTraceback()
         if len(results["real"]) == len(MODES):
             site_report.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             site_report.write(results)
