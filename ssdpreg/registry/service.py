@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.claims import TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
 from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
@@ -27,6 +26,7 @@ from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import MessageError, RejectedError
 from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules

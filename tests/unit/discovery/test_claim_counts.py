@@ -6,8 +6,9 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.claims import Claim, TrackedService
+from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
 

@@ -7,9 +7,12 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.claims import Claim, Contest, TrackedService
+from ssdpreg.discovery.claims import Claim
+from ssdpreg.discovery.contests import Contest
+from ssdpreg.discovery.decision import decide
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
 
@@ -375,7 +378,7 @@ class TrackedServiceTests(SynchronousTestCase):
 
 
 class DecisionTests(SynchronousTestCase):
-    """Tests for :meth:`TrackedService.decide`."""
+    """Tests for :func:`ssdpreg.discovery.decision.decide`."""
 
     def setUp(self) -> None:
         self.current = claim(max_age=1000)
@@ -389,7 +392,7 @@ class DecisionTests(SynchronousTestCase):
 
     def assert_winner(self, winner: Claim, trust: Standing = Standing.INDIRECT, now: float = 1106.0) -> None:
         """Check which claim wins."""
-        self.assertEqual(self.service.decide(now, trust).advertisement.location, winner.advertisement.location)
+        self.assertEqual(decide(self.service, now, trust).advertisement.location, winner.advertisement.location)
 
     def test_no_evidence(self) -> None:
         """The current claim wins without evidence."""
