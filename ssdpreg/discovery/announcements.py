@@ -91,7 +91,8 @@ class Announcements:
         service.searched = False
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._services.capacity.update(service)
-        if standing_of(advertisement, reception):
+        standing = standing_of(advertisement, reception)
+        if standing:
             if service.contest is not None:
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
             if claim.host == service.home:
@@ -99,14 +100,13 @@ class Announcements:
                 self._moves.end_contest(service)
                 service.cancel_move()
         changed = False
-        if service.leaves_at < math.inf and (not reception.is_reply or standing_of(advertisement, reception)):
+        if service.leaves_at < math.inf and (not reception.is_reply or standing):
             # The byebye was forged, or the device restarted, possibly with other software.
             service.leaves_at = math.inf
             self._services.searches.cancel_needless(service)
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
-        if service.live and service.contest is None and not claim.superseded:
-            service.latest = advertisement, reception
+        claim.latest = advertisement if _is_settled(service, standing) else None
         if not service.live and claim.standing < self._services.trust and service.may_contest(now):
             service.contested_at = now
             return [self._services.searches.request(service, ROUND, now)]
@@ -137,7 +137,7 @@ class Announcements:
             moves_itself = False
         if moves_itself and service.contest is None and claim.standing >= self._services.trust:
             current.superseded = True
-            service.latest = None
+            current.latest = None
             return self._moves.move(service, claim, now)
         if service.contest is not None:
             if standing_of(advertisement, reception):
@@ -161,6 +161,22 @@ class Announcements:
                 # The contest begins after the pause. A reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
         return []
+
+
+def _is_settled(service: TrackedService, standing: Standing) -> bool:
+    """
+    Return whether the message that has just renewed the current claim only prolongs it when it is received again.
+
+    :param standing: Standing of its reception.
+    """
+    claim = service.claim
+    # Each reception of an adopted claim may end its adoption. A reception counts as an announcement by its standing.
+    return (
+        service.live
+        and service.contest is None
+        and not claim.is_adopted
+        and (standing is Standing.INDIRECT) == (claim.standing is Standing.INDIRECT)
+    )
 
 
 def _may_move_itself(current: Claim, claim: Claim) -> bool:

@@ -38,12 +38,13 @@ class Claim:
     :ivar interface: Interface of the latest reception.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
-    :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
-    :ivar expires_at: Time of expiry.
+    :ivar max_age: Seconds of validity that the latest reception has announced.
+    :ivar lifetime: Seconds from the latest reception to the expiry.
+    :ivar latest: Advertisement of the latest reception, as long as its repetition only prolongs the claim: see
+        :meth:`repeat`. None for a claim that is not the current one, and while a decision is pending.
     :ivar answers: Whether the LOCATION's host replies to searches: it replied to one, and to the latest of a contest.
     :ivar replied_at: Time of its latest reply.
     :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
-    :ivar is_adopted: Whether an earlier run registered it, and it was not received since a minute later.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
     """
@@ -53,13 +54,13 @@ class Claim:
         "advertisement",
         "announcements",
         "answers",
-        "expires_at",
         "interface",
-        "is_adopted",
+        "latest",
+        "lifetime",
+        "max_age",
         "previous_at",
         "received_at",
         "replied_at",
-        "search_at",
         "sender",
         "standing",
         "superseded",
@@ -71,9 +72,9 @@ class Claim:
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
-        self.is_adopted = False
-        self._adopted_at = now
+        self._adopted_at: float | None = None
         self.announcements = 0
+        self.latest: Advertisement | None = None
         self.replied_at = -math.inf
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
@@ -87,15 +88,30 @@ class Claim:
         """
         claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
-        claim.is_adopted = True
         claim.announcements = _ENOUGH_ANNOUNCEMENTS
-        claim.expires_at = now + lifetime
+        claim.lifetime = lifetime
+        claim._adopted_at = now
         return claim
 
     @property
     def host(self) -> str:
         """Host of the LOCATION."""
         return self.advertisement.endpoint.host
+
+    @property
+    def search_at(self) -> float:
+        """Time at which the device is searched for, unless the claim is received again before."""
+        return self.received_at + _SEARCH_AFTER * self.max_age
+
+    @property
+    def expires_at(self) -> float:
+        """Time of expiry."""
+        return self.received_at + self.lifetime
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether an earlier run registered it, and it was not received since a minute later."""
+        return self._adopted_at is not None
 
     @property
     def is_direct(self) -> bool:
@@ -119,26 +135,27 @@ class Claim:
         self._receive(advertisement, standing, reception, now)
         return True
 
-    def repeat(self, now: float, *, reply: bool) -> None:
+    def repeat(self, now: float, is_reply: bool) -> None:
         """
-        Prolong the claim because the message that renewed it was received again unchanged.
+        Prolong the claim because the message of :attr:`latest` was received again unchanged.
 
-        :param reply: Whether it is a reply to a search.
+        :param is_reply: Whether it is a reply to a search.
         """
-        passed = now - self.received_at
-        self.search_at += passed
-        self.expires_at += passed
-        direct = self.standing is not Standing.INDIRECT
-        self._count_reception(direct, now)
-        if reply and direct:
+        if now - self.received_at > _COPIES:
+            self._count_reception(self.standing)
+        self.received_at = now
+        if is_reply and self.standing:
             self.replied_at = now
 
-    def _count_reception(self, direct: bool, now: float) -> None:
-        if now - self.received_at > _COPIES:
-            self.previous_at = self.received_at
-            if direct and self.announcements < _ENOUGH_ANNOUNCEMENTS:
-                self.announcements += 1
-        self.received_at = now
+    def end(self) -> None:
+        """End the claim at once."""
+        self.lifetime = -math.inf
+
+    def _count_reception(self, standing: Standing) -> None:
+        """Count a reception that is no copy of the one before."""
+        self.previous_at = self.received_at
+        if standing is not Standing.INDIRECT and self.announcements < _ENOUGH_ANNOUNCEMENTS:
+            self.announcements += 1
 
     def miss_search(self) -> None:
         """Record that the LOCATION's host did not reply to the searches of a contest."""
@@ -158,14 +175,16 @@ class Claim:
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
-        if now - self._adopted_at > _ADOPTION:
-            self.is_adopted = False
-        self._count_reception(standing is not Standing.INDIRECT, now)
-        self.search_at = now + _SEARCH_AFTER * advertisement.max_age
+        if self._adopted_at is not None and now - self._adopted_at > _ADOPTION:
+            self._adopted_at = None
+        if now - self.received_at > _COPIES:
+            self._count_reception(standing)
+        self.received_at = now
         if standing > self.standing:
             self.standing = standing
         if standing and reception.is_reply:
             self.answers = True
             self.replied_at = now
+        self.max_age = advertisement.max_age
         lifetime = advertisement.lifetime
-        self.expires_at = now + (lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME))
+        self.lifetime = lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME)

@@ -28,7 +28,7 @@ class Departures:
         """Process the byebye of a sender for a service."""
         events: list[Event] = []
         remaining = tuple(claim for claim in service.others if claim.sender != sender)
-        service.latest = None
+        service.claim.latest = None
         if service.claim.sender == sender:
             if service.leaves_at == math.inf:
                 # The byebye may be forged: a reply of the device within the delay voids it.
@@ -74,7 +74,7 @@ class Departures:
         # The home may be an address that the device left long ago.
         home = [claim for claim in candidates if claim.host == service.home and claim.received_at >= latest - ROUND]
         best = max(home or candidates, key=lambda claim: claim.received_at)
-        service.claim.expires_at = now
+        service.claim.end()
         events = self._moves.move_now(service, best, now)
         self._services.schedule(service)
         return events

@@ -52,6 +52,8 @@ class DueDecisions:
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._holds.until(service), now + _HELD_PAUSE, service.decision_due)
+            # The next reception is the reason to examine it earlier.
+            claim.latest = None
             # The search at the end of the hold may be lost.
             service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
         self._services.schedule(service, when)

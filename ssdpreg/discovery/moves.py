@@ -26,7 +26,7 @@ class Moves:
         self, service: TrackedService, now: float, urgency: SearchUrgency = SearchUrgency.CLAIM
     ) -> list[Event]:
         """Begin a contest."""
-        service.latest = None
+        service.claim.latest = None
         service.begin_contest(now)
         self.contests += 1
         return [self._services.searches.request(service, ROUND, now, urgency)]

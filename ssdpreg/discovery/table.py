@@ -112,25 +112,8 @@ class AdvertisementTable:
         return events
 
     def find(self, advertisement: Advertisement) -> TrackedService | None:
-        """Return the service that an advertisement is about, or None, for :meth:`repeat`."""
+        """Return the service that an advertisement is about, or None."""
         return self._services.find_advertised(advertisement)
-
-    @staticmethod
-    def repeat(service: TrackedService, advertisement: Advertisement, reception: Reception, now: float) -> bool:
-        """
-        Process an advertisement that repeats the latest one of a service, without looking up the service.
-
-        :return: Whether it was processed. If not, it has to be observed.
-        """
-        latest, claim = service.latest, service.claim
-        if latest is None or latest[0] is not advertisement or latest[1] is not reception:
-            return False
-        if claim.search_at < service.scheduled_at:
-            # Its expiry was held, so it is to be examined later.
-            return False
-        service.searched = False
-        claim.repeat(now, reply=reception.is_reply)
-        return True
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """

@@ -11,12 +11,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND, Contest
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
-from ssdpreg.ssdp.reception import Reception
 
 #: Part of max-age after which the search for a silent device is repeated.
 _REPEAT_AFTER = 0.06
@@ -61,8 +59,6 @@ class TrackedService:
     :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
     :ivar moved_at: Time of the latest move, or else of the first publication.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
-    :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
-        announcement only prolongs the claim.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
@@ -79,7 +75,6 @@ class TrackedService:
         "creator",
         "deferred_at",
         "home",
-        "latest",
         "leaves_at",
         "live",
         "move_at",
@@ -106,7 +101,6 @@ class TrackedService:
         self.searched = False
         self.repeat_at = math.inf
         self.rounds_after_hold = 0
-        self.latest: tuple[Advertisement, Reception] | None = None
         self.asked_at = -math.inf
         self.awaits = ""
         self.leaves_at = math.inf
@@ -153,6 +147,7 @@ class TrackedService:
         :return: Whether it is a repetition.
         """
         is_repetition, claim = self.searched, self.claim
+        claim.latest = None
         if not is_repetition:
             self.searched = True
             self.asked_at = now
@@ -216,9 +211,9 @@ class TrackedService:
         if before is not claim and before.expires_at > now:
             others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
         self.others = others
+        before.latest = None
         self.claim = claim
         self.searched = False
-        self.latest = None
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None

@@ -110,6 +110,7 @@ class TrackedServices:
         self.capacity.remove(service)
         self._schedule.discard(service)
         service.removed = True
+        service.claim.latest = None
         self.searches.cancel(service)
         if not service.live:
             return []

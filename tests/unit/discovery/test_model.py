@@ -286,6 +286,14 @@ class TableMachine(RuleBasedStateMachine):
             assert len(service.others) <= 4 and len(service._held) <= 5
 
     @invariant()
+    def repetitions_only_prolong(self) -> None:
+        for service in self.table._services:
+            assert all(claim.latest is None for claim in service.others)
+            if service.claim.latest is not None:
+                assert service.live and service.contest is None and not service.searched
+                assert service.scheduled_at <= service.claim.search_at
+
+    @invariant()
     def twins_agree(self) -> None:
         assert list(self.table) == list(self.twin)
 
