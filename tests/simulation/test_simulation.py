@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from io import StringIO
 from random import Random
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -13,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Reception
+from tests.simulation import __main__ as command
 from tests.simulation import bounds
+from tests.simulation.__main__ import Result
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.consul import SimulatedClient, SimulatedConsul
 from tests.simulation.daemon import count_entries
@@ -163,6 +167,28 @@ class EntryTests(SynchronousTestCase):
         self.assertLess(full, empty + 100 * bounds.ENTRIES_PER_SERVICE)
 
 
+def violate(settings: Settings, *, brief: bool) -> Result:
+    """Stand for a simulation: the second seed violates an invariant, the first one takes longer than that."""
+    time.sleep(0.3 if settings.seed == 1 else 0.0)
+    return settings.seed == 2, [f"seed {settings.seed}"]
+
+
+class CommandTests(SynchronousTestCase):
+    """Tests for the command."""
+
+    def test_first_violation(self) -> None:
+        """The command ends at the first violation in the order of the seeds, unless it has to go on."""
+        self.patch(command, "run", violate)
+        self.patch(command, "_discard_log", lambda: None)
+        for jobs in ("1", "2"):
+            for options, expected in (([], ["1", "2"]), (["--keep-going"], ["1", "2", "3", "4"])):
+                output = StringIO()
+                self.patch(sys, "stdout", output)
+                status = command.main(["--runs", "4", "--jobs", jobs, *options])
+                self.assertEqual(output.getvalue().split("seed")[1:], [f" {seed}\n" for seed in expected])
+                self.assertEqual(status, 1)
+
+
 class WorldTests(SynchronousTestCase):
     """Short simulations."""
 
@@ -180,20 +206,33 @@ class WorldTests(SynchronousTestCase):
     def test_same_run(self) -> None:
         """The same seed gives the same run with other hashes of strings, and another seed gives another run."""
         arguments = ["--hours", "0.17", "--devices", "60", "--seed"]
-        digests = []
-        for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1")):
-            finished = subprocess.run(
-                [sys.executable, "-m", "tests.simulation", *arguments, seed],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONHASHSEED": hash_seed},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            self.assertEqual(finished.returncode, 0, finished.stdout + finished.stderr)
-            digests.append(finished.stdout.partition("digest ")[2].split()[0])
+        outputs = [
+            self.run_command(*arguments, seed, hash_seed=hash_seed)
+            for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1"))
+        ]
+        digests = [output.partition("digest ")[2].split()[0] for output in outputs]
         self.assertEqual(digests[0], digests[1])
         self.assertNotEqual(digests[0], digests[2])
+
+    def test_parallel_runs(self) -> None:
+        """Two processes give the same output as one."""
+        arguments = ["--hours", "0.17", "--devices", "20", "--runs", "3"]
+        one, two = (self.run_command(*arguments, "--jobs", jobs) for jobs in ("1", "2"))
+        self.assertEqual([line.partition(":")[0] for line in one.splitlines()], ["seed 1", "seed 2", "seed 3"])
+        self.assertEqual(one, two)
+
+    def run_command(self, *arguments: str, hash_seed: str = "1") -> str:
+        """Run the command. Return its output."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.simulation", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(finished.returncode, 0, finished.stdout + finished.stderr)
+        return finished.stdout
 
     def test_notices_a_lost_service(self) -> None:
         """A service that the daemon does not register again is a violation, reported with the events of its device."""
