@@ -43,7 +43,7 @@ _SENDER_SEARCH_RATE = 0.1
 _SENDER_SEARCH_BURST = 2.0
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
-#: Searches for a device that answers searches, between the end of a hold and the expiry of its service.
+#: Searches for a device that answers searches, or that was adopted, between the end of a hold and the expiry of its service.
 _ROUNDS_AFTER_HOLD = 3
 
 
@@ -464,8 +464,8 @@ class AdvertisementTable:
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._held_until(service), now + _HELD_PAUSE, service.decision_due)
-            # The search at the end of the hold may be lost.
-            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
+            # The search at the end of the hold may be lost. An adopted service may have replied to the earlier run.
+            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers or claim.is_adopted else 0
         self._schedule.schedule(service, when)
         return events
 
