@@ -43,7 +43,7 @@ _SENDER_SEARCH_RATE = 0.1
 _SENDER_SEARCH_BURST = 2.0
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
-#: Searches for a device that answers searches, or that was adopted, between the end of a hold and the expiry of its service.
+#: Searches for a device that answers searches, or whose service was adopted, between the end of a hold and the expiry.
 _ROUNDS_AFTER_HOLD = 3
 
 
