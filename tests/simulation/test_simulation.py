@@ -12,12 +12,15 @@ from random import Random
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.claims import TrackedService
+from ssdpreg.discovery.events import Event, SearchUrgency
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Reception
 from tests.simulation import __main__ as command
 from tests.simulation import bounds
 from tests.simulation.__main__ import Result
+from tests.simulation.attacks import ATTACKS, Attack
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.consul import SimulatedClient, SimulatedConsul
 from tests.simulation.daemon import count_entries
@@ -266,3 +269,63 @@ class WorldTests(SynchronousTestCase):
             world.run()
         self.assertEqual(caught.exception.invariant, "a device that answers does not expire before it is searched for")
         self.flushLoggedErrors()
+
+    def test_notices_a_forged_move(self) -> None:
+        """The move of a device that answers searches to an attacker that does not is a violation."""
+
+        def move(
+            table: AdvertisementTable, service: TrackedService, now: float, *urgency: SearchUrgency
+        ) -> list[Event]:
+            return table._move(service, service.others[-1], now)
+
+        self.patch(AdvertisementTable, "_begin_contest", move)
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+        world.clock.callLater(400.0, self.attack, world, "mover")
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(
+            caught.exception.invariant, "a claim that its host does not confirm moves no device that answers"
+        )
+
+    def test_attack_without_effect(self) -> None:
+        """The same attack moves no device."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+        world.clock.callLater(400.0, self.attack, world, "mover")
+        world.run()
+        self.assertEqual(world.trace.counts["attack began"], 1)
+
+    def attack(self, world: World, name: str) -> None:
+        """Begin an attack on a device that announces itself and answers searches."""
+        kind = next(kind for kind in ATTACKS if kind.name == name)
+        target = next(each for each in world.devices if each.on and each.kind.name == "announcing")
+        Attack(1, kind, world.clock, world.network, target.segment, target, Random(1), world.checker)
+
+    def test_notices_a_late_byebye(self) -> None:
+        """A service that stays in Consul after the byebye of its device is a violation."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False, churn=1e9))
+
+        def leave() -> None:
+            assert world.daemon is not None
+            world.daemon.table.bye = lambda *arguments: []  # type: ignore[method-assign]
+            next(each for each in world.devices if each.on and each.kind.name == "announcing").leave(True)
+
+        world.clock.callLater(400.0, leave)
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(caught.exception.invariant, "a device that left is removed")
+        self.assertLess(world.clock.seconds(), 430.0)
+
+    def test_notices_what_the_reconciler_keeps(self) -> None:
+        """Reasons that the reconciler keeps for services that are gone are a violation."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+
+        def keep() -> None:
+            assert world.daemon is not None
+            reasons = world.daemon.reconciler._differences._reasons
+            world.daemon.reconciler._differences.load = lambda found, now: None  # type: ignore[method-assign]
+            reasons.update({f"gone-{number}": "byebye" for number in range(1000)})
+
+        world.clock.callLater(899.0, keep)
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(caught.exception.invariant, "services that the reconciler keeps")
