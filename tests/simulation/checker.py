@@ -289,6 +289,9 @@ class Checker:
         if attack.kind.to_searches:
             self.fail("no unicast datagram is accepted without a search, or from another network", f"{message}")
         now = self._seconds()
+        if not attack.active and attack.target is not None:
+            # The daemon was suspended, and reads the datagrams of the attack later.
+            self._end_attack(attack.target)
         match message:
             case Alive(nt=nt, usn=usn, max_age=max_age) | SearchResponse(st=nt, usn=usn, max_age=max_age):
                 pass
@@ -321,8 +324,13 @@ class Checker:
                     expected.forgers.pop(attack.third, None)
                 else:
                     expected.strong_attacks -= 1
-                expected.attack_ended_at = self._seconds()
-                expected.heard_at = math.inf
+            self._end_attack(attack.target)
+
+    def _end_attack(self, device: Device) -> None:
+        """Process the last effect of an attack: from now on, messages of the device count."""
+        for expected in self._by_device[device].values():
+            expected.attack_ended_at = self._seconds()
+            expected.heard_at = math.inf
 
     # Faults.
 
