@@ -16,7 +16,18 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.events import (
+    Appeared,
+    Changed,
+    ClaimState,
+    Event,
+    Left,
+    LiveService,
+    Reason,
+    SearchNeeded,
+    SearchUrgency,
+    TrackedState,
+)
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
 from ssdpreg.discovery.rates import SenderBuckets
@@ -93,6 +104,16 @@ class AdvertisementTable:
         service = self._devices.get(device_id.casefold(), {}).get(urn)
         return None if service is None or not service.live else _snapshot(service)
 
+    def states(self, device_id: str, urn: str | None) -> list[TrackedState]:
+        """
+        Return snapshots of the services of a device, for diagnosis.
+
+        :param urn: URN of one service, or None for all services of the device.
+        """
+        services = self._devices.get(device_id.casefold(), {})
+        chosen = services.values() if urn is None else filter(None, [services.get(urn)])
+        return [_state(service) for service in chosen]
+
     @property
     def tracked(self) -> int:
         """Number of all services, including those whose claim has too low a standing to be live."""
@@ -133,6 +154,27 @@ class AdvertisementTable:
             events = self._process_other(service, advertisement, reception, now)
         self._schedule.schedule(service, service.due)
         return events
+
+    def find(self, advertisement: Advertisement) -> TrackedService | None:
+        """Return the service that an advertisement is about, or None, for :meth:`repeat`."""
+        return self._find(advertisement)
+
+    @staticmethod
+    def repeat(service: TrackedService, advertisement: Advertisement, reception: Reception, now: float) -> bool:
+        """
+        Process an advertisement that repeats the latest one of a service, without looking up the service.
+
+        :return: Whether it was processed. If not, it has to be observed.
+        """
+        latest, claim = service.latest, service.claim
+        if latest is None or latest[0] is not advertisement or latest[1] is not reception:
+            return False
+        if claim.search_at < service.scheduled_at:
+            # Its expiry was held, so it is to be examined later.
+            return False
+        service.searched = False
+        claim.repeat(now, reply=reception.is_reply)
+        return True
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """
@@ -586,6 +628,20 @@ class AdvertisementTable:
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:
     return advertisement.device_id.casefold(), advertisement.urn
+
+
+def _state(service: TrackedService) -> TrackedState:
+    return TrackedState(
+        service.claim.advertisement,
+        service.live,
+        tuple(
+            ClaimState(claim.advertisement.location, claim.sender, claim.standing, claim.expires_at)
+            for claim in (service.claim, *service.others)
+        ),
+        service.leaves_at,
+        service.contest is not None,
+        service.move_at,
+    )
 
 
 def _snapshot(service: TrackedService) -> LiveService:

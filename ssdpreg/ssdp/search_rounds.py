@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -14,9 +14,11 @@ from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
-Deliver = Callable[[Message, Reception, PeerAddress], None]
+#: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
+Deliver = Callable[[Message, Reception, PeerAddress], Repeat | None]
 Drop = Callable[[MessageError, Reception, PeerAddress], None]
 
 #: Longest time in seconds from the sending of a reply to its reception. A device may wait for MX before it sends.
@@ -27,13 +29,31 @@ HOST_REPLY_TIME = 2.5
 #: Longest MX. UDA, 1.3.3: a device treats a higher value as 5.
 _LONGEST_MX = 5
 #: Seconds from the opening of a socket until the next search opens another. A socket is open for at most this time and
-#: the time of replies, so that at most :data:`MOST_SOCKETS` of an interface are open at the same time.
+#: the time of replies, so that at most ten of an interface are open at the same time: (2 + 5.5) / 2 and (1 + 3) / 1,
+#: each rounded up and one more.
 _REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
-#: Largest number of open sockets of an interface: (2 + 5.5) / 2 and (1 + 3) / 1, each rounded up and one more.
-MOST_SOCKETS = 10
 
 _UNSOLICITED = UnsolicitedError("no reply to a search")
 _OFF_LINK = OffLinkReplyError("the sender is on another network")
+
+
+def check_reply(message: Message, reception: Reception, hosts: Collection[str] | None) -> MessageError | None:
+    """
+    Return the error of a message that is received on the socket of a search and is not accepted, or None.
+
+    :param hosts: Hosts that were searched from that socket; None if the search was sent to the group.
+    """
+    # Some devices, such as those with ssdpy, send an announcement in place of a reply.
+    if not isinstance(message, SearchResponse | Alive) or (hosts is not None and reception.sender not in hosts):
+        return _UNSOLICITED
+    return None if reception.on_link or reception.named else _OFF_LINK
+
+
+def reply_time(channel: Channel, request: SearchRequest) -> float:
+    """Return the seconds for which replies to a search are received."""
+    if channel is Channel.HOST:
+        return HOST_REPLY_TIME + NETWORK_DELAY
+    return max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY)
 
 
 class SearchRound:
@@ -45,6 +65,8 @@ class SearchRound:
     :param hosts: Hosts that are searched, to which more can be added; None for a round that is sent to the group.
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
+    :param memo: Memo of repeated datagrams, and the scope of the round in it. A round with hosts has none, because its
+        hosts decide which datagrams are accepted.
     """
 
     def __init__(
@@ -56,28 +78,26 @@ class SearchRound:
         deliver: Deliver,
         drop: Drop,
         reachability: GroupReachability,
+        memo: tuple[RepeatMemo, int] | None,
     ) -> None:
         self.hosts = hosts
         #: Call that closes the socket.
         self.closing: IDelayedCall | None = None
         self._receptions, self._deliver, self._drop = receptions, deliver, drop
-        self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability)
+        self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability, memo)
         self.socket: OpenSocket = sockets.open_search(interface, self._protocol)
 
     def send(self, message: Message, address: PeerAddress) -> None:
         """Send a search."""
         self._protocol.send(message, address)
 
-    def _receive(self, message: Message, peer: PeerAddress) -> None:
+    def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
-        # Some devices, such as those with ssdpy, send an announcement in place of a reply.
-        expected = isinstance(message, SearchResponse | Alive) and (self.hosts is None or peer[0] in self.hosts)
-        if not expected:
-            self._drop(_UNSOLICITED, reception, peer)
-        elif not (reception.on_link or reception.named):
-            self._drop(_OFF_LINK, reception, peer)
-        else:
-            self._deliver(message, reception, peer)
+        error = check_reply(message, reception, self.hosts)
+        if error is None:
+            return self._deliver(message, reception, peer)
+        self._drop(error, reception, peer)
+        return None
 
     def _drop_invalid(self, error: MessageError, peer: PeerAddress) -> None:
         self._drop(error, self._receptions[peer[0]], peer)
@@ -93,6 +113,7 @@ class SearchRounds:
     :param receptions: Makes the receptions of a channel.
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
+    :param memo: Memo of repeated datagrams.
     :ivar overflows: Number of datagrams that the kernel dropped because the receive buffer of a socket was full.
     """
 
@@ -106,9 +127,12 @@ class SearchRounds:
         receptions: Callable[[Channel], Receptions],
         deliver: Deliver,
         drop: Drop,
+        memo: RepeatMemo,
     ) -> None:
         self._reactor, self._sockets, self._interface = reactor, sockets, interface
         self._make_receptions, self._deliver, self._drop = receptions, deliver, drop
+        # All rounds that are sent to the group have one scope: devices repeat their replies in the next round.
+        self._memo = memo, memo.new_scope()
         self._reachability = GroupReachability(interface.name)
         #: The round that the next search is sent in, and the time at which it began, by channel.
         self._current: dict[Channel, tuple[SearchRound, float]] = {}
@@ -120,7 +144,7 @@ class SearchRounds:
         """Send a search to the group."""
         current = self._round(Channel.SEARCH)
         if current is not None:
-            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY))
+            self._keep_open(current, reply_time(Channel.SEARCH, request))
             current.send(request, (GROUP, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
@@ -131,11 +155,12 @@ class SearchRounds:
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
-            self._keep_open(current, HOST_REPLY_TIME + NETWORK_DELAY)
+            # UDA, 1.3.2: a unicast search has no MX.
+            request = SearchRequest(st, None)
+            self._keep_open(current, reply_time(Channel.HOST, request))
             for host in hosts:
                 current.hosts.add(host)
-                # UDA, 1.3.2: a unicast search has no MX.
-                current.send(SearchRequest(st, None), (host, PORT))
+                current.send(request, (host, PORT))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""
@@ -161,6 +186,7 @@ class SearchRounds:
                 self._deliver,
                 self._drop,
                 self._reachability,
+                None if channel is Channel.HOST else self._memo,
             )
         except (OSError, CannotListenError) as error:
             if not self._failed:

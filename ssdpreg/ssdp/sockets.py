@@ -93,10 +93,11 @@ class UDPSockets:
         self._open: set[OpenSocket] = set()
         self._closing: set[Deferred[Any]] = set()
 
-    def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
+    def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol, port: int = PORT) -> OpenSocket:
         """
         Open a socket that is bound to the SSDP group, and receives the multicast datagrams of one interface.
 
+        :param port: Port; another one than that of SSDP receives probes only.
         :raise CannotListenError: If another program uses the port exclusively.
         :raise OSError: If the interface no longer exists.
         """
@@ -110,7 +111,7 @@ class UDPSockets:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
             handle.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, _membership(interface))
 
-        return self._listen(protocol, PORT, GROUP, configure, shared=True)
+        return self._listen(protocol, port, GROUP, configure, shared=True)
 
     def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
         """
