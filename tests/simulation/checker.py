@@ -467,9 +467,13 @@ class Checker:
             self._check_flaps(expected, now)
 
     def _check_forgery(self, expected: Expectation, address: str) -> None:
-        """Check that a device that answers searches keeps its service while an attacker that does not claims it."""
+        """
+        Check that a device that answers searches keeps its service while an attacker that does not claims it.
+
+        An attacker that had the service before, because the device was off, may be its home.
+        """
         device, now = expected.device, self._seconds()
-        is_known = expected.last_heard > max(expected.said_bye_at, device.changed_at)
+        is_known = expected.last_heard > max(expected.said_bye_at, device.changed_at) and address not in expected.held
         calm = self.network_undisturbed_for > 60.0 and not expected.failed and now >= self._full_until
         if device.on and device.answers and not (expected.wrong or expected.strong_attacks) and is_known and calm:
             text = f"{expected.service_id} is at {address}"
