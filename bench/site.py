@@ -27,9 +27,9 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from bench import site_report
+from ssdpreg.backends.catalog.locked import make_backend
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.locked_catalog import make_backend
 from ssdpreg.config import ConsulConfig
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration
@@ -213,7 +213,7 @@ class Simulation:
 
 
 def _backend(mode: str, address: str, scope: str) -> Any:
-    config = ConsulConfig(address=address, mode=mode)
+    config = ConsulConfig(address=address, mode="catalog" if mode == "catalog" else "agent")
     if mode == "catalog":
         return make_backend(reactor, config, scope)
     return ConsulAgent(connect(reactor, config), scope)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ssdpreg.backends.lock_holder import SCOPES
+from ssdpreg.backends.scopes.holder import SCOPES
 from ssdpreg.testing.catalog_state import CatalogState, OperationError
 from ssdpreg.testing.fake_catalog import FakeConsulCatalog
 from ssdpreg.testing.fake_consul import FakeResponseError

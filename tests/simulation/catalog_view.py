@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ssdpreg.backends.catalog_format import parse_check_id
+from ssdpreg.backends.catalog.format import parse_check_id
 from ssdpreg.backends.consul_format import is_owned
 from tests.simulation.clock import ProcessClock
 from tests.simulation.daemon import SCOPE

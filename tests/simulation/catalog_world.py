@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE, META_SOURCE
 from ssdpreg.ssdp.messages import Message
 from tests.simulation import bounds
@@ -40,6 +41,28 @@ class _Unchecked:
     def device_changed(self, device: Device, what: str) -> None: ...
     def device_heard(self, device: Device, message: Message, address: str) -> None: ...
     def device_lost(self, device: Device, types: Sequence[str]) -> None: ...
+
+
+class _OfHolder:
+    """
+    Receiver of the changes of one daemon's live services, which passes them on while that daemon holds the lock.
+
+    :param checker: Receives them.
+    :param holds: Returns whether the daemon holds the lock.
+    """
+
+    def __init__(self, checker: CatalogChecker, holds: Callable[[], bool]) -> None:
+        self._checker, self._holds = checker, holds
+
+    def held(self, registration: Registration) -> None:
+        """See :meth:`Checker.held`."""
+        if self._holds():
+            self._checker.held(registration)
+
+    def left(self, registration: Registration, reason: str) -> None:
+        """See :meth:`Checker.left`."""
+        if self._holds():
+            self._checker.left(registration, reason)
 
 
 class CatalogWorld(World):
@@ -112,9 +135,7 @@ class CatalogWorld(World):
         scope = HOSTS[host]
         daemon: CatalogDaemon
 
-        def left(registration: Any, reason: str) -> None:
-            if self.checker.daemon is daemon:
-                self.checker.left(registration, reason)
+        observer: Any = _OfHolder(self.checker, lambda: self.checker.daemon is daemon)
 
         def adopted(registrations: Any) -> None:
             if self.checker.daemon is daemon:
@@ -129,7 +150,7 @@ class CatalogWorld(World):
             self.terms,
             HostInstance(host, self._processes, self._running),
             self._fork(),
-            _Changes(left),
+            _Changes(observer),
             adopted,
         )
         self._by_process[daemon.process] = daemon

@@ -7,9 +7,9 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.catalog_transactions import Transaction
-from ssdpreg.backends.catalog_writer import _Run
-from ssdpreg.backends.consul_lock import ScopeLock
+from ssdpreg.backends.catalog.transactions import Transaction
+from ssdpreg.backends.catalog.writer import _Run
+from ssdpreg.backends.scopes.lock import ScopeLock
 from tests.simulation.catalog_world import CatalogWorld
 from tests.simulation.daemon import SCOPE
 from tests.simulation.trace import ViolationError
@@ -110,7 +110,7 @@ class CatalogWorldTests(SynchronousTestCase):
         def stop_waiting() -> None:
             holder = world.holder_of(SCOPE)
             assert holder is not None
-            for host, daemon in world.running.items():
+            for daemon in world.running.values():
                 if daemon.scope == SCOPE and daemon is not holder:
                     world.catalog.cut_off[daemon.process] = False
                     world.is_able = lambda host: host in world.running  # type: ignore[method-assign]

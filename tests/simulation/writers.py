@@ -11,15 +11,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.web.http_headers import Headers
 
-from ssdpreg.backends.catalog_format import CatalogFormat
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.locked import LockedCatalog
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_lock import ScopeLock
-from ssdpreg.backends.consul_scopes import Reaper
-from ssdpreg.backends.consul_session import LockRequests
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.lock_holder import Holder
-from ssdpreg.backends.locked_catalog import LockedCatalog
-from ssdpreg.backends.scope_nodes import ScopeNodes
+from ssdpreg.backends.scopes.holder import Holder
+from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.backends.scopes.nodes import ScopeNodes
+from ssdpreg.backends.scopes.reaper import Reaper
+from ssdpreg.backends.scopes.session import LockRequests
 from ssdpreg.registration import Registration
 from tests.simulation.catalog_consul import SimulatedCatalog
 from tests.simulation.clock import ProcessClock, WorldClock
