@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -277,10 +278,16 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
         consul.clean_up()
 
 
-def _simulate(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    for mode in MODES:
-        yield f"{mode}, 1 segment", Simulation(mode, 1).run(options.hours)
-        yield f"{mode}, 4 segments", Simulation(mode, 4).run(min(options.hours, 1.0))
+def _simulate(mode: str, segments: int, hours: float) -> tuple[str, dict[str, dict[str, float]]]:
+    name = f"{mode}, {segments} segment{'s' if segments > 1 else ''}"
+    return name, Simulation(mode, segments).run(hours)
+
+
+def _simulate_all(hours: float) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
+    """Yield the figures of all simulations, which run in several processes."""
+    with ProcessPoolExecutor(2) as processes:
+        runs = [(mode, segments, hours if segments == 1 else min(hours, 1.0)) for mode in MODES for segments in (1, 4)]
+        yield from processes.map(_simulate, *zip(*runs, strict=True))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -293,7 +300,7 @@ def main(arguments: Sequence[str]) -> None:
     results: dict[str, Any] = {"hours": options.hours, "devices": DEVICES, "simulated": {}, "real": {}}
     if options.real_only:
         results = json.loads(site_report.RESULTS.read_text())
-    for name, figures in () if options.real_only else _simulate(options):
+    for name, figures in () if options.real_only else _simulate_all(options.hours):
         results["simulated"][name] = figures
         print(name, json.dumps(figures), flush=True)
 

@@ -115,7 +115,7 @@ def _check_table(results: Mapping[str, Any]) -> list[str]:
                 )
     lines += ["", "| real Consul | agent mode | catalog mode |", "|---|---|---|"]
     for title, figure, text in (
-        ("services of the ten segments", "services", _number),
+        ("services", "services", _number),
         ("seconds until all are registered", "seconds", _number),
         ("entries of the raft log", "log entries", _number),
         ("growth of Consul's resident memory", "resident bytes", _size),
