@@ -201,7 +201,7 @@ class SimulatedCatalog(CatalogView):
     :ivar lose_answers: Probability that the response to a transaction is lost.
     :ivar leader_lost: Probability that a transaction fails with an unknown outcome.
     :ivar applied: Called with the process and the operations of a transaction that changed something, and with the
-        nodes and services before. It returns who sent it.
+        nodes and services before. It returns ``daemon``, ``reaper`` or ``operator``.
     """
 
     def __init__(self, clock: WorldClock, random: Random) -> None:

@@ -78,7 +78,7 @@ class CatalogWorldTests(SynchronousTestCase):
         world = self.make()
 
         def operation(lock: ScopeLock) -> dict[str, object]:
-            # The session is that of the key, whoever holds it.
+            # The session is that of the present holder of the key.
             key = world.catalog.state.keys[lock.key]
             return {"KV": {"Verb": "check-session", "Key": lock.key, "Session": key["Session"]}}
 
