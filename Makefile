@@ -10,6 +10,7 @@
 # make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
 # make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
 # make pictures        make the pictures of the documentation from the running demo
+# make bench           measure the daemon beside other receivers, and write docs/performance.md. ARGS="--only new --rounds 1"
 # make clean           remove all generated files
 
 PYTHON = python3
@@ -25,7 +26,7 @@ HOURS = 24
 SEED = 1
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run unit test simulate faults soak lint fuzz mutation pictures clean
+.PHONY: demo run unit test simulate faults soak lint fuzz mutation pictures bench clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -66,8 +67,12 @@ mutation: .venv/installed-mutation
 pictures: .venv/installed-dev
 	$(BIN)/python demo/pictures.py
 
+# Other receivers are installed for the benchmarks only.
+bench: .bench-venv/installed
+	.bench-venv/bin/python -m bench $(ARGS)
+
 clean:
-	rm -rf .venv .ci-venvs .fuzz faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .bench-venv .ci-venvs .fuzz faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)
@@ -83,4 +88,10 @@ clean:
 
 .venv/installed-fuzz .venv/installed-mutation: .venv/installed-%: .venv/installed-dev
 	@$(PIP) --editable '.[$*]'
+	@touch $@
+
+.bench-venv/installed: $(PACKAGING)
+	@echo "Installing the daemon and other receivers in .bench-venv. This takes a minute."
+	@$(PYTHON) -m venv .bench-venv
+	@.bench-venv/bin/python -m pip --disable-pip-version-check --quiet install --editable '.[bench]'
 	@touch $@

@@ -1,154 +1,160 @@
-"""
-CPU time to receive and process a datagram, as a ratio to that of a Twisted protocol that does nothing.
-
-    python bench/datagrams.py [ROUNDS]
-
-Each receiver is a separate process that joins the SSDP group on loopback. The protocol that does nothing is measured in
-the same run, since absolute times depend on the machine and its load. ``async_upnp_client`` is measured if it is
-installed.
-"""
+"""CPU time of a datagram, datagrams taken under an overload, and datagrams lost in a burst."""
 
 from __future__ import annotations
 
-import os
 import socket
-import statistics
-import subprocess
-import sys
+import struct
 import time
-from importlib.util import find_spec
-
-GROUP, PORT, LOOPBACK = "239.255.255.250", 1900, "127.0.0.1"
-URN = "urn:schemas-upnp-org:service:api:2.0"
-#: Datagrams sent at once: fewer than the default receive buffer holds.
-BURST = 96
-BURSTS = 300
-
-NOTHING = f"""
-from twisted.internet import reactor
-from twisted.internet.protocol import DatagramProtocol
-
-class Nothing(DatagramProtocol):
-    def startProtocol(self):
-        self.transport.joinGroup("{GROUP}", "{LOOPBACK}")
-        print("ready", flush=True)
-
-reactor.listenMulticast({PORT}, Nothing(), "{GROUP}", 65507, listenMultiple=True)
-reactor.run()
-"""
-SSDPREG = f"""
+from collections.abc import Callable, Sequence
 from functools import partial
-from ipaddress import ip_network
-from twisted.internet import reactor
-from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.discovery.location import LocationRules
-from ssdpreg.registration import RegistrationRules
-from ssdpreg.registry import Registry
-from ssdpreg.ssdp.network import Network
 
-registry = Registry(
-    reactor,
-    partial(Network, reactor, interfaces=["127.0.0.0/8"]),
-    AdvertisementTable(limit_per_sender=100_000),
-    RegistrationRules("bench"),
-    LocationRules([ip_network("0.0.0.0/0")]),
-    search_interval=0,
-)
-registry.set_search_terms({{"{URN}": "RackHD"}})
-registry.startService()
-print("ready", flush=True)
-reactor.run()
-"""
-ASYNC_UPNP_CLIENT = f"""
-import asyncio
-from async_upnp_client.ssdp_listener import SsdpListener
+from bench.namespace import ADDRESS
+from bench.processes import ASYNC_UPNP, NOTHING, SSDPREG, Receiver
+from bench.row import Row
+from bench.traffic import OTHER_URN, URN, Batch, Devices, device_address, notify, reply
+from ssdpreg.ssdp.messages import GROUP, PORT
 
-async def main():
-    async def ignore(device, device_type, source):
+#: Number of known devices.
+_KNOWN = 1000
+#: Number of datagrams of a measurement of CPU time.
+_COUNT = 24_000
+#: Seconds between two searches when replies are measured, and the number of replies to each search of each device.
+_SEARCH_INTERVAL, _REPLIES = 5.0, 8
+#: Seconds of an overload.
+_OVERLOAD = 3.0
+#: Number of devices that announce themselves at once.
+_BURST = 5000
+
+_CONTENDERS = (NOTHING, SSDPREG, ASYNC_UPNP)
+
+
+def announcements(numbers: Sequence[int], urn: str = URN) -> list[tuple[str, bytes]]:
+    """Return the announcements of devices with their senders."""
+    return [(device_address(number), notify(number, urn)) for number in numbers]
+
+
+def _cpu(receiver: Receiver, count: int, send: Callable[[], None]) -> dict[str, float]:
+    """Return the CPU time for each datagram that a function sends and that the kernel does not drop."""
+    dropped, before = receiver.dropped(), receiver.cpu_seconds()
+    send()
+    receiver.wait_until_idle()
+    lost = receiver.dropped() - dropped
+    return {"CPU µs": (receiver.cpu_seconds() - before) / (count - lost) * 1e6, "dropped": lost}
+
+
+def _repeated(burst: int, urn: str, contender: str) -> dict[str, float]:
+    known = announcements(range(_KNOWN), urn)
+    repeated = [known[number % _KNOWN] for number in range(_COUNT)]
+    with Receiver(contender) as receiver, Devices() as devices:
+        for _ in range(2):
+            devices.send_in_bursts(known, 24)
+        receiver.wait_until_idle()
+        return _cpu(receiver, _COUNT, lambda: devices.send_in_bursts(repeated, burst))
+
+
+def _replies(burst: int, contender: str) -> dict[str, float]:
+    with Receiver(contender, _SEARCH_INTERVAL) as receiver, Devices() as devices, _search_listener() as searches:
+        devices.send_in_bursts(announcements(range(_KNOWN)), 24)
+        # The first replies of all devices are not measured.
+        address = searches.recvfrom(2048)[1]
+        devices.send_in_bursts([(device_address(number), reply(number, 0)) for number in range(_KNOWN)], 24, address)
+        dropped, before, sent = receiver.dropped(), receiver.cpu_seconds(), 0
+        for search in range(_COUNT // _KNOWN // _REPLIES):
+            address = _next_search(searches)
+            for repetition in range(_REPLIES):
+                second = 1 + search * _REPLIES + repetition
+                each = [(device_address(number), reply(number, second)) for number in range(_KNOWN)]
+                devices.send_in_bursts(each, burst, address)
+                sent += len(each)
+            dropped_now = receiver.dropped()
+        time.sleep(0.2)
+        return {
+            "CPU µs": (receiver.cpu_seconds() - before) / sent * 1e6,
+            "dropped": max(dropped_now - dropped, 0),
+        }
+
+
+def _search_listener() -> socket.socket:
+    """Return a socket that receives the searches of a receiver."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((GROUP, PORT))
+    membership = struct.pack("@4s4si", socket.inet_aton(GROUP), socket.inet_aton(ADDRESS), 0)
+    listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+    listener.settimeout(4 * _SEARCH_INTERVAL)
+    return listener
+
+
+def _next_search(listener: socket.socket) -> tuple[str, int]:
+    """Return the address of the next search, without the searches and announcements that were received before."""
+    listener.setblocking(False)
+    try:
+        while True:
+            listener.recv(2048)
+    except BlockingIOError:
         pass
-    listener = SsdpListener(async_callback=ignore, source=("{LOOPBACK}", 0))
-    await listener.async_start()
-    print("ready", flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-RECEIVERS = {"Twisted, does nothing": NOTHING, "ssdpreg": SSDPREG}
-if find_spec("async_upnp_client"):
-    RECEIVERS["async_upnp_client"] = ASYNC_UPNP_CLIENT
+    listener.settimeout(4 * _SEARCH_INTERVAL)
+    while True:
+        datagram, address = listener.recvfrom(2048)
+        if datagram.startswith(b"M-SEARCH"):
+            host, port = address
+            return host, port
 
 
-def notify(number: int) -> bytes:
-    """Return the announcement of a device."""
-    lines = [
-        "NOTIFY * HTTP/1.1",
-        f"HOST: {GROUP}:{PORT}",
-        "CACHE-CONTROL: max-age=1800",
-        f"LOCATION: http://{LOOPBACK}:{number % 60000 + 1}/description.xml",
-        "SERVER: Linux/6.1 UPnP/1.1 bench/1.0",
-        f"NT: {URN}",
-        "NTS: ssdp:alive",
-        f"USN: uuid:4c4c4544-0051-4810-8031-{number:012x}::{URN}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+def _new(contender: str) -> dict[str, float]:
+    new = announcements(range(20_000))
+    with Receiver(contender) as receiver, Devices() as devices:
+        return _cpu(receiver, len(new), lambda: devices.send_in_bursts(new, 96))
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used, in seconds: utime and stime of proc(5)."""
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _overload(contender: str) -> dict[str, float]:
+    known = announcements(range(_KNOWN))
+    batch = Batch(known, (GROUP, PORT))
+    with Receiver(contender) as receiver, Devices() as devices:
+        for _ in range(2):
+            devices.send_in_bursts(known, 24)
+        receiver.wait_until_idle()
+        dropped, sent, began = receiver.dropped(), 0, time.monotonic()
+        while (seconds := time.monotonic() - began) < _OVERLOAD:
+            devices.send(batch)
+            sent += batch.size
+        return {
+            "datagrams a second": (sent - receiver.dropped() + dropped) / seconds,
+            "sent a second": sent / seconds,
+        }
 
 
-def measure(program: str, *, repeated: bool) -> float:
-    """
-    Measure a receiver.
-
-    :param program: Source code of the receiver. It prints a line when it is listening.
-    :param repeated: Whether to send announcements of 960 known devices again and again, or of a new device each time.
-    :return: CPU time per datagram in microseconds.
-    """
-    known = [notify(number) for number in range(960)]
-    with (
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as receiver,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-    ):
-        assert receiver.stdout is not None
-        receiver.stdout.readline()
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(LOOPBACK))
-        # Every known device is announced once before the measurement.
-        for number, datagram in enumerate(known):
-            sender.sendto(datagram, (GROUP, PORT))
-            if number % BURST == BURST - 1:
-                time.sleep(0.05)
-        time.sleep(0.5)
-        began = cpu_seconds(receiver.pid)
-        for burst in range(BURSTS):
-            for number in range(burst * BURST, (burst + 1) * BURST):
-                sender.sendto(known[number % len(known)] if repeated else notify(1000 + number), (GROUP, PORT))
-            time.sleep(0.01)
-        time.sleep(0.5)
-        spent = cpu_seconds(receiver.pid) - began
-        receiver.kill()
-    return spent / (BURST * BURSTS) * 1e6
+def _burst(contender: str) -> dict[str, float]:
+    batch = Batch(announcements(range(_BURST)), (GROUP, PORT))
+    with Receiver(contender) as receiver, Devices() as devices:
+        began = time.monotonic()
+        devices.send(batch)
+        seconds = time.monotonic() - began
+        receiver.wait_until_idle()
+        return {"dropped": receiver.dropped(), "sent a second": _BURST / seconds}
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print(f"{'':24}{'960 known devices':>28}{'new devices':>28}")
-    medians: dict[str, list[float]] = {name: [] for name in RECEIVERS}
-    for repeated in (True, False):
-        times: dict[str, list[float]] = {name: [] for name in RECEIVERS}
-        for _ in range(rounds):
-            for name, program in RECEIVERS.items():
-                times[name].append(measure(program, repeated=repeated))
-        for name, each in times.items():
-            medians[name].append(statistics.median(each))
-    nothing = medians["Twisted, does nothing"]
-    for name, each in medians.items():
-        cells = (f"{cost / base:.2f} ({cost:.1f} µs)" for cost, base in zip(each, nothing, strict=True))
-        print(f"{name:24}" + "".join(f"{cell:>28}" for cell in cells))
-
-
-if __name__ == "__main__":
-    main()
+ROWS = (
+    *(
+        Row(f"notify-{burst}", f"repeated NOTIFY, bursts of {burst}", _CONTENDERS, partial(_repeated, burst, URN))
+        for burst in (24, 96)
+    ),
+    *(
+        Row(
+            f"reply-{burst}",
+            f"repeated reply with another DATE, bursts of {burst}",
+            _CONTENDERS,
+            partial(_replies, burst),
+        )
+        for burst in (24, 96)
+    ),
+    Row(
+        "unmatched",
+        "NOTIFY of a type that no term matches, bursts of 96",
+        _CONTENDERS,
+        partial(_repeated, 96, OTHER_URN),
+    ),
+    Row("new", "new service, registered in the embedded catalogue and logged", _CONTENDERS, _new),
+    Row("overload", "datagrams taken under an overload", _CONTENDERS, _overload),
+    Row("burst", "burst of 5,000 new devices at wire speed", _CONTENDERS, _burst),
+)

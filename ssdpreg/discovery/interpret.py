@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Protocol
 
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
@@ -17,9 +17,6 @@ from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 #: Reason of the rejection of a type that no search term matches. Most announcements of a network are of that kind.
 UNMATCHED = "no search term"
 NO_DEVICE_ID = "no device ID"
-
-#: Messages whose meaning is cached.
-_CACHE_SIZE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +76,9 @@ def interpret(message: Message, sender: str, terms: TypeMatcher, locations: Loca
     return None
 
 
-def cached_interpreter(terms: TypeMatcher, locations: LocationRules) -> Callable[[Message, str], Meaning | None]:
-    """Return :func:`interpret` for fixed rules with a cache: devices repeat their messages unchanged."""
-    return lru_cache(_CACHE_SIZE)(partial(interpret, terms=terms, locations=locations))
+def interpreter(terms: TypeMatcher, locations: LocationRules) -> Callable[[Message, str], Meaning | None]:
+    """Return :func:`interpret` for fixed rules."""
+    return partial(interpret, terms=terms, locations=locations)
 
 
 def _interpret_announcement(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ssdpreg.discovery.hosts import IPNetwork, check_address, check_name, parse_host, parse_sender
 from ssdpreg.errors import RejectedError
@@ -21,11 +20,6 @@ _URL = re.compile(
 #: Length in characters. Devices use less than a hundred.
 _MAX_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-#: LOCATIONs in the cache, and the length in characters up to which they are cached. A character of Python has up to 4
-#: bytes: the cache has up to about 6 MB.
-_CACHE_SIZE = 4096
-_MAX_CACHED_LENGTH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +49,13 @@ class LocationRules:
     :param allow: Networks that may contain the address. Host names are accepted only if every address is, because a
         name is not resolved.
     :param broadcasts: Called for each LOCATION. Returns the directed broadcast addresses of the networks on which the
-        daemon listens: see :func:`ssdpreg.discovery.hosts.broadcast_addresses`. It should return the same object until
-        the networks change, because the object is part of a cache's key.
+        daemon listens: see :func:`ssdpreg.discovery.hosts.broadcast_addresses`.
     """
 
     def __init__(self, allow: Sequence[IPNetwork], broadcasts: Callable[[], frozenset[str]] = frozenset) -> None:
         self._allow = tuple(allow)
         self._names_allowed = any(network.prefixlen == 0 for network in self._allow)
         self._broadcasts = broadcasts
-        # Devices repeat their LOCATION with each announcement.
-        self._cached = lru_cache(_CACHE_SIZE)(self._endpoint)
 
     def endpoint(self, location: str, sender: str) -> Endpoint:
         """
@@ -78,10 +69,6 @@ class LocationRules:
             raise RejectedError("no LOCATION")
         if len(location) > _MAX_LENGTH:
             raise RejectedError("LOCATION is too long")
-        find = self._cached if len(location) <= _MAX_CACHED_LENGTH else self._endpoint
-        return find(location, sender, self._broadcasts())
-
-    def _endpoint(self, location: str, sender: str, broadcasts: frozenset[str]) -> Endpoint:
         match = _URL.fullmatch(location)
         # Devices send blanks and umlauts in paths unquoted. A path is displayed, but never requested.
         if match is None or not location.isprintable():
@@ -92,15 +79,15 @@ class LocationRules:
         port = int(match["port"] or _DEFAULT_PORTS[scheme])
         if not 1 <= port <= 65535:
             raise RejectedError("LOCATION's port is not 1 to 65535")
-        return Endpoint(scheme, self._host(match["host"], sender, broadcasts), port)
+        return Endpoint(scheme, self._host(match["host"], sender), port)
 
-    def _host(self, text: str, sender: str, broadcasts: frozenset[str]) -> str:
+    def _host(self, text: str, sender: str) -> str:
         host = parse_host(text)
         if isinstance(host, str):
             check_name(host)
             allowed = self._names_allowed
         else:
-            check_address(host, parse_sender(sender), broadcasts)
+            check_address(host, parse_sender(sender), self._broadcasts())
             allowed = any(host in network for network in self._allow)
         if not allowed:
             raise RejectedError("LOCATION is not in an allowed network")

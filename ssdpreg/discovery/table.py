@@ -151,6 +151,27 @@ class AdvertisementTable:
         host = advertisement.endpoint.host
         return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
 
+    def find(self, advertisement: Advertisement) -> TrackedService | None:
+        """Return the service that an advertisement is about, or None, for :meth:`repeat`."""
+        return self._find(advertisement)
+
+    @staticmethod
+    def repeat(service: TrackedService, advertisement: Advertisement, reception: Reception, now: float) -> bool:
+        """
+        Process an advertisement that repeats the latest one of a service, without looking up the service.
+
+        :return: Whether it was processed. If not, it has to be observed.
+        """
+        latest, claim = service.latest, service.claim
+        if latest is None or latest[0] is not advertisement or latest[1] is not reception:
+            return False
+        if claim.search_at < service.scheduled_at:
+            # Its expiry was held, so it is to be examined later.
+            return False
+        service.searched = False
+        claim.repeat(now, reply=reception.is_reply)
+        return True
+
     def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
         """
         Process the departure of a service, or of all services of a device.

@@ -64,7 +64,7 @@ def from_meta(
     Return the advertisement that a service was registered for, or None if it would not be accepted now.
 
     :param address: Address of the service, which counts as the sender.
-    :param interpret: See :func:`ssdpreg.discovery.interpret.cached_interpreter`.
+    :param interpret: See :func:`ssdpreg.discovery.interpret.interpreter`.
     """
     message = Alive(
         nt=meta.get(META_NT, ""),
@@ -85,6 +85,9 @@ def max_age_of(meta: Mapping[str, str], default: _Default) -> int | _Default:
 
 def _sanitize(value: str) -> str:
     """Return text from the network without control characters, truncated to the length that Consul accepts."""
+    if len(value) <= _VALUE_LIMIT and value.isascii() and value.isprintable():
+        # Nearly always: the text is shared with the advertisement.
+        return value
     if not value.isprintable():
         value = "".join(character for character in value if character.isprintable())
     return value.encode()[:_VALUE_LIMIT].decode(errors="ignore")

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 from types import MappingProxyType
@@ -17,8 +18,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.claims import TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
-from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, cached_interpreter
+from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
 from ssdpreg.discovery.rates import SenderBuckets
@@ -35,6 +37,7 @@ from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.repeats import Repeat
 from ssdpreg.ssdp.search_scheduler import MAX_TARGETS, SPACING, SearchScheduler
 from ssdpreg.timers import DelayedCalls, EarliestCall, RepeatingCall
 
@@ -73,6 +76,8 @@ class Sockets(Protocol):
     def broadcasts(self) -> frozenset[str]: ...
     @property
     def overflows(self) -> int: ...
+    @property
+    def memo_bytes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class RegistryStatistics:
     :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget.
     :ivar interruptions: Times in which datagrams may have been lost.
     :ivar overflows: Datagrams that the kernel dropped because a receive buffer was full.
+    :ivar memo_bytes: Size of the memo of repeated datagrams, in bytes.
     :ivar suppressed_lines: Log lines about rejected announcements that were not logged because of their budget.
     """
 
@@ -97,6 +103,7 @@ class RegistryStatistics:
     rejected_searches: int
     interruptions: int
     overflows: int
+    memo_bytes: int
     suppressed_lines: int
 
 
@@ -144,7 +151,7 @@ class Registry(Service):
         self._backlog = backlog
         self._new_services = SenderBuckets(_NEW_RATE, _NEW_BURST)
         self._terms = SearchTerms({})
-        self._interpret = cached_interpreter(self._terms, locations)
+        self._interpret = interpreter(self._terms, locations)
         self._live = LiveRegistrations()
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
@@ -190,7 +197,7 @@ class Registry(Service):
         """Replace all search terms. Services of terms in both sets are not affected."""
         added = not self._terms.tags.items() >= tags.items()
         self._terms = SearchTerms(tags)
-        self._interpret = cached_interpreter(self._terms, self._locations)
+        self._interpret = interpreter(self._terms, self._locations)
         self._apply_in_slices(self._table.reassign(self._terms.match, self._reactor.seconds()))
         if self.running and added:
             self._search()
@@ -243,6 +250,7 @@ class Registry(Service):
             rejected_searches=self.needed_searches.rejected,
             interruptions=self.reception.holds,
             overflows=self._network.overflows,
+            memo_bytes=self._network.memo_bytes,
             suppressed_lines=self._log_limit.suppressed,
         )
 
@@ -301,15 +309,60 @@ class Registry(Service):
 
     # Messages.
 
-    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> Repeat | None:
         """
         Process a message from the network.
 
         :param reception: Circumstances of the reception.
         :param peer: IP address and port of the sender.
+        :return: Function that processes the message when it is received again, in the same circumstances; None for
+            kinds of messages that are not repeated often.
         """
-        self.received[message.kind, reception.interface] += 1
-        self._process(self._interpret(message, reception.sender), reception)
+        counter = message.kind, reception.interface
+        interpret = self._interpret
+        self.received[counter] += 1
+        meaning = interpret(message, reception.sender)
+        self._process(meaning, reception)
+        if isinstance(meaning, Rejection):
+            return partial(self._repeat_rejection, interpret, counter, meaning, reception.sender)
+        if isinstance(meaning, Advertisement) and (service := self._table.find(meaning)) is not None:
+            return partial(self._repeat_advertisement, interpret, counter, service, meaning, reception)
+        return None
+
+    def _repeat_rejection(self, interpret: object, counter: tuple[str, str], rejection: Rejection, sender: str) -> bool:
+        """
+        Process a message again that was rejected.
+
+        :param interpret: Interpreter that has found the meaning.
+        :return: False if the search terms or the networks have changed since then.
+        """
+        if interpret is not self._interpret:
+            return False
+        self.received[counter] += 1
+        self._reject(rejection, sender)
+        return True
+
+    def _repeat_advertisement(
+        self,
+        interpret: object,
+        counter: tuple[str, str],
+        service: TrackedService,
+        advertisement: Advertisement,
+        reception: Reception,
+    ) -> bool:
+        """
+        Process an announcement or a reply again.
+
+        :param interpret: Interpreter that has found the meaning.
+        :param service: Service of the advertisement.
+        :return: False if the search terms or the networks have changed since then, or the service was removed.
+        """
+        if interpret is not self._interpret or service.removed:
+            return False
+        self.received[counter] += 1
+        if not self._table.repeat(service, advertisement, reception, self._reactor.seconds()):
+            self._process(advertisement, reception)
+        return True
 
     def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
         """Count a datagram that is not an accepted SSDP message."""
@@ -412,8 +465,11 @@ class Registry(Service):
     def _refresh_interfaces(self) -> None:
         """Open the sockets of new interfaces, and search on them twice, because UDP loses datagrams."""
         opened = self._network.refresh()
-        # Each LOCATION is compared with them.
-        self.broadcasts = self._network.broadcasts
+        broadcasts = self._network.broadcasts
+        if broadcasts != self.broadcasts:
+            # Each LOCATION is compared with them.
+            self.broadcasts = broadcasts
+            self._interpret = interpreter(self._terms, self._locations)
         if opened:
             self._search()
             self._search(_SECOND_ROUND)

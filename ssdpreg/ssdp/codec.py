@@ -40,11 +40,6 @@ OVERLONG_LOCATION = "http://" + "x" * (LONGEST_LOCATION - 6)
 #: Number of lines that are parsed. A message has less than 30, and each costs time.
 _MOST_LINES = 128
 
-#: Number of bytes of parsed datagrams that are cached: a device repeats its messages byte for byte, so the cache saves
-#: nearly all parsing. An entry of a usual length has about 1.3 kB. Longer datagrams are rare and are not cached.
-_CACHE_BYTES = 8 * 1024 * 1024
-_LONGEST_CACHED = 1024
-
 #: UDA, 1.3.3: a device treats an MX above 5 as 5.
 _LONGEST_MX = 5
 
@@ -60,12 +55,24 @@ def decode(datagram: bytes) -> Message:
     :raise StartLineError: If the datagram is not SSDP.
     :raise HeaderError: If a required header field is missing or has an unusable value.
     """
-    message = _cache.newer.get(datagram)
-    if message is None:
-        message = _cache.older.get(datagram) or _parse(datagram)
-        if len(datagram) <= _LONGEST_CACHED:
-            _cache.add(datagram, message)
-    return message
+    try:
+        text = datagram.decode()
+    except UnicodeDecodeError:
+        # Some vendors send SERVER in Latin-1 or another 8-bit encoding.
+        text = datagram.decode("latin-1")
+    # RFC 7230, 3.5: a receiver should ignore empty lines before the start line.
+    start_line, _, rest = text.lstrip("\r\n").partition("\n")
+    start = _START_LINE.fullmatch(start_line)
+    if start is None:
+        raise StartLineError(f"unknown start line {start_line[:80]!r}")
+    fields = _parse_fields(rest)
+    # UDA, 1.1.1: the start line alone decides the kind of the message.
+    method = start[1]
+    if method is None:
+        return _parse_response(fields)
+    if method.upper() == "M-SEARCH":
+        return _parse_search(fields)
+    return _parse_notify(fields)
 
 
 def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
@@ -106,67 +113,6 @@ def _join(start_line: str, fields: list[tuple[str, str]]) -> bytes:
             raise HeaderError(name, f"{value!r} has characters that cannot be sent")
     lines = [start_line, *(f"{name}: {value}" for name, value in fields), "", ""]
     return "\r\n".join(lines).encode()
-
-
-def _parse(datagram: bytes) -> Message:
-    try:
-        text = datagram.decode()
-    except UnicodeDecodeError:
-        # Some vendors send SERVER in Latin-1 or another 8-bit encoding.
-        text = datagram.decode("latin-1")
-    # RFC 7230, 3.5: a receiver should ignore empty lines before the start line.
-    start_line, _, rest = text.lstrip("\r\n").partition("\n")
-    start = _START_LINE.fullmatch(start_line)
-    if start is None:
-        raise StartLineError(f"unknown start line {start_line[:80]!r}")
-    fields = _parse_fields(rest)
-    # UDA, 1.1.1: the start line alone decides the kind of the message.
-    method = start[1]
-    if method is None:
-        return _parse_response(fields)
-    if method.upper() == "M-SEARCH":
-        return _parse_search(fields)
-    return _parse_notify(fields)
-
-
-class MessageCache:
-    """
-    Cache of parsed datagrams with a limited size in bytes.
-
-    Entries are added to the newer half. When it is full, it becomes the older half, whose entries are removed unless
-    they are used again in time: a lookup costs no more than that in a dictionary.
-
-    :param limit: Largest number of bytes of both halves, as estimated by :meth:`cost`.
-    :ivar newer: Messages by datagram.
-    :ivar older: Messages by datagram that have to be added again when they are used.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._bytes = 0
-        self.newer: dict[bytes, Message] = {}
-        self.older: dict[bytes, Message] = {}
-
-    def add(self, datagram: bytes, message: Message) -> None:
-        """Add a message to the newer half."""
-        cost = self.cost(datagram)
-        if self._bytes + cost > self._limit // 2:
-            self.older, self.newer, self._bytes = self.newer, {}, 0
-        self.newer[datagram] = message
-        self._bytes += cost
-
-    @staticmethod
-    def cost(datagram: bytes) -> int:
-        """
-        Return the largest number of bytes of an entry: the datagram, the message and the place in the dictionary.
-
-        The values of a message have no more characters than the datagram has bytes. A character takes up to four bytes
-        if there is any outside ASCII.
-        """
-        return len(datagram) * (2 if datagram.isascii() else 5) + 600
-
-
-_cache = MessageCache(_CACHE_BYTES)
 
 
 def _parse_fields(text: str) -> dict[str, str]:

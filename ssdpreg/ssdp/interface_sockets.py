@@ -11,6 +11,7 @@ from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Receptions
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop, SearchRounds
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
@@ -29,6 +30,7 @@ class InterfaceSockets:
     :param named: Networks that the operator named.
     :param deliver: Called for each accepted message.
     :param drop: Called for each other datagram.
+    :param memo: Memo of repeated datagrams.
     """
 
     def __init__(
@@ -40,16 +42,18 @@ class InterfaceSockets:
         named: Sequence[IPv4Network | IPv6Network],
         deliver: Deliver,
         drop: Drop,
+        memo: RepeatMemo,
     ) -> None:
         self.interface = interface
         self._sockets, self._named, self._deliver, self._drop = sockets, named, deliver, drop
         self._networks = tuple(networks)
+        self._memo = memo
         self._from_group = self._make_receptions(Channel.GROUP)
         self._from_unicast = self._make_receptions(Channel.UNICAST)
         reachability = GroupReachability(interface.name)
-        self._group = SSDPProtocol(self._receive_multicast, self._drop_multicast)
+        self._group = SSDPProtocol(self._receive_multicast, self._drop_multicast, memo=(memo, memo.new_scope()))
         self._announcer = SSDPProtocol(self._receive_unicast, self._drop_unicast, reachability)
-        self._rounds = SearchRounds(reactor, sockets, interface, self._make_receptions, deliver, drop)
+        self._rounds = SearchRounds(reactor, sockets, interface, self._make_receptions, deliver, drop, memo)
         self._open: list[OpenSocket] = []
 
     @property
@@ -66,6 +70,8 @@ class InterfaceSockets:
     def networks(self, networks: tuple[IPv4Network, ...]) -> None:
         if networks != self._networks:
             self._networks = networks
+            # Repetitions are processed with the receptions of the first time.
+            self._memo.clear()
             self._from_group = self._make_receptions(Channel.GROUP)
             self._from_unicast = self._make_receptions(Channel.UNICAST)
 
@@ -114,13 +120,13 @@ class InterfaceSockets:
     def _make_receptions(self, channel: Channel) -> Receptions:
         return Receptions(self.interface.name, channel, self._networks, self._named)
 
-    def _receive_multicast(self, message: Message, peer: PeerAddress) -> None:
+    def _receive_multicast(self, message: Message, peer: PeerAddress) -> Repeat | None:
         kind = type(message)
         # A reply is sent to the socket that searched, never to the group. A search of this process loops back, also
         # from one interface to another.
         if kind is SearchResponse or (kind is SearchRequest and peer in self._sockets.sources):
-            return
-        self._deliver(message, self._from_group[peer[0]], peer)
+            return None
+        return self._deliver(message, self._from_group[peer[0]], peer)
 
     def _drop_multicast(self, error: MessageError, peer: PeerAddress) -> None:
         self._drop(error, self._from_group[peer[0]], peer)

@@ -17,6 +17,7 @@ from ssdpreg.ssdp.links import KernelLinks, Links
 from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception_check import ReceptionCheck
+from ssdpreg.ssdp.repeats import RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from ssdpreg.ssdp.sockets import UDPSockets
 
@@ -29,7 +30,8 @@ class Network:
     received it. A reply is delivered only from the socket that sent the search, which is open for the time of replies.
 
     :param reactor: Provides ``IReactorMulticast`` and ``IReactorTime``.
-    :param deliver: Called as ``deliver(message, reception, peer)`` for each accepted message.
+    :param deliver: Called as ``deliver(message, reception, peer)`` for each accepted message that is not a known
+        repetition. Returns the function that processes its repetitions, or None.
     :param drop: Called as ``drop(error, reception, peer)`` for each other datagram.
     :param interfaces: Selectors of interfaces, as in :class:`ssdpreg.ssdp.interfaces.InterfaceSelection`.
     :param ttl: TTL of multicast datagrams.
@@ -67,6 +69,7 @@ class Network:
         self._find_interfaces = find_interfaces
         self._named = tuple(network for network in allow if network.version == 4)
         self._announcing = announcing
+        self._memo = RepeatMemo()
         self._udp = UDPSockets(reactor, ttl, ports, random)
         #: Sockets by the name of the interface.
         self._sockets: dict[str, InterfaceSockets] = {}
@@ -90,6 +93,11 @@ class Network:
     def overflows(self) -> int:
         """Number of datagrams that the kernel dropped because a receive buffer was full."""
         return self._check.overflows
+
+    @property
+    def memo_bytes(self) -> int:
+        """Estimated size of the memo of repeated datagrams, in bytes."""
+        return self._memo.size
 
     @property
     def broadcasts(self) -> frozenset[str]:
@@ -194,7 +202,7 @@ class Network:
         :return: The problem, or an empty text if they are open.
         """
         sockets = InterfaceSockets(
-            self._reactor, self._udp, interface, networks, self._named, self._deliver, self._drop
+            self._reactor, self._udp, interface, networks, self._named, self._deliver, self._drop, self._memo
         )
         try:
             sockets.open(announcing=self._announcing)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import GROUP, PORT, Message
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo, identity
 
 #: IP address and UDP port of the sender or the recipient of a datagram.
 PeerAddress = tuple[str, int]
@@ -50,10 +51,12 @@ class SSDPProtocol(DatagramProtocol):
 
     Neither an invalid datagram nor a network error raises an exception.
 
-    :param deliver: Called as ``deliver(message, peer)`` for each valid message.
+    :param deliver: Called as ``deliver(message, peer)`` for each valid message that is not a known repetition. Returns
+        the function that processes the message when it is repeated, or None if it has to be delivered again.
     :param drop: Called as ``drop(error, peer)`` for each invalid datagram.
     :param reachability: Log of the failures to send to the group. It is shared by the sockets of an interface, which
         are opened for one search round each.
+    :param memo: Memo of repeated datagrams, and the scope of this socket in it; None to parse every datagram.
     """
 
     log = Logger()
@@ -61,26 +64,43 @@ class SSDPProtocol(DatagramProtocol):
 
     def __init__(
         self,
-        deliver: Callable[[Message, PeerAddress], None],
+        deliver: Callable[[Message, PeerAddress], Repeat | None],
         drop: Callable[[MessageError, PeerAddress], None] | None = None,
         reachability: GroupReachability | None = None,
+        memo: tuple[RepeatMemo, int] | None = None,
     ) -> None:
         self._deliver = deliver
         self._drop = drop
         self._reachability = reachability or GroupReachability()
+        self._memo: RepeatMemo | None
+        self._memo, self._scope = memo or (None, 0)
 
     def datagramReceived(self, datagram: bytes, addr: PeerAddress) -> None:
         try:
-            try:
-                message = decode(datagram)
-            except MessageError as error:
-                if self._drop is not None:
-                    self._drop(error, addr)
-            else:
-                self._deliver(message, addr)
+            memo = self._memo
+            if memo is None:
+                self._receive(datagram, addr)
+                return
+            # Only replies have a DATE.
+            key = identity(datagram) if datagram[:1] == b"H" else datagram, addr[0], self._scope
+            known = memo.newer.get(key) or memo.find_older(key)
+            if known is None or not known():
+                repeat = self._receive(datagram, addr)
+                if repeat is not None:
+                    memo.add(key, repeat)
         except Exception:
             # A defect of a receiver must not close the socket: the next datagram may be processed.
             self.log.failure("Failed to process a datagram from {peer}", peer=addr)
+
+    def _receive(self, datagram: bytes, peer: PeerAddress) -> Repeat | None:
+        """Parse and deliver a datagram. Return what ``deliver`` returned."""
+        try:
+            message = decode(datagram)
+        except MessageError as error:
+            if self._drop is not None:
+                self._drop(error, peer)
+            return None
+        return self._deliver(message, peer)
 
     def send(self, message: Message, address: PeerAddress) -> None:
         """

@@ -14,9 +14,11 @@ from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
-Deliver = Callable[[Message, Reception, PeerAddress], None]
+#: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
+Deliver = Callable[[Message, Reception, PeerAddress], Repeat | None]
 Drop = Callable[[MessageError, Reception, PeerAddress], None]
 
 #: Longest time in seconds from the sending of a reply to its reception. A device may wait for MX before it sends.
@@ -45,6 +47,8 @@ class SearchRound:
     :param hosts: Hosts that are searched, to which more can be added; None for a round that is sent to the group.
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
+    :param memo: Memo of repeated datagrams, and the scope of the round in it. A round with hosts has none, because its
+        hosts decide which datagrams are accepted.
     """
 
     def __init__(
@@ -56,19 +60,20 @@ class SearchRound:
         deliver: Deliver,
         drop: Drop,
         reachability: GroupReachability,
+        memo: tuple[RepeatMemo, int] | None,
     ) -> None:
         self.hosts = hosts
         #: Call that closes the socket.
         self.closing: IDelayedCall | None = None
         self._receptions, self._deliver, self._drop = receptions, deliver, drop
-        self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability)
+        self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability, memo)
         self.socket: OpenSocket = sockets.open_search(interface, self._protocol)
 
     def send(self, message: Message, address: PeerAddress) -> None:
         """Send a search."""
         self._protocol.send(message, address)
 
-    def _receive(self, message: Message, peer: PeerAddress) -> None:
+    def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
         # Some devices, such as those with ssdpy, send an announcement in place of a reply.
         expected = isinstance(message, SearchResponse | Alive) and (self.hosts is None or peer[0] in self.hosts)
@@ -77,7 +82,8 @@ class SearchRound:
         elif not (reception.on_link or reception.named):
             self._drop(_OFF_LINK, reception, peer)
         else:
-            self._deliver(message, reception, peer)
+            return self._deliver(message, reception, peer)
+        return None
 
     def _drop_invalid(self, error: MessageError, peer: PeerAddress) -> None:
         self._drop(error, self._receptions[peer[0]], peer)
@@ -93,6 +99,7 @@ class SearchRounds:
     :param receptions: Makes the receptions of a channel.
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
+    :param memo: Memo of repeated datagrams.
     :ivar overflows: Number of datagrams that the kernel dropped because the receive buffer of a socket was full.
     """
 
@@ -106,9 +113,12 @@ class SearchRounds:
         receptions: Callable[[Channel], Receptions],
         deliver: Deliver,
         drop: Drop,
+        memo: RepeatMemo,
     ) -> None:
         self._reactor, self._sockets, self._interface = reactor, sockets, interface
         self._make_receptions, self._deliver, self._drop = receptions, deliver, drop
+        # All rounds that are sent to the group have one scope: devices repeat their replies in the next round.
+        self._memo = memo, memo.new_scope()
         self._reachability = GroupReachability(interface.name)
         #: The round that the next search is sent in, and the time at which it began, by channel.
         self._current: dict[Channel, tuple[SearchRound, float]] = {}
@@ -161,6 +171,7 @@ class SearchRounds:
                 self._deliver,
                 self._drop,
                 self._reachability,
+                None if channel is Channel.HOST else self._memo,
             )
         except (OSError, CannotListenError) as error:
             if not self._failed:

@@ -152,6 +152,9 @@ class DaemonCollector(Collector):
         yield GaugeMetricFamily(
             "ssdpreg_services_tracked", "Services in the table, also those with too low a standing.", numbers.tracked
         )
+        yield GaugeMetricFamily(
+            "ssdpreg_datagram_memo_bytes", "Estimated size of the memo of repeated datagrams.", numbers.memo_bytes
+        )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
             ("service_moves", "Moves of services to another LOCATION.", numbers.moves),

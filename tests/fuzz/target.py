@@ -15,7 +15,7 @@ from ipaddress import ip_network
 
 from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE, Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded
-from ssdpreg.discovery.interpret import Departure, Rejection, cached_interpreter
+from ssdpreg.discovery.interpret import Departure, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
@@ -46,7 +46,8 @@ TERMS = SearchTerms(
 )
 LOCATIONS = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")])
 RULES = (RegistrationRules("rack-7"), RegistrationRules("rack-7", dns_names=True, tags=("lab",)))
-_INTERPRET = cached_interpreter(TERMS, LOCATIONS)
+# As for repeated datagrams of a socket, equal messages of a sender have the same object as their meaning.
+_INTERPRET = lru_cache(8192)(interpreter(TERMS, LOCATIONS))
 
 # As for repeated datagrams of a socket, equal receptions are the same object.
 _RECEPTION = lru_cache(None)(Reception)

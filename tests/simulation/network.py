@@ -258,6 +258,7 @@ class SimulatedSockets:
         self.sources: set[PeerAddress] = set()
         self.overflows = 0
         self._sender: Sender | None = None
+        self.memo_bytes = 0
         network.listeners.append(self)
 
     # Calls of the registry.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from twisted.internet.defer import Deferred, succeed
 
 from ssdpreg.errors import MessageError
-from ssdpreg.ssdp.codec import decode, encode
+from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import Message, SearchRequest
-from ssdpreg.ssdp.protocol import PeerAddress
+from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_rounds import Deliver, Drop
 
 _RECEPTION = lru_cache(None)(Reception)
 
@@ -22,6 +24,7 @@ class MemoryNetwork:
 
     :param deliver: As for the real network.
     :param drop: As for the real network.
+    :param memo: Memo of repeated datagrams, as the real network has one; None to parse every datagram.
     :ivar adapters: Addresses by the names of the interfaces of the host. :meth:`refresh` opens and closes them.
     :ivar down: Interfaces that do not receive.
     :ivar losses: Losses that the next check of the reception finds: reasons by interface.
@@ -32,10 +35,13 @@ class MemoryNetwork:
 
     def __init__(
         self,
-        deliver: Callable[[Message, Reception, PeerAddress], None],
-        drop: Callable[[MessageError, Reception, PeerAddress], None],
+        deliver: Deliver,
+        drop: Drop,
         adapters: Mapping[str, str] | None = None,
+        memo: RepeatMemo | None = None,
     ) -> None:
+        self._memo = memo
+        self._protocols: dict[tuple[str, Channel, bool], SSDPProtocol] = {}
         self._deliver, self._drop = deliver, drop
         self._open: dict[str, str] = {}
         self.adapters = {"eth0": "10.0.0.1"} if adapters is None else dict(adapters)
@@ -68,6 +74,10 @@ class MemoryNetwork:
         return tuple(self._open.items())
 
     @property
+    def memo_bytes(self) -> int:
+        return 0 if self._memo is None else self._memo.size
+
+    @property
     def broadcasts(self) -> frozenset[str]:
         return frozenset()
 
@@ -90,14 +100,23 @@ class MemoryNetwork:
         on_link: bool = True,
     ) -> None:
         """Receive a datagram."""
-        # Repeated datagrams of a real socket have the same object, too.
-        reception = _RECEPTION(sender, interface, channel, on_link)
-        try:
-            decoded = decode(message if isinstance(message, bytes) else encode(message))
-        except MessageError as error:
-            self._drop(error, reception, (reception.sender, 1900))
-        else:
-            self._deliver(decoded, reception, (reception.sender, 1900))
+        key = interface, channel, on_link
+        if key not in self._protocols:
+            self._protocols[key] = self._make_protocol(*key)
+        datagram = message if isinstance(message, bytes) else encode(message)
+        self._protocols[key].datagramReceived(datagram, (sender, 1900))
+
+    def _make_protocol(self, interface: str, channel: Channel, on_link: bool) -> SSDPProtocol:
+        """Return the protocol of a socket."""
+
+        def deliver(message: Message, peer: PeerAddress) -> Repeat | None:
+            return self._deliver(message, _RECEPTION(peer[0], interface, channel, on_link), peer)
+
+        def drop(error: MessageError, peer: PeerAddress) -> None:
+            self._drop(error, _RECEPTION(peer[0], interface, channel, on_link), peer)
+
+        memo = None if self._memo is None else (self._memo, self._memo.new_scope())
+        return SSDPProtocol(deliver, drop, memo=memo)
 
     def take_searches(self) -> list[tuple[str, int | None]]:
         """Return the target and MX of each search of the group since the last call."""

@@ -13,8 +13,8 @@ from ssdpreg.discovery.interpret import (
     Departure,
     Meaning,
     Rejection,
-    cached_interpreter,
     interpret,
+    interpreter,
 )
 from ssdpreg.discovery.location import Endpoint, LocationRules
 from ssdpreg.discovery.search_terms import SearchTerm, SearchTerms
@@ -168,24 +168,12 @@ class MeaninglessTests(InterpretTestCase):
         self.assertIsNone(self.interpret(Update(API, f"uuid:D::{API}")))
 
 
-class CachedInterpreterTests(SynchronousTestCase):
-    """Tests for :func:`cached_interpreter`."""
-
-    def setUp(self) -> None:
-        self.cached = cached_interpreter(TERMS, LOCATIONS)
+class InterpreterTests(SynchronousTestCase):
+    """Tests for :func:`interpreter`."""
 
     def test_same_meaning(self) -> None:
-        """The cached interpreter returns the meanings that :func:`interpret` returns."""
+        """It returns the meanings that :func:`interpret` returns, for each sender."""
+        fixed = interpreter(TERMS, LOCATIONS)
         for message in (alive(), alive("urn:x"), ByeBye(API, f"uuid:D::{API}"), SearchRequest(API)):
-            self.assertEqual(self.cached(message, "10.0.0.5"), interpret(message, "10.0.0.5", TERMS, LOCATIONS))
-
-    def test_same_object(self) -> None:
-        """An equal message from the same sender has the same object as its meaning."""
-        self.assertIs(self.cached(alive(), "10.0.0.5"), self.cached(alive(), "10.0.0.5"))
-
-    def test_sender_is_part_of_the_key(self) -> None:
-        """The meaning for one sender is not returned for another sender."""
-        cached = cached_interpreter(TERMS, LocationRules([ip_network("0.0.0.0/0")]))
-        message = alive(location="http://127.0.0.1:80/")
-        self.assertIsInstance(cached(message, "127.0.0.1"), Advertisement)
-        self.assertIsInstance(cached(message, "10.0.0.5"), Rejection)
+            for sender in ("10.0.0.5", "127.0.0.1"):
+                self.assertEqual(fixed(message, sender), interpret(message, sender, TERMS, LOCATIONS))

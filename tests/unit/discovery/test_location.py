@@ -159,15 +159,6 @@ class LocationRulesTests(SynchronousTestCase):
         self.assertEqual(rules.endpoint("http://10.77.0.255/", "10.0.0.9").host, "10.77.0.255")
         self.assertEqual(self.rejection("http://10.77.255.255/", rules=rules), "LOCATION's address is no host's")
 
-    def test_cache(self) -> None:
-        """The endpoints of short LOCATIONs are cached. Those of long LOCATIONs are equal, but not cached."""
-        for length, cached in ((256, True), (257, False)):
-            location = "http://bmc/".ljust(length, "a")
-            endpoint = EVERYWHERE.endpoint(location, "")
-            self.assertEqual(endpoint, Endpoint("http", "bmc", 80))
-            self.assertEqual(EVERYWHERE.endpoint(location, "") is endpoint, cached)
-            self.assertEqual(self.rejection("http://127.0.0.1/".ljust(length, "a")), "LOCATION is on loopback")
-
     def test_allowed_networks(self) -> None:
         """If networks are listed, all other addresses are rejected, and all names, because they are not resolved."""
         self.assertEqual(LAN.endpoint("http://10.1.2.3/", "10.0.0.9").host, "10.1.2.3")

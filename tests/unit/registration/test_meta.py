@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
-from ssdpreg.discovery.interpret import cached_interpreter
+from ssdpreg.discovery.interpret import interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration.meta import (
@@ -33,7 +33,7 @@ API = "urn:schemas-upnp-org:service:api:2.0"
 #: Characters of any script that a LOCATION and a device ID may contain.
 PRINTABLE = st.characters().filter(str.isprintable)
 
-interpret = cached_interpreter(SearchTerms({API: "RackHD", "urn:x:*": "X"}), LocationRules([ip_network("0.0.0.0/0")]))
+interpret = interpreter(SearchTerms({API: "RackHD", "urn:x:*": "X"}), LocationRules([ip_network("0.0.0.0/0")]))
 
 
 def advertise(
@@ -55,6 +55,11 @@ META = to_meta(ADVERTISEMENT, "rack-7")
 
 class ToMetaTests(SynchronousTestCase):
     """Tests for :func:`to_meta`."""
+
+    def test_shared(self) -> None:
+        """Text that needs no change is shared with the advertisement, so that it uses memory once."""
+        for key, value in ((META_USN, ADVERTISEMENT.usn), (META_LOCATION, ADVERTISEMENT.location)):
+            self.assertIs(META[key], value)
 
     def test_keys(self) -> None:
         """Each fact of an advertisement has the key that is documented for it."""

@@ -12,13 +12,13 @@ from zope.interface import implementer
 
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.errors import MessageError
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.messages import Alive, Message
-from ssdpreg.ssdp.protocol import PeerAddress
-from ssdpreg.ssdp.reception import Channel, Reception
+from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.repeats import RepeatMemo
+from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from tests.support.memory_network import MemoryNetwork
 
 API = "urn:schemas-upnp-org:service:api:2.0"
@@ -89,14 +89,12 @@ class RegistryTestCase(SynchronousTestCase):
         table: AdvertisementTable | None = None,
         search_interval: float = 300,
         backlog: Callable[[], int] = lambda: 0,
+        memo: RepeatMemo | None = None,
     ) -> Registry:
         """Return a registry that is not started yet."""
 
-        def open_network(
-            deliver: Callable[[Message, Reception, PeerAddress], None],
-            drop: Callable[[MessageError, Reception, PeerAddress], None],
-        ) -> MemoryNetwork:
-            self.network = MemoryNetwork(deliver, drop, self.adapters)
+        def open_network(deliver: Deliver, drop: Drop) -> MemoryNetwork:
+            self.network = MemoryNetwork(deliver, drop, self.adapters, RepeatMemo() if memo is None else memo)
             return self.network
 
         registry = Registry(

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.errors import HeaderError, MessageError, RejectedError, StartLineError
-from ssdpreg.ssdp.codec import OVERLONG_LOCATION, USER_AGENT, MessageCache, decode, encode
+from ssdpreg.ssdp.codec import OVERLONG_LOCATION, USER_AGENT, decode, encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 
@@ -302,49 +302,6 @@ class DecodeTests(SynchronousTestCase):
         text = "".join(f"{name}:{value}\r\n" for name, value in fields)
         with contextlib.suppress(MessageError):
             decode(f"NOTIFY * HTTP/1.1\r\nNTS: ssdp:alive\r\n{text}".encode(errors="replace"))
-
-
-class MessageCacheTests(SynchronousTestCase):
-    """Tests for :class:`MessageCache`, and for its use by :func:`decode`."""
-
-    def test_repeated(self) -> None:
-        """A datagram that is repeated is parsed once."""
-        datagram = lines(*ALIVE, "SERVER: repeated")
-        self.assertIs(decode(datagram), decode(bytes(bytearray(datagram))))
-
-    def test_long(self) -> None:
-        """A long datagram is not cached."""
-        datagram = lines(*ALIVE, f"X: {'x' * 1024}")
-        self.assertIsNot(decode(datagram), decode(datagram))
-
-    def test_limit(self) -> None:
-        """The oldest entries are removed so that the size never exceeds the limit."""
-        cache = MessageCache(100_000)
-        datagrams = [lines(*ALIVE, f"SERVER: {number:0100}") for number in range(1000)]
-        for datagram in datagrams:
-            cache.add(datagram, decode(datagram))
-            kept = [*cache.newer, *cache.older]
-            self.assertLessEqual(sum(map(cache.cost, kept)), 100_000)
-        self.assertEqual(kept, [*datagrams[-len(cache.newer) :], *cache.older])
-        self.assertGreater(len(kept), 50)
-
-    def test_cost(self) -> None:
-        """The estimated cost of an entry is at least the memory of its datagram and its message."""
-        for character in ("x", "ü", "\U0001f600"):
-            datagram = lines(*ALIVE, f"LOCATION: http://{character * 120}", f"SERVER: {character * 100}")
-            message = decode(datagram)
-            assert isinstance(message, Alive)
-            parts = (datagram, message, message.nt, message.usn, message.location, message.server)
-            self.assertGreaterEqual(MessageCache.cost(datagram), sum(map(getsizeof, parts)))
-
-    def test_used_again(self) -> None:
-        """A message that is used again survives the removal of older ones."""
-        used = lines(*ALIVE, "SERVER: used again")
-        message = decode(used)
-        for number in range(30_000):
-            decode(lines(*ALIVE, f"SERVER: {number}"))
-            if number % 1000 == 0:
-                self.assertIs(decode(used), message)
 
 
 class EncodeTests(SynchronousTestCase):

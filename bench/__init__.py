@@ -1,0 +1,1 @@
+"""Benchmarks of the daemon beside other receivers: ``make bench``. Not part of the tests."""
