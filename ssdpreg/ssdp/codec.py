@@ -12,7 +12,7 @@ import re
 
 from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.messages import GROUP, GROUPS, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 #: UDA, 1.1.1: a message begins with one of three start lines. Any minor version of HTTP and any reason phrase are
 #: accepted, since UPnP 1.0 devices differ in both. Only status 200 is a reply to a search.
@@ -82,7 +82,7 @@ def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
     :param address: IP address and port of the recipient, for the HOST field.
     :raise HeaderError: If a value has characters, such as line ends, that would end its header field.
     """
-    host = ("HOST", f"{address[0]}:{address[1]}")
+    host = ("HOST", _host(*address))
     match message:
         case Alive():
             notify = [("NT", message.nt), ("NTS", "ssdp:alive"), ("USN", message.usn)]
@@ -98,6 +98,15 @@ def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
         case SearchResponse():
             reply = [("ST", message.st), ("USN", message.usn)]
             return _join("HTTP/1.1 200 OK", [("EXT", ""), *_description(message), *reply])
+
+
+def _host(address: str, port: int) -> str:
+    """Return the value of HOST for a recipient."""
+    if ":" not in address:
+        return f"{address}:{port}"
+    # RFC 2732; a zone has a meaning on this host only. UDA, annex A, writes the groups in capitals.
+    literal = address.partition("%")[0]
+    return f"[{literal.upper() if literal in GROUPS[6] else literal}]:{port}"
 
 
 def _description(message: Alive | SearchResponse) -> list[tuple[str, str]]:

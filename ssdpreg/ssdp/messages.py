@@ -13,6 +13,11 @@ from typing import ClassVar
 #: Multicast group and UDP port of SSDP over IPv4: UDA, 1.
 GROUP = "239.255.255.250"
 PORT = 1900
+#: Multicast groups of SSDP over IPv6, of link-local and of site-local scope: UDA, annex A.
+GROUP_LINK_LOCAL = "ff02::c"
+GROUP_SITE_LOCAL = "ff05::c"
+#: Groups by IP version. Nothing is sent to groups of a wider scope.
+GROUPS = {4: (GROUP,), 6: (GROUP_LINK_LOCAL, GROUP_SITE_LOCAL)}
 
 #: Search target that every device replies to: UDA, 1.3.2.
 SEARCH_ALL = "ssdp:all"

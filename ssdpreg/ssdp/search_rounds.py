@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from ssdpreg.errors import MessageError, OffLinkReplyError, UnsolicitedError
 from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import GROUPS, PORT, Alive, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
@@ -76,7 +76,9 @@ class SearchRound:
     def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
         # Some devices, such as those with ssdpy, send an announcement in place of a reply.
-        expected = isinstance(message, SearchResponse | Alive) and (self.hosts is None or peer[0] in self.hosts)
+        expected = isinstance(message, SearchResponse | Alive) and (
+            self.hosts is None or reception.sender in self.hosts
+        )
         if not expected:
             self._drop(_UNSOLICITED, reception, peer)
         elif not (reception.on_link or reception.named):
@@ -131,13 +133,14 @@ class SearchRounds:
         current = self._round(Channel.SEARCH)
         if current is not None:
             self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY))
-            current.send(request, (GROUP, PORT))
+            for group in GROUPS[self._interface.version]:
+                current.send(request, (group, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
         """
         Send a search to each of some hosts.
 
-        :param hosts: IPv4 addresses on the network of the interface.
+        :param hosts: IP addresses on the network of the interface.
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
@@ -145,7 +148,8 @@ class SearchRounds:
             for host in hosts:
                 current.hosts.add(host)
                 # UDA, 1.3.2: a unicast search has no MX.
-                current.send(SearchRequest(st, None), (host, PORT))
+                # The socket sends on its interface only, so that a zone is not needed.
+                current.send(SearchRequest(st, None), (host.partition("%")[0], PORT))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""

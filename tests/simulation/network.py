@@ -17,6 +17,7 @@ from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.repeats import RepeatMemo
 from tests.simulation.clock import ProcessClock, WorldClock
 
 #: Longest time in seconds that a host waits before it replies to a search that was sent to it alone.
@@ -258,6 +259,8 @@ class SimulatedSockets:
         self.sources: set[PeerAddress] = set()
         self.overflows = 0
         self._sender: Sender | None = None
+        # Every datagram is parsed, so that each reception is observed.
+        self._memo = RepeatMemo(0)
         self.memo_bytes = 0
         network.listeners.append(self)
 
@@ -272,7 +275,14 @@ class SimulatedSockets:
             elif segment.name not in self._opened:
                 udp: Any = self
                 sockets = InterfaceSockets(
-                    self.process, udp, segment.interface, segment.networks, (), self._deliver_observed, self._drop
+                    self.process,
+                    udp,
+                    segment.interface,
+                    segment.networks,
+                    (),
+                    self._deliver_observed,
+                    self._drop,
+                    self._memo,
                 )
                 sockets.open(announcing=False)
                 self._opened[segment.name] = sockets
@@ -329,7 +339,11 @@ class SimulatedSockets:
 
     # Calls of the daemon's sockets, in place of :class:`ssdpreg.ssdp.sockets.UDPSockets`.
 
-    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+    def is_source(self, peer: PeerAddress) -> bool:
+        """Return whether a datagram was sent from an open socket for searches of this process."""
+        return peer in self.sources
+
+    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol, group: str) -> _Socket:
         """Open the socket that receives announcements on an interface."""
         opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
         return opened

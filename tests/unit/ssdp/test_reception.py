@@ -24,7 +24,7 @@ class ReceptionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         networks = [ip_network("10.0.0.0/24"), ip_network("10.1.0.0/30")]
         named = [ip_network("10.2.0.0/16"), ip_network("2001:db8::/32")]
-        self.receptions = Receptions("eth0", Channel.SEARCH, networks, named)  # type: ignore[arg-type]
+        self.receptions = Receptions("eth0", Channel.SEARCH, networks, named)
 
     def test_networks(self) -> None:
         """A sender is on the link if any network of the interface contains it, and named if any named one does."""
