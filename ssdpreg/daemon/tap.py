@@ -104,7 +104,7 @@ def make_registry(reactor: Any, config: Config, scope: str, backlog: Callable[[]
         ),
         AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
-        LocationRules(ssdp.allow, lambda: registry.broadcasts),
+        LocationRules(ssdp.allow, lambda: registry.broadcasts, zones=isinstance(config.backend, EmbeddedConfig)),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
         backlog=backlog,

@@ -44,6 +44,9 @@ class Advertisement:
     :ivar endpoint: Scheme, host and port of the URL.
     :ivar max_age: Seconds of validity, 1 to :data:`LONGEST_MAX_AGE`.
     :ivar server: Value of the SERVER field, empty if absent.
+    :ivar boot_id: BOOTID, which changes when the device restarts; empty if absent.
+    :ivar config_id: CONFIGID, which changes with the device's description; None if absent.
+    :ivar search_port: UDP port for unicast searches in place of 1900, or None.
     """
 
     device_id: str
@@ -55,6 +58,10 @@ class Advertisement:
     endpoint: Endpoint
     max_age: int
     server: str = ""
+    # Numbers that any sender can choose: an equal advertisement may have others.
+    boot_id: str = field(default="", compare=False)
+    config_id: int | None = field(default=None, compare=False)
+    search_port: int | None = field(default=None, compare=False)
 
     #: Seconds from reception to expiry: see :func:`lifetime`. Computed once, because each announcement needs it.
     lifetime: float = field(init=False, compare=False, repr=False)

@@ -7,6 +7,9 @@ Claims of senders about the LOCATION of one service, and the contest between the
 - *Home*: the host that has been the host of the current LOCATION for the longest time in all. It is known for a day
   after the service has left: see :mod:`ssdpreg.discovery.homes`.
 - *Superseded*: a claim from which its own owner has moved the service away.
+- *Neighbour address*: the link-local IPv6 address from which a device announces a LOCATION with its global address,
+  as IPv6 devices do. Nothing shows that both addresses are of one device, except that the host of the LOCATION replies
+  to searches.
 - *Contest*: the time in which the claims about one service are compared. It ends with a decision for one of them.
 - *Round*: a part of a contest: one search for the service, and the seconds in which replies count. A contest has two,
   because UDP may lose the datagrams of one.
@@ -20,8 +23,10 @@ from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.homes import Home
+from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.search_address import search_address
 
 #: Part of max-age after which a silent device is searched for, and the part until the search is repeated.
 _SEARCH_AFTER = 0.8
@@ -34,6 +39,15 @@ _ENOUGH_ANNOUNCEMENTS = 10
 _COPIES = 10.0
 #: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
 _MAX_INDIRECT_LIFETIME = 1800.0
+
+#: Seconds between two searches that prove a claim which is announced from a neighbour address, and the longest time
+#: between two proofs. The pause is doubled after each search without a reply, up to the longest one.
+_PROOF_PAUSE = 3600.0
+_PROOF_LIFETIME = 3 * _PROOF_PAUSE
+_SHORTEST_PROOF_PAUSE = 60.0
+_LONGEST_PROOF_PAUSE = 86400.0
+#: Largest number of neighbour addresses of a claim.
+_MAX_NEIGHBOURS = 2
 
 #: Seconds between two moves of a service: after its first move, and while it goes on moving.
 _MOVE_PAUSE = 10.0
@@ -71,18 +85,25 @@ class Claim:
     :ivar replied_at: Time of its latest reply.
     :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
     :ivar is_adopted: Whether an earlier run registered it, and it was not received since a minute later.
+    :ivar neighbours: Neighbour addresses that announced it: see the module. They can prolong and end it.
+    :ivar boot_id: BOOTID of its latest announcement.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
     """
 
     __slots__ = (
         "_adopted_at",
+        "_proof_at",
+        "_proof_pause",
+        "_proved_at",
         "advertisement",
         "announcements",
         "answers",
+        "boot_id",
         "expires_at",
         "interface",
         "is_adopted",
+        "neighbours",
         "previous_at",
         "received_at",
         "replied_at",
@@ -99,6 +120,10 @@ class Claim:
         self.answers = False
         self.superseded = False
         self.is_adopted = False
+        self.neighbours: tuple[str, ...] = ()
+        self.boot_id = advertisement.boot_id
+        self._proved_at = self._proof_at = -math.inf
+        self._proof_pause = _SHORTEST_PROOF_PAUSE
         self._adopted_at = now
         self.announcements = 0
         self.replied_at = -math.inf
@@ -125,22 +150,34 @@ class Claim:
         return self.advertisement.endpoint.host
 
     @property
+    def searched_host(self) -> str:
+        """The host, and its port for searches, as :meth:`ssdpreg.ssdp.network.Network.search_hosts` takes them."""
+        port = self.advertisement.search_port
+        # Only the host itself can name the port.
+        return self.host if port is None or self.standing is Standing.INDIRECT else search_address(self.host, port)
+
+    @property
     def is_direct(self) -> bool:
         """Whether the LOCATION's host owns the claim, and was received from its own address."""
         return self.standing is not Standing.INDIRECT and self.sender == self.host
 
     def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
         """
-        Prolong the claim, if the sender owns it or is the LOCATION's host.
+        Prolong the claim, if the sender owns it, is the LOCATION's host, or announces it from a neighbour address.
 
         :return: Whether it was prolonged.
         """
         standing = standing_of(advertisement, reception)
         if reception.sender != self.sender:
+            if standing is Standing.INDIRECT and self._is_neighbour(reception):
+                self._renew_by_neighbour(advertisement, reception, now)
+                return True
             # The owner of an indirect claim may have a new address. Then no announcement comes from the old one.
             passes_on = self.standing is Standing.INDIRECT and self.silence(now) > advertisement.max_age / 2
             if standing is Standing.INDIRECT and not passes_on:
                 return False
+            if standing is not Standing.INDIRECT and is_link_local_ipv6(self.sender):
+                self._add_neighbour(self.sender)
             self.sender = reception.sender
         self.superseded = False
         self._receive(advertisement, standing, reception, now)
@@ -159,6 +196,57 @@ class Claim:
         self._count_reception(direct, now)
         if reply and direct:
             self.replied_at = now
+
+    def owns(self, sender: str) -> bool:
+        """
+        Return whether a byebye of a sender ends the claim: of its owner, or of a neighbour address or the LOCATION's
+        host, if the host replies to searches. Then its silence shows that the byebye is not forged.
+        """
+        return sender == self.sender or (
+            self.answers and (sender in self.neighbours or (sender == self.host and is_link_local_ipv6(self.sender)))
+        )
+
+    def take_proof(self, reception: Reception, now: float) -> bool:
+        """
+        Return whether the LOCATION's host has to be searched for, because the claim was announced by another address of
+        the link. A reply raises or confirms the standing of the claim.
+        """
+        if reception.sender == self.host or not self._is_link_local_announcement(reception) or now < self._proof_at:
+            return False
+        self._proof_at = now + self._proof_pause
+        self._proof_pause = min(2 * self._proof_pause, _LONGEST_PROOF_PAUSE)
+        return True
+
+    def _is_link_local_announcement(self, reception: Reception) -> bool:
+        """Return whether a link-local IPv6 address announced a host with a global one."""
+        return (
+            is_link_local_ipv6(reception.sender)
+            and not reception.is_reply
+            and ":" in self.host
+            and not is_link_local_ipv6(self.host)
+        )
+
+    def _is_neighbour(self, reception: Reception) -> bool:
+        """Return whether the sender may be a neighbour address of this claim, which a reply has proved."""
+        return (
+            self.standing is not Standing.INDIRECT
+            and self._is_link_local_announcement(reception)
+            and reception.interface == self.interface
+        )
+
+    def _add_neighbour(self, sender: str) -> None:
+        if sender not in self.neighbours:
+            self.neighbours = (*self.neighbours[1 - _MAX_NEIGHBOURS :], sender)
+
+    def _renew_by_neighbour(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
+        """Prolong the claim. Without a proof for a long time, it becomes an indirect claim of the sender."""
+        if now - self._proved_at > _PROOF_LIFETIME:
+            self.standing, self.answers, self.neighbours = Standing.INDIRECT, False, ()
+            self.sender = reception.sender
+        else:
+            self._add_neighbour(reception.sender)
+        self.superseded = False
+        self._receive(advertisement, Standing.INDIRECT, reception, now)
 
     def _count_reception(self, direct: bool, now: float) -> None:
         if now - self.received_at > _COPIES:
@@ -184,6 +272,9 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
+        if standing is not Standing.INDIRECT:
+            self._proved_at = now
+            self._proof_at, self._proof_pause = now + _PROOF_PAUSE, _SHORTEST_PROOF_PAUSE
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
         if now - self._adopted_at > _ADOPTION:
             self.is_adopted = False
@@ -281,6 +372,7 @@ class TrackedService:
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
         announcement only prolongs the claim.
+    :ivar restarted_at: Time at which the facts were replaced because of another BOOTID.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
@@ -307,6 +399,7 @@ class TrackedService:
         "published",
         "removed",
         "repeat_at",
+        "restarted_at",
         "rounds_after_hold",
         "scheduled_at",
         "searched",
@@ -335,6 +428,7 @@ class TrackedService:
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
+        self.restarted_at = -math.inf
         # Seconds for which each host was the host of the current LOCATION, until the latest move.
         self._held: dict[str, float] = {}
         # Time of the latest move, or else of the first publication. No pause precedes the first move.
@@ -480,6 +574,11 @@ class TrackedService:
             self.home = home.host
             self._held[home.host] = home.held
 
+    def pass_home(self) -> None:
+        """Make the host of the current claim the home: it is another address of the device at the present one."""
+        self._held = {self.claim.host: max(self._held.values(), default=0.0)}
+        self.home = self.claim.host
+
     def holding_of_home(self, now: float) -> tuple[str, float]:
         """Return the host that has held the service longest until now, and for how many seconds."""
         held = self._held.get(self.claim.host, 0.0) + now - self._held_since
@@ -487,8 +586,8 @@ class TrackedService:
         return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
 
     def hosts(self, now: float) -> tuple[str, ...]:
-        """Return the hosts of all valid claims, each once."""
-        return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
+        """Return the hosts of all valid claims, each once, with their ports for searches."""
+        return tuple(dict.fromkeys(claim.searched_host for claim in self.claims(now)))
 
     def decide(self, now: float, trust: Standing) -> Claim:
         """

@@ -19,6 +19,7 @@ from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
+from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.discovery.standing import Standing, standing_of
@@ -33,6 +34,11 @@ _BYE_DELAY = 2.0
 _LATEST_BYE = 5.0
 #: Shortest time, in seconds, in which an adopted service may be received for the first time.
 _PROBATION = 60.0
+#: Shortest time, in seconds, between two changes of the facts of a service because of another BOOTID.
+_RESTART_PAUSE = 10.0
+#: Seconds after its appearance in which a service at a link-local IPv6 address moves to another address of the device
+#: as soon as that is announced.
+_PREFERENCE = 600.0
 #: Number of services, and part of all services, that may expire at once without a search.
 _FEW = 5
 _MOST = 0.5
@@ -181,9 +187,9 @@ class AdvertisementTable:
         services = self._devices.get(device_id.casefold(), {})
         events: list[Event] = []
         for service in services.values() if urn is None else filter(None, [services.get(urn)]):
-            remaining = tuple(claim for claim in service.others if claim.sender != sender)
+            remaining = tuple(claim for claim in service.others if not claim.owns(sender))
             service.latest = None
-            if service.claim.sender == sender:
+            if service.claim.owns(sender):
                 if service.leaves_at == math.inf:
                     # The byebye may be forged: a reply of the device within the delay voids it.
                     events.append(self._search(service, _BYE_DELAY, now, SearchUrgency.BYEBYE))
@@ -195,6 +201,17 @@ class AdvertisementTable:
             service.others = remaining
             self._schedule.schedule(service, service.due)
         return events
+
+    def change_boot_id(self, device_id: str, boot_id: str, next_boot_id: str, sender: str) -> None:
+        """
+        Process that a device goes on with another BOOTID: the announcement that follows is no restart.
+
+        :param boot_id: Present BOOTID of the claims that the sender owns.
+        """
+        for service in self._devices.get(device_id.casefold(), {}).values():
+            for claim in (service.claim, *service.others):
+                if claim.sender == sender and claim.boot_id == boot_id:
+                    claim.boot_id = next_boot_id
 
     def adopt(
         self,
@@ -270,6 +287,8 @@ class AdvertisementTable:
         evicted = self._capacity.admit(reception.sender, claim.standing, claim.answers, now)
         events = [] if evicted is None else self._remove(evicted, "evicted", now)
         events += self._add(claim, now)
+        if claim.take_proof(reception, now):
+            events.append(_proof(claim))
         service = self._find(advertisement)
         if replaces and service is not None and not claim.answers and not service.awaits:
             # A service whose host replies is never evicted.
@@ -284,6 +303,11 @@ class AdvertisementTable:
         before = claim.standing, claim.answers, claim.is_adopted
         if not claim.renew(advertisement, reception, now):
             return []
+        proof: list[Event] = [_proof(claim)] if claim.take_proof(reception, now) else []
+        if service.live and claim.standing < self._trust <= before[0]:
+            # It has been announced from another address only, and its host has not replied for a long time.
+            claim.expires_at = now
+            return proof
         service.searched = False
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._capacity.update(service)
@@ -301,12 +325,20 @@ class AdvertisementTable:
             self._forget_needless_search(service)
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
-        if service.live and service.contest is None and not claim.superseded:
+        if advertisement.boot_id != claim.boot_id and claim.sender == reception.sender:
+            # The device has restarted, possibly with other software. It may have no BOOTID after an adoption.
+            if claim.boot_id and advertisement.boot_id and now >= service.restarted_at + _RESTART_PAUSE:
+                service.restarted_at = now
+                changed = changed or claim.advertisement != advertisement
+                claim.advertisement = advertisement
+            claim.boot_id = advertisement.boot_id
+        is_neighbour = claim.sender != reception.sender
+        if service.live and service.contest is None and not claim.superseded and not is_neighbour:
             service.latest = advertisement, reception
         if not service.live and claim.standing < self._trust and service.may_contest(now):
             service.contested_at = now
             return [self._search(service, ROUND, now)]
-        return self._publish(service, now, changed=changed)
+        return self._publish(service, now, changed=changed) + proof
 
     def _process_other(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -327,6 +359,17 @@ class AdvertisementTable:
             return []
         if not service.live and claim.standing >= self._trust:
             return self._move(service, claim, now)
+        if (
+            is_link_local_ipv6(current.host)
+            and not is_link_local_ipv6(claim.host)
+            and claim.is_direct
+            and service.contest is None
+            and now < service.appeared_at + _PREFERENCE
+        ):
+            events = self._move(service, claim, now)
+            if service.claim is claim:
+                service.pass_home()
+            return events
         moves_itself = is_new and reception.sender == current.sender and self._may_move_itself(current, claim)
         if service.next_move is not None and service.next_move.sender != reception.sender:
             # A contest has decided for another sender. The move waits for the budget.
@@ -361,15 +404,18 @@ class AdvertisementTable:
     def _is_doubtful(self, service: TrackedService, claim: Claim, now: float) -> bool:
         """Return whether another claim, which is not new, is a reason to begin a contest."""
         current = service.claim
-        if claim.host == service.home and claim.host != current.host:
+        # An indirect announcement of the home is not the home's own. It cannot win against a direct claim.
+        if claim.host == service.home != current.host and claim.standing >= min(current.standing, Standing.DIRECT):
             return True
         # A device with two LOCATIONs announces both. A forgery, and an address that the device left, are not repeated.
         if current.received_at < claim.previous_at:
             return True
         if claim.sender == current.sender:
             return False
+        # One device with two addresses: UDA, 1.2.2. A forgery with the number of the device causes fewer searches.
+        is_same_boot = bool(claim.boot_id) and claim.boot_id == current.boot_id
         return (
-            claim.standing > current.standing
+            (claim.standing > current.standing and not (is_same_boot and current.standing))
             or current.received_at < service.contested_at
             or current.silence(now) > current.expected_silence / 2
         )
@@ -453,7 +499,7 @@ class AdvertisementTable:
                 return self._end_claim(service, "expired", now)
             service.rounds_after_hold -= 1
             self._schedule.schedule(service, now + ROUND)
-            return [SearchNeeded(claim.advertisement, ROUND, (claim.host,), scheduled=True, repeated=True)]
+            return [SearchNeeded(claim.advertisement, ROUND, (claim.searched_host,), scheduled=True, repeated=True)]
         if service.move_at <= now and service.contest is None:
             following, service.next_move, service.move_at = service.next_move, None, math.inf
             # Its sender may have ended it meanwhile.
@@ -481,7 +527,9 @@ class AdvertisementTable:
         elif service.search_is_due(now):
             within = max(claim.expires_at - now, ROUND)
             repeated = service.begin_search(now)
-            events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
+            events.append(
+                SearchNeeded(claim.advertisement, within, (claim.searched_host,), scheduled=True, repeated=repeated)
+            )
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._held_until(service), now + _HELD_PAUSE, service.decision_due)
@@ -603,6 +651,11 @@ class AdvertisementTable:
     def _services(self) -> Iterator[TrackedService]:
         for services in self._devices.values():
             yield from services.values()
+
+
+def _proof(claim: Claim) -> SearchNeeded:
+    """Return a search for the host of a claim that another address of the link announced."""
+    return SearchNeeded(claim.advertisement, ROUND, (claim.host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
 
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:

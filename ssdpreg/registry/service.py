@@ -20,7 +20,7 @@ from zope.interface import implementer
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.claims import TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
-from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
+from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
 from ssdpreg.discovery.rates import SenderBuckets
@@ -395,6 +395,8 @@ class Registry(Service):
                     self._apply_events(events)
         elif isinstance(meaning, Rejection):
             self._reject(meaning, reception.sender)
+        elif isinstance(meaning, BootNotice):
+            self._table.change_boot_id(meaning.device_id, meaning.boot_id, meaning.next_boot_id, reception.sender)
         elif meaning is not None:
             now = self._reactor.seconds()
             self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))

@@ -24,6 +24,7 @@ from ssdpreg.ssdp.messages import Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception_check import ReceptionCheck
 from ssdpreg.ssdp.repeats import RepeatMemo
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from ssdpreg.ssdp.sockets import UDPSockets
 
@@ -180,13 +181,15 @@ class Network:
         A host that is on the network of no interface is not searched.
 
         :param st: Search target.
-        :param hosts: IP addresses, a link-local IPv6 address with its zone. Host names are ignored.
+        :param hosts: IP addresses, a link-local IPv6 address with its zone, as
+            :func:`~ssdpreg.ssdp.search_address.search_address` returns them. Host names are ignored.
         """
         by_interface: dict[SocketsKey, list[str]] = {}
-        for host in dict.fromkeys(hosts):
+        for each in dict.fromkeys(hosts):
+            host, _ = parse_search_address(each)
             for key, sockets in self._sockets.items():
                 if _is_address(host) and sockets.contains(host):
-                    by_interface.setdefault(key, []).append(host)
+                    by_interface.setdefault(key, []).append(each)
                     break
         for key, chosen in by_interface.items():
             self._sockets[key].search_hosts(st, chosen)

@@ -15,6 +15,7 @@ from ssdpreg.ssdp.messages import GROUPS, PORT, Alive, Message, SearchRequest, S
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
 #: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
@@ -145,11 +146,13 @@ class SearchRounds:
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
             self._keep_open(current, HOST_REPLY_TIME + NETWORK_DELAY)
-            for host in hosts:
+            for each in hosts:
+                host, port = parse_search_address(each)
                 current.hosts.add(host)
-                # UDA, 1.3.2: a unicast search has no MX.
-                # The socket sends on its interface only, so that a zone is not needed.
-                current.send(SearchRequest(st, None), (host.partition("%")[0], PORT))
+                # UDA, 1.3.2: a unicast search has no MX. It is sent to port 1900 as well as to the device's own port,
+                # whose number may be forged. The socket sends on its interface only, so that a zone is not needed.
+                for number in dict.fromkeys((port, PORT)):
+                    current.send(SearchRequest(st, None), (host.partition("%")[0], number))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""

@@ -291,7 +291,9 @@ class NetworkOverIPv6Tests(TestCase):
             "from twisted.internet import reactor\n"
             "from ssdpreg.ssdp.messages import SearchRequest\n"
             "from ssdpreg.ssdp.network import Network\n"
-            "network = Network(reactor, print, print); os.setgid(65534); os.setuid(65534); network.refresh(); network.search(SearchRequest('ssdp:all'))\n"
+            "network = Network(reactor, print, print)\n"
+            "os.setgid(65534); os.setuid(65534); network.refresh()\n"
+            "network.search(SearchRequest('ssdp:all'))\n"
             "print(len(network._udp._open))"
         )
         self.assertEqual(self.near.call([sys.executable, "-c", code]).strip(), "5")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -61,6 +62,47 @@ class InterfaceSelectionTests(SynchronousTestCase):
         selection = InterfaceSelection(["eth0", "wlan0", "down", "192.168.0.0/16", "10.2.0.0/16"])
         self.assertEqual(selection.unmatched([ETH0, ETH1, DOWN]), ["wlan0", "down", "192.168.0.0/16"])
         self.assertEqual(InterfaceSelection([]).unmatched([]), [])
+
+
+class IPv6SelectionTests(SynchronousTestCase):
+    """Tests for :class:`InterfaceSelection` with IPv6 addresses."""
+
+    def selected(self, interface: NetworkInterface, *selectors: str) -> list[str]:
+        """Return the addresses that are selected on an interface, with their zones."""
+        return [each.zoned_address for each in InterfaceSelection(selectors).select([interface])]
+
+    def test_both_versions(self) -> None:
+        """An interface is used once over each IP version, over IPv6 with its link-local address if it has one."""
+        both = replace(ETH0, ipv6_addresses=("2001:db8::2", "fe80::2"))
+        self.assertEqual(self.selected(both), ["10.0.0.2", "fe80::2%eth0"])
+        self.assertEqual(self.selected(replace(both, addresses=())), ["fe80::2%eth0"])
+        self.assertEqual(self.selected(replace(both, ipv6_addresses=("2001:db8::2",))), ["10.0.0.2", "2001:db8::2"])
+
+    def test_network(self) -> None:
+        """An IPv6 network selects an interface over both IP versions, and so does an IPv4 network."""
+        both = replace(ETH1, ipv6_addresses=("2001:db8::2", "fe80::2"))
+        for selector, addresses in (
+            ("2001:db8::/32", ["10.1.0.2", "fe80::2%eth1"]),
+            ("10.2.0.0/16", ["10.2.0.2", "fe80::2%eth1"]),
+            ("eth1", ["10.1.0.2", "fe80::2%eth1"]),
+            ("2001:db9::/32", []),
+        ):
+            self.assertEqual(self.selected(both, selector), addresses)
+            unmatched = InterfaceSelection([selector]).unmatched([both])
+            self.assertEqual(unmatched, [] if addresses else [selector])
+
+    def test_without_multicast(self) -> None:
+        """IPv6 is not used on loopback and on interfaces without multicast."""
+        for interface in (replace(LO, ipv6_addresses=("::1",)), replace(NO_MULTICAST, ipv6_addresses=("fe80::2",))):
+            self.assertEqual(self.selected(interface, interface.name), list(interface.addresses))
+
+    def test_port_of_a_bridge(self) -> None:
+        """A part of another interface that has a link-local address only is not used, unless the operator names it."""
+        port = NetworkInterface("veth0", 7, (), ipv6_addresses=("fe80::2",), is_port=True)
+        self.assertEqual(self.selected(port), [])
+        self.assertEqual(self.selected(port, "veth0"), ["fe80::2%veth0"])
+        self.assertEqual(self.selected(replace(port, ipv6_addresses=("fe80::2", "2001:db8::2"))), ["fe80::2%veth0"])
+        self.assertEqual(self.selected(replace(port, addresses=("10.0.0.2",))), ["10.0.0.2", "fe80::2%veth0"])
 
 
 class FindInterfacesTests(SynchronousTestCase):
