@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Annotated, Any
@@ -83,18 +83,16 @@ class Device:
     locations: tuple[str, ...]
     search_only: bool = False
 
-    def locations_over(self, version: int) -> list[str]:
+    def locations_over(self, version: int, versions: Collection[int]) -> list[str]:
         """
-        Return the LOCATIONs to announce over an IP version: those with an address of that version, and all others.
+        Return the LOCATIONs to announce over an IP version: those whose address is not of another version in use.
 
         UDA, annex A: a device announces an address of the version that the announcement is sent over.
-        """
-        return [location for location in self.locations if _version(location) in (None, version)]
 
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """IP versions over which there is a LOCATION to announce."""
-        return tuple(version for version in (4, 6) if self.locations_over(version))
+        :param versions: IP versions in use.
+        """
+        others = set(versions) - {version}
+        return [location for location in self.locations if _version(location) not in others]
 
     def usn(self, nt: str) -> str:
         """Return the USN that is announced with a type."""

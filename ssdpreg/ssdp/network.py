@@ -97,6 +97,11 @@ class Network:
         )
 
     @property
+    def versions(self) -> tuple[int, ...]:
+        """IP versions of the open sockets."""
+        return tuple(sorted({version for _, version in self._sockets}))
+
+    @property
     def receiving(self) -> frozenset[str]:
         """Names of the interfaces that can receive now: up, with a carrier, and with open sockets."""
         return self._check.receiving
