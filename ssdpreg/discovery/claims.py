@@ -46,6 +46,8 @@ _PROOF_PAUSE = 3600.0
 _PROOF_LIFETIME = 3 * _PROOF_PAUSE
 _SHORTEST_PROOF_PAUSE = 60.0
 _LONGEST_PROOF_PAUSE = 86400.0
+#: Largest number of interfaces that are kept for a claim.
+_MAX_INTERFACES = 4
 #: Largest number of neighbour addresses of a claim.
 _MAX_NEIGHBOURS = 2
 
@@ -77,6 +79,7 @@ class Claim:
     :ivar sender: Address of the owner. Only the owner and the LOCATION's host can prolong, move or end the claim.
     :ivar standing: Highest standing of its receptions.
     :ivar interface: Interface of the latest reception.
+    :ivar interfaces: Interfaces of its receptions, the latest ones if there are many.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
@@ -102,6 +105,7 @@ class Claim:
         "boot_id",
         "expires_at",
         "interface",
+        "interfaces",
         "is_adopted",
         "neighbours",
         "previous_at",
@@ -121,6 +125,7 @@ class Claim:
         self.superseded = False
         self.is_adopted = False
         self.neighbours: tuple[str, ...] = ()
+        self.interfaces: tuple[str, ...] = ()
         self.boot_id = advertisement.boot_id
         self._proved_at = self._proof_at = -math.inf
         self._proof_pause = _SHORTEST_PROOF_PAUSE
@@ -197,11 +202,16 @@ class Claim:
         if reply and direct:
             self.replied_at = now
 
-    def owns(self, sender: str) -> bool:
+    def owns(self, sender: str, interface: str = "") -> bool:
         """
         Return whether a byebye of a sender ends the claim: of its owner, or of a neighbour address or the LOCATION's
         host, if the host replies to searches. Then its silence shows that the byebye is not forged.
+
+        :param interface: Interface that received the byebye: hosts of two networks can have the same private address.
+            Empty if it is unknown.
         """
+        if interface and self.interfaces and interface not in self.interfaces:
+            return False
         return sender == self.sender or (
             self.answers and (sender in self.neighbours or (sender == self.host and is_link_local_ipv6(self.sender)))
         )
@@ -272,6 +282,8 @@ class Claim:
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
+        if reception.interface and reception.interface not in self.interfaces:
+            self.interfaces = (*self.interfaces[1 - _MAX_INTERFACES :], reception.interface)
         if standing is not Standing.INDIRECT:
             self._proved_at = now
             self._proof_at, self._proof_pause = now + _PROOF_PAUSE, _SHORTEST_PROOF_PAUSE

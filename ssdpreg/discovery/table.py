@@ -178,18 +178,19 @@ class AdvertisementTable:
         claim.repeat(now, reply=reception.is_reply)
         return True
 
-    def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
+    def bye(self, device_id: str, urn: str | None, sender: str, now: float, interface: str = "") -> list[Event]:
         """
         Process the departure of a service, or of all services of a device.
 
         :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
+        :param interface: Interface that received it, empty if it is unknown.
         """
         services = self._devices.get(device_id.casefold(), {})
         events: list[Event] = []
         for service in services.values() if urn is None else filter(None, [services.get(urn)]):
-            remaining = tuple(claim for claim in service.others if not claim.owns(sender))
+            remaining = tuple(claim for claim in service.others if not claim.owns(sender, interface))
             service.latest = None
-            if service.claim.owns(sender):
+            if service.claim.owns(sender, interface):
                 if service.leaves_at == math.inf:
                     # The byebye may be forged: a reply of the device within the delay voids it.
                     events.append(self._search(service, _BYE_DELAY, now, SearchUrgency.BYEBYE))

@@ -399,7 +399,9 @@ class Registry(Service):
             self._table.change_boot_id(meaning.device_id, meaning.boot_id, meaning.next_boot_id, reception.sender)
         elif meaning is not None:
             now = self._reactor.seconds()
-            self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
+            self._apply_events(
+                self._table.bye(meaning.device_id, meaning.urn, reception.sender, now, reception.interface)
+            )
 
     def _admit(self, sender: str, now: float) -> bool:
         """Return whether a sender may create a service now. While the backend is late, each sender has a budget."""

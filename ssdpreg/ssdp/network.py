@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection, Mapping, Sequence
 from ipaddress import IPv4Network, ip_address
 from random import Random
@@ -183,7 +184,8 @@ class Network:
         """
         Send a search to each of some hosts, from a socket that is open for the time of the replies.
 
-        A host that is on the network of no interface is not searched.
+        A host is searched on each interface on whose network it is: two networks can use the same private addresses. A
+        host that is on the network of no interface is not searched.
 
         :param st: Search target.
         :param hosts: IP addresses, a link-local IPv6 address with its zone, as
@@ -195,7 +197,6 @@ class Network:
             for key, sockets in self._sockets.items():
                 if _is_address(host) and sockets.contains(host):
                     by_interface.setdefault(key, []).append(each)
-                    break
         for key, chosen in by_interface.items():
             self._sockets[key].search_hosts(st, chosen)
 
@@ -239,7 +240,7 @@ class Network:
             sockets.open(announcing=self._announcing)
         except (OSError, CannotListenError) as error:
             sockets.close()
-            return str(error)
+            return _describe(error)
         self._sockets[_key(interface)] = sockets
         self.log.info(
             "Listening on {interface} at {address}", interface=interface.name, address=interface.zoned_address
@@ -264,6 +265,12 @@ class Network:
             if interface not in self._problematic:
                 self.log.warn("Cannot listen on {interface} yet: {problem}", interface=interface, problem=problem)
         self._problematic = frozenset(problems)
+
+
+def _describe(error: OSError | CannotListenError) -> str:
+    """Return the text of an error, and its cause if it is another program."""
+    is_used = isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE
+    return f"{error} Another program uses the port without sharing it." if is_used else str(error)
 
 
 def _key(interface: InterfaceAddress) -> SocketsKey:
