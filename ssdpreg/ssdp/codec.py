@@ -44,7 +44,9 @@ _MOST_LINES = 128
 #: a port for searches is in the range of dynamic ports.
 _LARGEST_BOOT_ID = 2**31 - 1
 _LARGEST_CONFIG_ID = 2**24 - 1
-_SEARCH_PORTS = range(49152, 65536)
+_LOWEST_SEARCH_PORT, _LARGEST_SEARCH_PORT = 49152, 65535
+#: Fields of which a message has at least one if it has a BOOTID, CONFIGID or SEARCHPORT.
+_NUMBERED = frozenset({"BOOTID.UPNP.ORG", "CONFIGID.UPNP.ORG", "SEARCHPORT.UPNP.ORG", "OPT"})
 #: UDA 1.0, annex A: OPT declares the prefix of the header NLS, whose value any text can be.
 _OPT = re.compile(r"\s*\"http://schemas\.upnp\.org/upnp/1/0/\"\s*;\s*ns\s*=\s*(\d\d)\s*", re.ASCII | re.IGNORECASE)
 #: Longest value of NLS that is read. libupnp sends a UUID, MiniUPnPd the number of BOOTID.
@@ -221,14 +223,18 @@ def _parse_description(
     SECURELOCATION.UPNP.ORG is ignored on purpose: it names the same description, and the address that is registered
     must not depend on a second URL.
     """
-    port = _number(fields, "SEARCHPORT.UPNP.ORG", _SEARCH_PORTS[-1])
+    location, max_age, server = _location(fields), _max_age(fields), _server(fields)
+    if not _NUMBERED & fields.keys():
+        # Most devices are older than these fields.
+        return location, max_age, server, "", None, None
+    port = _number(fields, "SEARCHPORT.UPNP.ORG", _LARGEST_SEARCH_PORT)
     return (
-        _location(fields),
-        _max_age(fields),
-        _server(fields),
+        location,
+        max_age,
+        server,
         _boot_id(fields),
         _number(fields, "CONFIGID.UPNP.ORG", _LARGEST_CONFIG_ID),
-        port if port in _SEARCH_PORTS else None,
+        None if port is None or port < _LOWEST_SEARCH_PORT else port,
     )
 
 

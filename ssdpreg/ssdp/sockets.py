@@ -31,6 +31,7 @@ _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _SK_MEMINFO_DROPS = 8
 _IP_MULTICAST_ALL = 49
+_IP_UNICAST_IF = 50
 _IPV6_MULTICAST_ALL = 29
 #: Address of a socket that receives datagrams for any IPv6 address of its interface.
 _ANY_IPV6 = "::"
@@ -160,6 +161,8 @@ class UDPSockets:
 
         def configure(handle: socket.socket) -> None:
             self._send_on(interface, handle)
+            # Two networks can use the same addresses: the routing table selects one of the interfaces.
+            handle.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, socket.htonl(interface.index))
 
         opened = self._in_range(lambda number: self._listen(protocol, number, interface.address, configure))
         self.sources.add(opened.address)

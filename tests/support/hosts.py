@@ -404,6 +404,19 @@ class Lan:
             _ip("-n", host.name, "address", "add", f"{ipv6}/64", "dev", _CARD, "nodad")
         return host
 
+    def add_card(self, host: Host, name: str, address: str) -> None:
+        """
+        Connect a host to this network by one more card.
+
+        :param name: Name of the card on the host.
+        :param address: IPv4 address. The prefix length is 24.
+        """
+        port = f"{host._port}-{name}"
+        _ip("-n", host.name, "link", "add", name, "type", "veth", "peer", "name", port, "netns", self.name)
+        _ip("-n", self.name, "link", "set", port, "master", _BRIDGE, "up")
+        _ip("-n", host.name, "link", "set", name, "up")
+        _ip("-n", host.name, "address", "add", f"{address}/24", "dev", name)
+
     def close(self) -> None:
         """Kill all processes, and remove the hosts and the network. May be called again."""
         atexit.unregister(self.close)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ssdpreg.discovery.events import Appeared, Changed, Left
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
 
 GLOBAL = "2001:db8::5"
 #: The same device's link-local address, as the daemon receives its announcements.
@@ -225,6 +225,41 @@ class SeveralAddressesTests(TableTestCase):
             self.receive(six, LINK)
             self.wait(900)
         self.assertEqual(self.hosts(), [GLOBAL])
+
+
+class InterfaceTests(TableTestCase):
+    """Tests for services on several interfaces."""
+
+    def test_same_private_address(self) -> None:
+        """A byebye of a host with the same address on another network ends nothing."""
+        self.receive(advertisement(), interface="eth0")
+        self.assertEqual(self.table.bye("D", URN, "10.0.0.5", self.now, "eth1"), self.contest())
+        self.assertEqual(self.wait(20), [])
+        self._note(self.table.bye("D", URN, "10.0.0.5", self.now, "eth0"))
+        self.assertEqual(self.wait(20), [(2.0, Left(advertisement(), "byebye"))])
+
+    def contest(self) -> list[Event]:
+        """Return the search that a byebye without a claim causes."""
+        return [SearchNeeded(advertisement(), 3.0, ("10.0.0.5",), urgency=SearchUrgency.UNFOUNDED)]
+
+    def test_two_interfaces_on_one_network(self) -> None:
+        """A device that is received on two interfaces is one service, and a byebye on either ends it."""
+        self.receive(advertisement(), interface="eth0")
+        for _ in range(3):
+            for interface in ("eth0", "eth1"):
+                self.assertEqual(self.receive(advertisement(), interface=interface), [])
+            self.wait(600)
+        self.assertEqual((self.hosts(), self.table.contests, self.searched), (["10.0.0.5"], 0, []))
+        self._note(self.table.bye("D", URN, "10.0.0.5", self.now, "eth1"))
+        self._note(self.table.bye("D", URN, "10.0.0.5", self.now, "eth0"))
+        self.assertEqual(self.wait(20), [(2.0, Left(advertisement(), "byebye"))])
+
+    def test_number_of_interfaces(self) -> None:
+        """The number of interfaces that are kept for a claim is limited."""
+        for number in range(100):
+            self.receive(advertisement(), interface=f"eth{number}")
+        [service] = self.table._services()
+        self.assertEqual(service.claim.interfaces, ("eth96", "eth97", "eth98", "eth99"))
 
 
 class BootIDTests(TableTestCase):
