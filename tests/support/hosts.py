@@ -328,7 +328,8 @@ class Host:
     @property
     def link_local(self) -> str:
         """Link-local IPv6 address of the card, without a zone."""
-        lines = self.call(["ip", "-6", "-o", "address", "show", "dev", _CARD, "scope", "link"]).split()
+        command = ["ip", "-6", "-o", "address", "show", "dev", _CARD, "scope", "link"]
+        lines = wait_until(lambda: self.call(command).split())
         return lines[lines.index("inet6") + 1].partition("/")[0]
 
     def unplug(self) -> None:

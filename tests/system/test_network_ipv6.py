@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -13,6 +14,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
 from ssdpreg.errors import MessageError
+from ssdpreg.ssdp import sockets
 from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
@@ -248,7 +250,7 @@ class NetworkOverIPv6Tests(TestCase):
             self.far.send(encode(BYEBYE))
             self.assertEqual(len(await self.received()), 1)
             self.near.set_ipv6("eth0", "disable_ipv6=0")
-            self.assertTrue(self.near.inside(network.refresh))
+            wait_until(lambda: self.near.inside(network.refresh))
         warnings = [event for event in events if event["log_level"] >= LogLevel.warn]
         # A search between the change and the refresh may fail once.
         self.assertLessEqual(len(warnings), 1, warnings)
@@ -283,6 +285,28 @@ class NetworkOverIPv6Tests(TestCase):
         names = {name for name, _ in self.network().interfaces}
         self.assertNotIn("veth0", names)
         self.assertIn("br0", names)
+
+    async def test_without_privileges(self) -> None:
+        """
+        If sockets may not be restricted to an interface, their link-local address does that.
+
+        This is so without CAP_NET_RAW on Linux before 5.7. The group of the site is then left out.
+        """
+
+        def refuse(handle: socket.socket, interface: object) -> None:
+            raise PermissionError(errno.EPERM, "refused by the test")
+
+        self.patch(sockets, "_bind_to_interface", refuse)
+        with capturedLogs() as events:
+            network = self.network()
+            device = self.listen(self.far)
+            self.near.inside(lambda: network.search_hosts("urn:a", [f"{self.far.link_local}%eth0"]))
+            self.assertEqual(device.recvfrom(2000)[1][0], self.near.link_local)
+            self.near.inside(lambda: network.search(SearchRequest("ssdp:all")))
+            self.assertEqual({device.recvfrom(2000)[1][0] for _ in range(2)}, {self.near.link_local})
+        self.assertEqual([event for event in events if event["log_level"] >= LogLevel.warn], [])
+        self.send(BYEBYE)
+        self.assertEqual(await self.received(), [(BYEBYE, Reception(f"{self.far.link_local}%eth0", "eth0"))])
 
     def test_privileges(self) -> None:
         """Without CAP_NET_RAW, the sockets are opened on Linux 5.7 and later."""
