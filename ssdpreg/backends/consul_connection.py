@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,14 +36,33 @@ _PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFIC
 _T = TypeVar("_T")
 
 
-def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
+def connect(reactor: Any, config: ConsulConfig, parameters: Mapping[str, str] | None = None) -> ConsulHTTP:
     """
     Make the Consul client that a configuration describes. Connections are opened by its first requests.
 
     :param reactor: For connections and time.
+    :param parameters: Query parameters of every request.
     :raise ConfigError: If a file that the configuration names cannot be used.
     """
-    token = _load("token_file", config.token_file, lambda path: TokenSource(path=path)) or TokenSource(config.token)
+    return ConsulHTTP(reactor, make_client(reactor, config), load_token(config), parameters)
+
+
+def load_token(config: ConsulConfig) -> TokenSource:
+    """
+    Return the source of the ACL token that a configuration names.
+
+    :raise ConfigError: If the file cannot be read.
+    """
+    return _load("token_file", config.token_file, lambda path: TokenSource(path=path)) or TokenSource(config.token)
+
+
+def make_client(reactor: Any, config: ConsulConfig) -> BoundedHTTPClient:
+    """
+    Make the HTTP client that a configuration describes.
+
+    :param reactor: For connections and time.
+    :raise ConfigError: If a file that the configuration names cannot be used.
+    """
     pool = make_pool(reactor)
     prefix, _, path = config.address.partition("://")
     if prefix == "unix":
@@ -52,7 +71,7 @@ def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
     else:
         agent = Agent(reactor, _TLSPolicy(config), pool=pool)
         url = f"{config.scheme}://{config.address}"
-    return ConsulHTTP(reactor, BoundedHTTPClient(reactor, url, HTTPClient(UncompressedAgent(agent)), pool), token)
+    return BoundedHTTPClient(reactor, url, HTTPClient(UncompressedAgent(agent)), pool)
 
 
 @implementer(IAgentEndpointFactory)

@@ -26,6 +26,11 @@ META_INSTANCE = "ssdpreg-instance"
 _META_VERSION = "ssdpreg-version"
 
 
+def other_service_id(scope: str) -> str:
+    """Return the ID of the service of a scope for the case that another program or scope uses ``ssdpreg``."""
+    return f"{SOURCE}:{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
+
+
 class OwnService:
     """
     The service that represents this daemon in a Consul agent.
@@ -181,7 +186,7 @@ class OwnService:
         service = await find_service(self._http, self.service_id)
         if not self._id_chosen:
             if service is not None and not is_owned(service, self._scope):
-                self.service_id = f"{SOURCE}:{hashlib.sha256(self._scope.encode()).hexdigest()[:8]}"
+                self.service_id = other_service_id(self._scope)
                 service = await find_service(self._http, self.service_id)
             self._id_chosen = True
         elif service is not None and not is_owned(service, self._scope):

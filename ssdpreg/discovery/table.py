@@ -16,7 +16,18 @@ from itertools import islice
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import ROUND, Claim, TrackedService
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, Reason, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.events import (
+    Appeared,
+    Changed,
+    ClaimState,
+    Event,
+    Left,
+    LiveService,
+    Reason,
+    SearchNeeded,
+    SearchUrgency,
+    TrackedState,
+)
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
 from ssdpreg.discovery.hosts import is_link_local_ipv6
@@ -99,6 +110,16 @@ class AdvertisementTable:
         service = self._devices.get(device_id.casefold(), {}).get(urn)
         return None if service is None or not service.live else _snapshot(service)
 
+    def states(self, device_id: str, urn: str | None) -> list[TrackedState]:
+        """
+        Return snapshots of the services of a device, for diagnosis.
+
+        :param urn: URN of one service, or None for all services of the device.
+        """
+        services = self._devices.get(device_id.casefold(), {})
+        chosen = services.values() if urn is None else filter(None, [services.get(urn)])
+        return [_state(service) for service in chosen]
+
     @property
     def tracked(self) -> int:
         """Number of all services, including those whose claim has too low a standing to be live."""
@@ -140,23 +161,6 @@ class AdvertisementTable:
         self._schedule.schedule(service, service.due)
         return events
 
-    def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
-        """
-        Search the host of a service that :meth:`observe` rejected because of the number of services of its sender.
-
-        If the host replies, the service may replace one whose host has never replied. The searches have a budget.
-        """
-        if (
-            self._find(advertisement) is not None
-            or standing_of(advertisement, reception) is Standing.INDIRECT
-            or reception.is_reply
-            or not self._capacity.is_full_for(reception.sender)
-            or not self._sender_searches.take(reception.sender, now)
-        ):
-            return []
-        host = advertisement.endpoint.host
-        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
-
     def find(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None, for :meth:`repeat`."""
         return self._find(advertisement)
@@ -177,6 +181,23 @@ class AdvertisementTable:
         service.searched = False
         claim.repeat(now, reply=reception.is_reply)
         return True
+
+    def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        """
+        Search the host of a service that :meth:`observe` rejected because of the number of services of its sender.
+
+        If the host replies, the service may replace one whose host has never replied. The searches have a budget.
+        """
+        if (
+            self._find(advertisement) is not None
+            or standing_of(advertisement, reception) is Standing.INDIRECT
+            or reception.is_reply
+            or not self._capacity.is_full_for(reception.sender)
+            or not self._sender_searches.take(reception.sender, now)
+        ):
+            return []
+        host = advertisement.endpoint.host
+        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
 
     def bye(self, device_id: str, urn: str | None, sender: str, now: float, interface: str = "") -> list[Event]:
         """
@@ -661,6 +682,20 @@ def _proof(claim: Claim) -> SearchNeeded:
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:
     return advertisement.device_id.casefold(), advertisement.urn
+
+
+def _state(service: TrackedService) -> TrackedState:
+    return TrackedState(
+        service.claim.advertisement,
+        service.live,
+        tuple(
+            ClaimState(claim.advertisement.location, claim.sender, claim.standing, claim.expires_at)
+            for claim in (service.claim, *service.others)
+        ),
+        service.leaves_at,
+        service.contest is not None,
+        service.move_at,
+    )
 
 
 def _snapshot(service: TrackedService) -> LiveService:

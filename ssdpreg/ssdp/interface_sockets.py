@@ -101,11 +101,11 @@ class InterfaceSockets:
         :raise OSError: If the interface no longer exists.
         """
         first, *others = self._groups.items()
-        self._open.append(self._sockets.open_group(self.interface, first[1], first[0]))
+        self._open.append(self._sockets.open_group(self.interface, first[1], group=first[0]))
         for group, protocol in others:
             # Linux before 5.7 requires CAP_NET_RAW for the group of the site. Nearly all devices use the other one.
             with suppress(PermissionError):
-                self._open.append(self._sockets.open_group(self.interface, protocol, group))
+                self._open.append(self._sockets.open_group(self.interface, protocol, group=group))
         if announcing:
             self._open.append(self._sockets.open_announcing(self.interface, self._announcer))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -30,13 +30,31 @@ HOST_REPLY_TIME = 2.5
 #: Longest MX. UDA, 1.3.3: a device treats a higher value as 5.
 _LONGEST_MX = 5
 #: Seconds from the opening of a socket until the next search opens another. A socket is open for at most this time and
-#: the time of replies, so that at most :data:`MOST_SOCKETS` of an interface are open at the same time.
+#: the time of replies, so that at most ten of an interface are open at the same time: (2 + 5.5) / 2 and (1 + 3) / 1,
+#: each rounded up and one more.
 _REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
-#: Largest number of open sockets of an interface: (2 + 5.5) / 2 and (1 + 3) / 1, each rounded up and one more.
-MOST_SOCKETS = 10
 
 _UNSOLICITED = UnsolicitedError("no reply to a search")
 _OFF_LINK = OffLinkReplyError("the sender is on another network")
+
+
+def check_reply(message: Message, reception: Reception, hosts: Collection[str] | None) -> MessageError | None:
+    """
+    Return the error of a message that is received on the socket of a search and is not accepted, or None.
+
+    :param hosts: Hosts that were searched from that socket; None if the search was sent to the group.
+    """
+    # Some devices, such as those with ssdpy, send an announcement in place of a reply.
+    if not isinstance(message, SearchResponse | Alive) or (hosts is not None and reception.sender not in hosts):
+        return _UNSOLICITED
+    return None if reception.on_link or reception.named else _OFF_LINK
+
+
+def reply_time(channel: Channel, request: SearchRequest) -> float:
+    """Return the seconds for which replies to a search are received."""
+    if channel is Channel.HOST:
+        return HOST_REPLY_TIME + NETWORK_DELAY
+    return max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY)
 
 
 class SearchRound:
@@ -76,16 +94,10 @@ class SearchRound:
 
     def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
-        # Some devices, such as those with ssdpy, send an announcement in place of a reply.
-        expected = isinstance(message, SearchResponse | Alive) and (
-            self.hosts is None or reception.sender in self.hosts
-        )
-        if not expected:
-            self._drop(_UNSOLICITED, reception, peer)
-        elif not (reception.on_link or reception.named):
-            self._drop(_OFF_LINK, reception, peer)
-        else:
+        error = check_reply(message, reception, self.hosts)
+        if error is None:
             return self._deliver(message, reception, peer)
+        self._drop(error, reception, peer)
         return None
 
     def _drop_invalid(self, error: MessageError, peer: PeerAddress) -> None:
@@ -133,7 +145,7 @@ class SearchRounds:
         """Send a search to the group."""
         current = self._round(Channel.SEARCH)
         if current is not None:
-            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY))
+            self._keep_open(current, reply_time(Channel.SEARCH, request))
             for group in GROUPS[self._interface.version]:
                 current.send(request, (group, PORT))
 
@@ -145,14 +157,16 @@ class SearchRounds:
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
-            self._keep_open(current, HOST_REPLY_TIME + NETWORK_DELAY)
+            # UDA, 1.3.2: a unicast search has no MX.
+            request = SearchRequest(st, None)
+            self._keep_open(current, reply_time(Channel.HOST, request))
             for each in hosts:
                 host, port = parse_search_address(each)
                 current.hosts.add(host)
-                # UDA, 1.3.2: a unicast search has no MX. It is sent to port 1900 as well as to the device's own port,
-                # whose number may be forged. The socket sends on its interface only, so that a zone is not needed.
+                # Sent to port 1900 as well as to the device's own port, whose number may be forged. The socket sends on
+                # its interface only, so that a zone is not needed.
                 for number in dict.fromkeys((port, PORT)):
-                    current.send(SearchRequest(st, None), (host.partition("%")[0], number))
+                    current.send(request, (host.partition("%")[0], number))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""

@@ -21,8 +21,9 @@ from ssdpreg.ssdp.messages import GROUP, GROUP_LINK_LOCAL, PORT
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.quiet_port import listen_quietly, listen_quietly_ipv6
 
-#: Longest payload of a UDP datagram over IPv4, in bytes. Over IPv6 it is 20 bytes longer.
-_MAX_DATAGRAM = 65527
+#: Longest payload of a UDP datagram in bytes, over IPv4 and over IPv6.
+_MAX_DATAGRAM = 65507
+_MAX_DATAGRAM_IPV6 = 65527
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 
@@ -104,10 +105,13 @@ class UDPSockets:
         """Return whether a datagram was sent from an open socket for searches of this process."""
         return peer in self.sources or (peer[0] in self.ipv6_addresses and (_ANY_IPV6, peer[1]) in self.sources)
 
-    def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol, group: str = GROUP) -> OpenSocket:
+    def open_group(
+        self, interface: InterfaceAddress, protocol: DatagramProtocol, port: int = PORT, *, group: str = GROUP
+    ) -> OpenSocket:
         """
         Open a socket that is bound to an SSDP group, and receives the multicast datagrams of one interface.
 
+        :param port: Port; another one than that of SSDP receives probes only.
         :raise CannotListenError: If another program uses the port exclusively.
         :raise OSError: If the interface no longer exists.
         """
@@ -124,7 +128,7 @@ class UDPSockets:
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
             handle.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, _membership(interface))
 
-        return self._listen(protocol, PORT, GROUP, configure, shared=True)
+        return self._listen(protocol, port, GROUP, configure, shared=True)
 
     def _open_group_ipv6(self, interface: InterfaceAddress, protocol: DatagramProtocol, group: str) -> OpenSocket:
         def configure(handle: socket.socket) -> None:
@@ -139,7 +143,7 @@ class UDPSockets:
         return self._add(
             protocol,
             lambda: listen_quietly_ipv6(
-                self._reactor, (group, PORT, scope), protocol, configure, _MAX_DATAGRAM, shared=True
+                self._reactor, (group, PORT, scope), protocol, configure, _MAX_DATAGRAM_IPV6, shared=True
             ),
         )
 
@@ -275,7 +279,7 @@ class UDPSockets:
             address, scope, setup = _ANY_IPV6, 0, configure_on_interface
             try:
                 return listen_quietly_ipv6(
-                    self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM, shared=shared
+                    self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM_IPV6, shared=shared
                 )
             except PermissionError:
                 # Linux before 5.7 requires CAP_NET_RAW. A link-local address restricts the socket to its interface.
@@ -283,7 +287,7 @@ class UDPSockets:
                     raise
                 address, scope, setup = interface.address, interface.index, configure
             return listen_quietly_ipv6(
-                self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM, shared=shared
+                self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM_IPV6, shared=shared
             )
 
         return self._add(protocol, listen)

@@ -1,9 +1,10 @@
 """
 Mutation run: changes the code in one place at a time, and checks that the unit tests notice it.
 
-Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. It runs only
-the test modules that execute the changed line, the fastest first, until one fails. The mutations are those of
-cosmic-ray. Mutants of annotations, docstrings and log lines are left out, since they change no behaviour.
+Each mutant runs in a fork of this process, which has imported the libraries but no module of this project. The fork has
+its own network namespace, so that changed code cannot configure the interfaces of this host. It runs only the tests
+that execute the changed line, the fastest first, until one fails. The mutations are those of cosmic-ray. Mutants of
+annotations, docstrings and log lines are left out, since they change no behaviour.
 
 ``survivors.txt`` lists the mutants that are known to survive, with the reasons. The exit status is 1 if less than 95 %
 of the mutants are noticed, or if a mutant survives that is not listed.
@@ -13,15 +14,22 @@ from __future__ import annotations
 
 import argparse
 import ast
+import ctypes
+import errno
+import fcntl
 import importlib
 import importlib.util
 import io
 import json
 import math
 import os
+import re
 import resource
 import select
+import shutil
 import signal
+import socket
+import struct
 import sys
 import tempfile
 import time
@@ -36,6 +44,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 from types import CodeType, ModuleType
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -51,12 +60,19 @@ TARGETS = (
     "ssdpreg/discovery",
     "ssdpreg/registration",
     "ssdpreg/ssdp",
+    "ssdpreg/backends/changes.py",
     "ssdpreg/backends/consul_agent.py",
     "ssdpreg/backends/consul_checks.py",
     "ssdpreg/backends/consul_connection.py",
     "ssdpreg/backends/consul_format.py",
     "ssdpreg/backends/consul_http.py",
+    "ssdpreg/backends/consul_lookup.py",
     "ssdpreg/backends/consul_own_service.py",
+    "ssdpreg/backends/http_client.py",
+    "ssdpreg/backends/http_connection.py",
+    "ssdpreg/backends/instance.py",
+    "ssdpreg/backends/json_object.py",
+    "ssdpreg/backends/listing_limit.py",
 )
 #: Folders and modules of the tests that run.
 TESTS = (
@@ -87,6 +103,11 @@ _PRELOADED = (
 _CPU_FACTOR = 4.0
 _CPU_SLACK = 2
 _TIMEOUT = 60.0
+# Linux: <linux/sched.h>, <linux/sockios.h>, <linux/if.h>. Python 3.10 does not define them.
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
 #: Part of the mutants that has to be noticed.
 _REQUIRED = 0.95
 
@@ -201,7 +222,12 @@ def mutants(found: Iterable[Change]) -> Iterator[Mutant]:
 def _mutant(module: str, path: Path, text: str, mutated: str) -> Mutant:
     before, after = text.split("\n"), mutated.split("\n")
     line = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
-    return Mutant(module, str(path), line + 1, before[line].strip(), after[line].strip(), mutated)
+    # A removed decorator takes the blank lines above it along.
+    old, new = (
+        next(number for number, each in enumerate(lines) if number >= line and each.strip())
+        for lines in (before, after)
+    )
+    return Mutant(module, str(path), old + 1, before[old].strip(), after[new].strip(), mutated)
 
 
 @lru_cache(4)
@@ -258,7 +284,7 @@ class _WithoutAnnotations(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        if "TYPE_CHECKING" in ast.dump(node.test):
             return ast.Pass()
         return self.generic_visit(node)
 
@@ -292,23 +318,46 @@ class _MutantFinder:
         return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 
 
-class _FirstFailure(unittest.TestResult):
-    """Result that stops at the first failure."""
+def load_tests(name: str) -> Iterator[unittest.TestCase]:
+    """Import a test module, and yield its tests. The name may also be that of a single test."""
+    waiting: list[Any] = [unittest.defaultTestLoader.loadTestsFromName(name)]
+    while waiting:
+        test = waiting.pop(0)
+        if isinstance(test, unittest.TestCase):
+            yield test
+        else:
+            waiting.extend(test)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.failfast = True
+
+def passes(test: unittest.TestCase) -> bool:
+    """Run a test. Return whether it passes."""
+    result = unittest.TestResult()
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        test.run(result)
+    return result.wasSuccessful()
 
 
-def run_tests(modules: Iterable[str]) -> bool:
-    """Run test modules until a test fails. Return whether all passed."""
-    for module in modules:
-        result = _FirstFailure()
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            unittest.defaultTestLoader.loadTestsFromName(module).run(result)
-        if not result.wasSuccessful():
-            return False
-    return True
+def isolate() -> None:
+    """
+    Enter a user namespace and a network namespace of this process alone, with loopback.
+
+    Changed code may call the kernel with another number: one more than SIOCGIFFLAGS is SIOCSIFFLAGS, which disables the
+    interfaces of the host if the process is privileged.
+
+    :raise OSError: If the process is privileged and remains in the network namespace of the host.
+    """
+    outside, user, group = os.readlink("/proc/self/ns/net"), os.geteuid(), os.getegid()
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
+        if user:
+            # The host may not permit it. Without privileges, code cannot configure interfaces.
+            return
+        raise OSError(ctypes.get_errno(), "cannot enter a namespace")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        Path("/proc/self", name).write_text(text)
+    if os.readlink("/proc/self/ns/net") == outside:
+        raise OSError(errno.EPERM, "still in the network namespace of the host")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        fcntl.ioctl(handle, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", _IFF_UP))
 
 
 def in_fork(function: Callable[[], object], timeout: float) -> object | None:
@@ -319,13 +368,15 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
     :param timeout: Seconds until it is ended.
     """
     reader, writer = os.pipe()
+    directory = tempfile.mkdtemp(prefix="mutation-")
     child = os.fork()
     if not child:
         status = 1
         try:
             os.close(reader)
             os.setsid()
-            os.chdir(tempfile.mkdtemp(prefix="mutation-"))
+            os.chdir(directory)
+            isolate()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             os.write(writer, json.dumps(function()).encode())
             status = 0
@@ -343,10 +394,11 @@ def in_fork(function: Callable[[], object], timeout: float) -> object | None:
         else:
             os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    shutil.rmtree(directory, ignore_errors=True)
     return json.loads(answer) if answer else None
 
 
-def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
+def survives(mutant: Mutant, tests: Sequence[Test]) -> bool:
     """Return whether tests do not notice a mutant."""
 
     def run() -> bool:
@@ -354,7 +406,7 @@ def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
         for each in tests:
             limit = math.ceil(time.process_time() + _CPU_SLACK + _CPU_FACTOR * each.seconds)
             resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-            if not run_tests([each.module]):
+            if not all(map(passes, load_tests(each.name))):
                 return False
         return True
 
@@ -365,40 +417,51 @@ def survives(mutant: Mutant, tests: Sequence[Tests]) -> bool:
 
 
 @dataclass(frozen=True)
-class Tests:
+class Test:
     """
-    A module of tests.
+    A test.
 
+    :ivar name: Dotted name.
     :ivar seconds: CPU time.
-    :ivar lines: Numbers of the executed lines by path.
+    :ivar lines: Numbers of the executed lines by path, including those that the import of its module executes.
     """
 
-    module: str
+    name: str
     seconds: float
     lines: dict[str, frozenset[int]]
 
 
-def measure(module: str) -> Tests:
-    """Run a module of tests without a mutant."""
+def measure(module: str) -> Iterator[Test]:
+    """Run each test of a module without a mutant."""
 
-    def run() -> tuple[bool, float, dict[str, list[int]]]:
+    def run() -> list[tuple[str, float, dict[str, list[int]]]]:
         coverage = Coverage(data_file=None, source=[str(ROOT / "ssdpreg")], config_file=False)
         coverage.start()
-        began = time.process_time()
-        passed = run_tests([module])
-        seconds = time.process_time() - began
+        tests = list(load_tests(module))
+        seconds: dict[str, float] = {}
+        for test in tests:
+            coverage.switch_context(test.id())
+            began = time.process_time()
+            if not passes(test):
+                raise RuntimeError(test.id())
+            seconds[test.id()] = time.process_time() - began
         coverage.stop()
         data = coverage.get_data()
-        return (
-            passed,
-            seconds,
-            {str(Path(file).relative_to(ROOT)): list(data.lines(file) or ()) for file in data.measured_files()},
-        )
+        measured = []
+        for name, duration in seconds.items():
+            # The context of the import has an empty name.
+            data.set_query_contexts([f"^{re.escape(name)}$", "^$"])
+            lines = {file: data.lines(file) for file in data.measured_files()}
+            measured.append(
+                (name, duration, {str(Path(file).relative_to(ROOT)): each for file, each in lines.items() if each})
+            )
+        return measured
 
     answer = in_fork(run, 300)
-    if not isinstance(answer, list) or not answer[0]:
+    if not isinstance(answer, list):
         raise SystemExit(f"{module} fails without a mutant")
-    return Tests(module, answer[1], {path: frozenset(lines) for path, lines in answer[2].items()})
+    for name, seconds, lines in answer:
+        yield Test(name, seconds, {path: frozenset(each) for path, each in lines.items()})
 
 
 def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
@@ -408,14 +471,14 @@ def files(paths: Iterable[str], beginning: str = "") -> Iterator[Path]:
         yield from sorted(path.glob(f"{beginning}*.py")) if path.is_dir() else [path]
 
 
-def tests_for(mutant: Mutant, tests: Sequence[Tests]) -> list[Tests]:
-    """Return the test modules that execute the changed line, the fastest first."""
-    # A statement of several lines is recorded at its first line.
-    lines = range(mutant.line, max(mutant.line - 12, 0), -1)
-    executing = [each for each in tests if mutant.line in each.lines.get(mutant.path, ())] or [
-        each for each in tests if any(line in each.lines.get(mutant.path, ()) for line in lines)
-    ]
-    return sorted(executing, key=lambda each: each.seconds)
+def tests_for(mutant: Mutant, tests: Sequence[Test]) -> list[Test]:
+    """Return the tests that execute the changed line, the fastest first."""
+    # A statement of several lines may be recorded at its first line only.
+    for line in range(mutant.line, max(mutant.line - 12, 0), -1):
+        executing = [each for each in tests if line in each.lines.get(mutant.path, ())]
+        if executing:
+            return sorted(executing, key=lambda each: each.seconds)
+    return []
 
 
 def known_survivors() -> set[str]:
@@ -425,6 +488,11 @@ def known_survivors() -> set[str]:
     return {line for line in SURVIVORS.read_text().splitlines() if line and not line.startswith(("#", " "))}
 
 
+def survivors_in(output: str) -> set[str]:
+    """Return the mutants that the output of a run lists as survivors."""
+    return {match[1] for match in re.finditer(r"^(?:SURVIVED|listed) line \d+: (.*)$", output, re.MULTILINE)}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Check that the unit tests notice changes of the code.")
@@ -432,6 +500,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sample", type=int, help="number of mutants to try (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample (default: %(default)s)")
     parser.add_argument("--tests", nargs="*", default=TESTS, help="tests that run (default: %(default)s)")
+    parser.add_argument("--again", type=Path, help="output of an earlier run: try only the survivors that it lists")
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
@@ -440,10 +509,13 @@ def main(arguments: Sequence[str]) -> int:
     # A failure is enough: no time is spent on a smaller example of it.
     settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
     settings.load_profile("mutation")
+    again = None if options.again is None else survivors_in(options.again.read_text())
     possible = [change for path in files(options.paths) for change in changes(path)]
     Random(options.seed).shuffle(possible)
-    found = sorted(islice(mutants(possible), options.sample), key=lambda each: (each.path, each.line))
-    tests = [measure(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in files(options.tests, "test_")]
+    chosen = (mutant for mutant in mutants(possible) if again is None or str(mutant) in again)
+    found = sorted(islice(chosen, options.sample), key=lambda each: (each.path, each.line))
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in files(options.tests, "test_")]
+    tests = [test for module in modules for test in measure(module)]
     known = known_survivors()
     total, survived, unexpected = Counter[str](), Counter[str](), 0
     for number, mutant in enumerate(found):
@@ -458,6 +530,11 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{'listed' if listed else 'SURVIVED'} line {mutant.line}: {mutant}", flush=True)
     for path, count in sorted(total.items()):
         print(f"{path}: {count - survived[path]} of {count} noticed")
+    for folder in sorted({str(Path(path).parent) for path in total}):
+        count, missed = (
+            sum(each[path] for path in each if Path(path).parent == Path(folder)) for each in (total, survived)
+        )
+        print(f"{folder}: {count - missed} of {count} noticed, {100 * (1 - missed / count):.1f} %")
     noticed = 1 - survived.total() / max(total.total(), 1)
     print(f"{total.total()} mutants of {len(possible)} possible changes, {100 * noticed:.1f} % noticed")
     print(f"{unexpected} survivors are not listed in {SURVIVORS.relative_to(ROOT)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network
 from random import Random
@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
-from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interface_sockets import InterfaceSockets
 from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Reception
-from ssdpreg.ssdp.repeats import RepeatMemo
+from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from tests.simulation.clock import ProcessClock, WorldClock
 
 #: Longest time in seconds that a host waits before it replies to a search that was sent to it alone.
@@ -244,8 +244,8 @@ class SimulatedSockets:
         self,
         network: Network,
         process: ProcessClock,
-        deliver: Callable[[Message, Reception, PeerAddress], None],
-        drop: Callable[[MessageError, Reception, PeerAddress], None],
+        deliver: Deliver,
+        drop: Drop,
     ) -> None:
         self.network, self.process = network, process
         self._deliver, self._drop = deliver, drop
@@ -258,13 +258,15 @@ class SimulatedSockets:
         self.searching: dict[str, dict[_Socket, None]] = {}
         self.sources: set[PeerAddress] = set()
         self.overflows = 0
+        self._memo = RepeatMemo()
         self._sender: Sender | None = None
-        # Every datagram is parsed, so that each reception is observed.
-        self._memo = RepeatMemo(0)
-        self.memo_bytes = 0
         network.listeners.append(self)
 
     # Calls of the registry.
+
+    @property
+    def memo_bytes(self) -> int:
+        return self._memo.size
 
     def refresh(self) -> bool:
         opened = False
@@ -343,7 +345,7 @@ class SimulatedSockets:
         """Return whether a datagram was sent from an open socket for searches of this process."""
         return peer in self.sources
 
-    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol, group: str) -> _Socket:
+    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol, *, group: str) -> _Socket:
         """Open the socket that receives announcements on an interface."""
         opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
         return opened
@@ -384,7 +386,21 @@ class SimulatedSockets:
             self._sender = sender
             receiver.protocol.datagramReceived(data, (address, PORT))
 
-    def _deliver_observed(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
+    def _deliver_observed(self, message: Message, reception: Reception, peer: PeerAddress) -> Repeat | None:
+        self._report(message, reception)
+        repeat = self._deliver(message, reception, peer)
+        if repeat is None:
+            return None
+
+        def repeat_observed() -> bool:
+            if not repeat():
+                return False
+            self._report(message, reception)
+            return True
+
+        return repeat_observed
+
+    def _report(self, message: Message, reception: Reception) -> None:
+        """Report a message to its sender: the checker expects only what the daemon has received."""
         if self._sender is not None and self.process is self.network.observed:
             self._sender.heard(message, reception.sender)
-        self._deliver(message, reception, peer)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar, cast
+from unittest import mock
 
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from ssdpreg import __version__
 from ssdpreg.backends import consul_agent
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
@@ -62,6 +64,14 @@ class ConsulAgentTests(ConsulAgentTestCase):
         """The backend provides the optional interfaces."""
         for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
             verifyObject(interface, self.backend)
+
+    def test_statistics(self) -> None:
+        """The statistics are those of all requests so far, and the version is that of the token."""
+        self.result_of(self.backend.keep_alive())
+        counts = {("find", "ok"): 0, ("find", "forgot"): 1, ("register", "ok"): 1, ("keep-alive", "ok"): 1}
+        self.assertEqual({key: self.backend.requests.get(key, 0) for key in counts}, counts)
+        self.assertEqual(self.backend.seconds, {"find": 0.0, "register": 0.0, "keep-alive": 0.0})
+        self.assertEqual((self.backend.too_long, self.backend.credentials_version), (0, 0))
 
     def test_own_service(self) -> None:
         """The first ``keep_alive`` registers the daemon with a passing TTL check, which ends its service on expiry."""
@@ -364,7 +374,7 @@ class ConsulAgentTests(ConsulAgentTestCase):
         registration = make_registration()
         for plan in (Plan(register=(registration,)), Plan(deregister=(registration,))):
             outcome = self.result_of(self.backend.apply(plan))
-            self.assertEqual(outcome.refused.keys(), {registration.service_id})
+            self.assertEqual(str(outcome.refused[registration.service_id]), '404 Unknown check "x"')
         self.failure_of(self.backend.read(), BackendUnavailableError)
         self.failure_of(self.backend.keep_alive(), BackendUnavailableError)
 
@@ -420,6 +430,29 @@ class ConsulAgentTests(ConsulAgentTestCase):
         for change in changes:
             self.backend.known = {service_id: replace(registration, **change)}
             self.assertEqual(self.result_of(self.backend.read()), {service_id: registration})
+
+    def test_new_objects(self) -> None:
+        """The new registrations of a listing count as long-lived objects, and known ones do not count again."""
+        objects = mock.Mock()
+        self.patch(consul_agent, "LongLivedObjects", lambda: objects)
+        backend = self.make_backend()
+        registrations = [make_registration(number) for number in range(3)]
+        self.result_of(backend.apply(Plan(register=tuple(registrations))))
+        self.result_of(backend.read())
+        self.assertEqual(objects.grow.mock_calls, [mock.call(1), mock.call(2), mock.call(3)])
+        objects.reset_mock()
+        backend.known = {each.service_id: each for each in registrations[1:]}
+        self.result_of(backend.read())
+        self.assertEqual(objects.grow.mock_calls, [mock.call(1)])
+
+    def test_restart_with_another_id(self) -> None:
+        """A restarted daemon whose preferred ID is in use reads each listing once."""
+        self.agent.services["ssdpreg"] = {**MalformedResponseTests.SERVICE, "ID": "ssdpreg"}
+        self.result_of(self.backend.keep_alive())
+        paths = [path for _, path in self.requests_of(self.make_backend().read())]
+        self.assertEqual(paths[0], "/v1/agent/service/ssdpreg")
+        self.assertRegex(paths[1], r"/v1/agent/service/ssdpreg%3A[0-9a-f]{8}\Z")
+        self.assertEqual(paths[2:], ["/v1/agent/checks", "/v1/agent/services"])
 
 
 class MalformedResponseTests(ConsulAgentTestCase):
@@ -529,11 +562,13 @@ class MalformedResponseTests(ConsulAgentTestCase):
         self.assertEqual(len(self.result_of(self.backend.read())), 300)
 
     def test_many_services(self) -> None:
-        """A listing with more services than a daemon can have is an error."""
+        """A listing with more services than a daemon can have is an error. The daemon's own service counts."""
         self.result_of(self.backend.keep_alive())
         self.patch(consul_agent, "MOST_ENTRIES", 5)
-        for number in range(6):
+        for number in range(4):
             self.result_of(self.backend.apply(Plan(register=(make_registration(number),))))
+        self.assertEqual(len(self.result_of(self.backend.read())), 4)
+        self.result_of(self.backend.apply(Plan(register=(make_registration(5),))))
         self.assert_unavailable(self.backend.read(), "/v1/agent/services")
 
 
@@ -614,8 +649,17 @@ class TwoDaemonsTests(SynchronousTestCase):
         self.result_of(self.first.keep_alive())
         failure = self.failureResultOf(Deferred.fromCoroutine(self.second.keep_alive()))
         text = failure.getErrorMessage()
-        for part in ("scope 'test'", "http://consul.test:8500", self.instances[0].instance_id, "backend.scope"):
+        identity = f"(instance {self.instances[0].instance_id}, version {__version__})"
+        for part in ("scope 'test'", "http://consul.test:8500", identity, "backend.scope"):
             self.assertIn(part, text)
+
+    def test_long_identity(self) -> None:
+        """The error has at most 40 characters of the identity and 20 of the version that are read from Consul."""
+        self.result_of(self.first.keep_alive())
+        meta = self.agent.services["ssdpreg"]["Meta"]
+        meta["ssdpreg-instance"], meta["ssdpreg-version"] = "x" * 500, "9" * 500
+        failure = self.failureResultOf(Deferred.fromCoroutine(self.second.keep_alive()), BackendInUseError)
+        self.assertIn(f"(instance {'x' * 40}, version {'9' * 20})", failure.getErrorMessage())
 
 
 def record_bodies(agent: FakeConsulAgent) -> list[dict[str, Any]]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL.crypto import FILETYPE_PEM
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults
@@ -24,6 +19,7 @@ from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendUnavailableError, ConfigError
+from tests.support.certificates import make_certificate
 from tests.support.scripted_resource import ScriptedResource
 
 reactor = cast("Any", global_reactor)
@@ -70,6 +66,21 @@ class ConnectTests(TestCase):
         for _ in range(2):
             await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(8)])
         self.assertEqual(len(self.resource.connections), 8)
+
+    async def test_ten_connections(self) -> None:
+        """Ten connections are persistent, and an eleventh is closed after its response."""
+        http = self.connect(ConsulConfig(address=await self.listen_tcp()))
+        for _ in range(2):
+            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(11)])
+        self.assertEqual(len(self.resource.connections), 12)
+
+    async def test_token(self) -> None:
+        """The token of the configuration is sent, or that of the token file."""
+        address, path = await self.listen_tcp(), self.write(b"from-file\n")
+        for config in (ConsulConfig(address=address, token="fixed"), ConsulConfig(address=address, token_file=path)):
+            await self.connect(config).get("list", "/v1/x")
+        tokens = [headers["X-Consul-Token"] for _, _, headers, _ in self.resource.requests]
+        self.assertEqual(tokens, ["fixed", "from-file"])
 
     async def test_refused_connection(self) -> None:
         """A refused connection means that Consul is unavailable, and the error has the URL."""
@@ -171,38 +182,3 @@ class ConnectTests(TestCase):
 
 async def _stop(port: IListeningPort) -> None:
     await cast("Any", port).stopListening()
-
-
-def make_certificate(name: str, authority: PrivateCertificate | None = None) -> PrivateCertificate:
-    """
-    Make a certificate.
-
-    :param name: Common name of the subject. An IP address becomes a subject alternative name, too.
-    :param authority: Authority that signs the certificate. Without one, the certificate is an authority itself.
-    """
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    issuer, signing_key = subject, key
-    if authority is not None:
-        issuer = authority.original.to_cryptography().subject
-        signing_key = authority.privateKey.original.to_cryptography_key()
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
-    )
-    if name[0].isdigit():
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))])
-        builder = builder.add_extension(alternative, critical=False)
-    pem = builder.sign(signing_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    key_pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    certificate: PrivateCertificate = PrivateCertificate.loadPEM(pem + key_pem)
-    return certificate

@@ -23,13 +23,15 @@ class OwnServiceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.agent = FakeConsulAgent()
+        self.clock = Clock()
+        self.clock.advance(1000)
         self.service = self.make_service()
 
     def make_service(self, scope: str = "test") -> OwnService:
         """Make the service of a daemon."""
-        clock = Clock()
         treq: Any = StubTreq(self.agent)
-        return OwnService(ConsulHTTP(clock, BoundedHTTPClient(clock, "http://consul.test:8500", treq)), scope)
+        client = BoundedHTTPClient(self.clock, "http://consul.test:8500", treq)
+        return OwnService(ConsulHTTP(self.clock, client), scope)
 
     def run_now(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine that has to return without delay."""
@@ -91,6 +93,49 @@ class OwnServiceTests(SynchronousTestCase):
         self.assertEqual(self.agent.services["ssdpreg"]["Service"], "foreign")
         self.assertEqual(self.agent.services.keys(), {"ssdpreg", self.service.service_id})
         self.assertNotEqual(self.service.service_id, "ssdpreg")
+
+    def test_preferred_id_after_data_loss(self) -> None:
+        """After the agent has lost its data, ``exists`` chooses the preferred ID again."""
+        self.register_foreign()
+        self.run_now(self.service.ensure_registered())
+        self.agent.clear()
+        self.assertFalse(self.exists())
+        self.assertEqual(self.service.service_id, "ssdpreg")
+
+    def test_id_lost_with_the_check(self) -> None:
+        """If a foreign service took the ID after the agent lost its data, ``pass_check`` uses the other ID."""
+        self.run_now(self.service.ensure_registered())
+        self.agent.clear()
+        self.register_foreign()
+        self.failureResultOf(Deferred.fromCoroutine(self.service.pass_check()), BackendForgotError)
+        self.assertEqual(self.agent.services["ssdpreg"]["Service"], "foreign")
+        self.assertEqual(self.agent.services.keys(), {"ssdpreg", self.service.service_id})
+        self.run_now(self.service.pass_check())
+
+    def test_confirmation(self) -> None:
+        """A service whose check was not passed for 30 s is looked up once more, by its own ID."""
+        self.register_foreign()
+        self.run_now(self.service.ensure_registered())
+        path = "/v1/agent/service/" + self.service.service_id.replace(":", "%3A")
+        for seconds, expected in ((29.9, []), (0.1, [("GET", path)]), (29.9, [])):
+            self.clock.advance(seconds)
+            self.agent.requests.clear()
+            self.run_now(self.service.ensure_registered())
+            self.assertEqual(self.agent.requests, expected)
+        self.run_now(self.service.pass_check())
+        self.clock.advance(29.9)
+        self.agent.requests.clear()
+        self.run_now(self.service.ensure_registered())
+        self.assertEqual(self.agent.requests, [])
+
+    def test_id_lost_while_suspended(self) -> None:
+        """A daemon that was suspended for 30 s notices that a foreign service took its ID, and uses the other ID."""
+        self.run_now(self.service.ensure_registered())
+        self.register_foreign()
+        self.clock.advance(30)
+        self.run_now(self.service.ensure_registered())
+        self.assertEqual(self.agent.services["ssdpreg"]["Service"], "foreign")
+        self.assertEqual(self.agent.services.keys(), {"ssdpreg", self.service.service_id})
 
     def test_deregister(self) -> None:
         """``deregister`` removes the service, and succeeds if it is not registered."""

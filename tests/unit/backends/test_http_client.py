@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from unittest import mock
 
 from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.internet.task import Clock, LoopingCall
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseFailed
+from twisted.web.client import Agent, HTTPConnectionPool, RequestTransmissionFailed, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -39,6 +40,7 @@ class ResponseTests(SynchronousTestCase):
             (b" No cluster leader\n", "No cluster leader"),
             (b"a\x1b[2J\nb\xff", "a [2J b\ufffd"),
             ("ü".encode() * 1000, "ü" * 200),
+            ("\U0001f600".encode() * 1000, "\U0001f600" * 200),
         ):
             self.assertEqual(Response(500, Headers(), body).reason, reason)
 
@@ -87,6 +89,28 @@ class CancellationTests(SynchronousTestCase):
                 clock.advance(0.1)
                 failure = self.failureResultOf(requesting, BackendUnavailableError)
                 self.assertEqual(failure.getErrorMessage(), f"http://server.test does not answer within {seconds:g} s")
+
+
+class OptionsTests(SynchronousTestCase):
+    """Tests for the options that :class:`BoundedHTTPClient` passes to treq, and for the errors that it receives."""
+
+    def test_options(self) -> None:
+        """treq follows no redirect, and keeps no copy of the body in memory."""
+        treq = mock.Mock(request=mock.Mock(return_value=Deferred()))
+        Deferred.fromCoroutine(BoundedHTTPClient(Clock(), "http://server.test", treq).request("GET", "/x"))
+        ((arguments, options),) = [(call.args, call.kwargs) for call in treq.request.mock_calls]
+        self.assertEqual(arguments, ("GET", "http://server.test/x"))
+        self.assertEqual((options["allow_redirects"], options["unbuffered"]), (False, True))
+
+    def test_first_reason(self) -> None:
+        """The error states the first of the reasons that Twisted reports, without a full stop."""
+        error = ResponseFailed([Failure(ConnectionLost()), Failure(ResponseDone())])
+        treq = mock.Mock(request=mock.Mock(return_value=fail(error)))
+        requesting = Deferred.fromCoroutine(BoundedHTTPClient(Clock(), "http://server.test", treq).request("GET", "/"))
+        failure = self.failureResultOf(requesting, BackendUnavailableError)
+        self.assertRegex(
+            failure.getErrorMessage(), r"\Ahttp://server.test does not answer: Connection to .* lost.*[^.]\Z"
+        )
 
 
 class ConnectionTests(TestCase):
@@ -174,11 +198,13 @@ class ConnectionTests(TestCase):
         await disconnected
 
     async def test_limit(self) -> None:
-        """A response with status 200 may be as long as the caller allows, and any other one 64 kB."""
+        """A response with status 200 or 409 may be as long as the caller allows, and any other one 64 kB."""
         client = await self.connect()
         self.resource.body = b"x" * 65_537
-        response = await client.request("GET", "/v1/x", limit=65_537)
-        self.assertEqual(len(response.body), 65_537)
+        for status in (200, 409):
+            self.resource.status = status
+            response = await client.request("GET", "/v1/x", limit=65_537)
+            self.assertEqual(len(response.body), 65_537)
         self.resource.body = b"x" * 1_000_000
         for status, limit in ((200, None), (200, 65_536), (500, 65_537)):
             self.resource.status = status

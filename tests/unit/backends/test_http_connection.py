@@ -11,13 +11,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
-from twisted.logger import capturedLogs
-from twisted.trial.unittest import TestCase
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web._newclient import Request, ResponseFailed
 from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
 from twisted.web.server import Site
 
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.http_connection import MAX_HEADER, MAX_INTERIM, UncompressedAgent, make_pool
+from ssdpreg.backends.http_connection import (
+    MAX_HEADER,
+    MAX_INTERIM,
+    BoundedProtocol,
+    HeaderTooLongError,
+    InterimResponsesError,
+    UncompressedAgent,
+    make_pool,
+)
 from ssdpreg.errors import BackendUnavailableError
 from tests.support.scripted_resource import ScriptedResource
 
@@ -119,6 +131,15 @@ class HTTPConnectionTests(TestCase):
             self.assertEqual((response.status, response.body), (200, b"{}"))
         self.assertEqual(len(resource.connections), 1)
 
+    async def test_log(self) -> None:
+        """Twisted logs nothing about the factory of a connection."""
+        client = await self.connect(Site(ScriptedResource()))
+        with capturedLogs() as events:
+            await client.request("GET", "/v1/x")
+            await client.close()
+        lines = [formatEvent(event) for event in events]
+        self.assertEqual([line for line in lines if "factory" in line.lower()], [])
+
     async def test_no_compression(self) -> None:
         """No compression is requested, and a compressed body is not decompressed."""
         compressed = gzip.compress(b"x" * 1_000_000)
@@ -128,3 +149,112 @@ class HTTPConnectionTests(TestCase):
         self.assertEqual(response.body, compressed)
         ((_, _, headers, _),) = resource.requests
         self.assertNotIn("Accept-Encoding", headers)
+
+
+class BoundedProtocolTests(SynchronousTestCase):
+    """Tests for :class:`BoundedProtocol` with a transport in memory: the bounds, to the byte."""
+
+    STATUS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+    INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+    def setUp(self) -> None:
+        self.transport = StringTransport()
+        self.protocol = BoundedProtocol(lambda protocol: None)
+        self.protocol.makeConnection(self.transport)
+
+    def request(self) -> Deferred[IResponse]:
+        """Send a request."""
+        headers = Headers({"Host": ["consul.test"]})
+        return self.protocol.request(Request(b"GET", b"/v1/x", headers, None, persistent=True))
+
+    def receive(self, data: bytes, size: int) -> None:
+        """Receive bytes in parts of a size."""
+        for start in range(0, len(data), size):
+            self.protocol.dataReceived(data[start : start + size])
+
+    def header(self, length: int) -> bytes:
+        """Return a header that has this length without the empty line at its end."""
+        count = (length - len(self.STATUS)) // 1000
+        rest = length - len(self.STATUS) - 1000 * (count - 1)
+        return self.STATUS + (count - 1) * self.field(1000) + self.field(rest)
+
+    @staticmethod
+    def field(length: int) -> bytes:
+        """Return a header field of this length."""
+        return b"X-Field: " + b"x" * (length - 11) + b"\r\n"
+
+    def assert_accepted(self, responding: Deferred[IResponse]) -> None:
+        """Check that a request has succeeded, and that its connection can be used again."""
+        response = self.successResultOf(responding)
+        self.assertEqual(response.code, 200)
+        response.deliverBody(Protocol())
+        self.assertFalse(self.transport.disconnecting)
+
+    def assert_rejected(self, responding: Deferred[IResponse], error: type[Exception]) -> None:
+        """Check that a request has failed with an error, and that its connection was closed."""
+        (reason,) = self.failureResultOf(responding, ResponseFailed).value.reasons
+        self.assertIsInstance(reason.value, error)
+        self.assertEqual(self.transport.disconnected, True)
+
+    def test_longest_header(self) -> None:
+        """A header of 64 KiB is accepted, in parts of any size, for each request of a connection."""
+        # The first of the two bytes that end the header counts if it is received alone.
+        for size, length in ((1, 65_535), (7, 65_536), (1000, 65_536), (100_000, 65_536)):
+            responding = self.request()
+            self.receive(self.header(length) + b"\r\nok", size)
+            self.assert_accepted(responding)
+
+    def test_longer_header(self) -> None:
+        """A header that is longer by one byte is rejected, in parts of any size."""
+        for size in (1, 7, 1000, 100_000):
+            self.setUp()
+            responding = self.request()
+            self.receive(self.header(65_537) + b"\r\nok", size)
+            self.assert_rejected(responding, HeaderTooLongError)
+
+    def test_header_with_interim_responses(self) -> None:
+        """The length of a header includes that of the interim responses before it."""
+        for length, accepted in ((65_536, True), (65_537, False)):
+            self.setUp()
+            responding = self.request()
+            self.receive(self.INTERIM + self.header(length - len(self.INTERIM)) + b"\r\nok", 1000)
+            if accepted:
+                self.assert_accepted(responding)
+            else:
+                self.assert_rejected(responding, HeaderTooLongError)
+
+    def test_most_interim_responses(self) -> None:
+        """Eight interim responses are accepted, for each request of a connection."""
+        for size in (1, 7, 1000):
+            responding = self.request()
+            self.receive(8 * self.INTERIM + self.STATUS + b"\r\nok", size)
+            self.assert_accepted(responding)
+
+    def test_more_interim_responses(self) -> None:
+        """The ninth interim response is rejected."""
+        for size in (1, 7, 1000):
+            self.setUp()
+            responding = self.request()
+            self.receive(8 * self.INTERIM, size)
+            self.assertNoResult(responding)
+            self.receive(self.INTERIM, size)
+            self.assert_rejected(responding, InterimResponsesError)
+
+    def test_second_request(self) -> None:
+        """The bounds of the second request of a connection are those of the first one."""
+        for data, error in (
+            (self.header(65_537), HeaderTooLongError),
+            (9 * self.INTERIM, InterimResponsesError),
+        ):
+            self.setUp()
+            responding = self.request()
+            self.receive(self.STATUS + b"\r\nok", 1000)
+            self.assert_accepted(responding)
+            responding = self.request()
+            self.receive(data, 1000)
+            self.assert_rejected(responding, error)
+
+    def test_bytes_without_a_request(self) -> None:
+        """Bytes that no request caused close the connection."""
+        self.receive(self.STATUS, 1000)
+        self.assertTrue(self.transport.disconnecting)

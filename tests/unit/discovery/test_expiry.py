@@ -132,6 +132,23 @@ class ScheduleTests(SynchronousTestCase):
             self.schedule.schedule(self.first, float(number))
         self.assertLessEqual(len(self.schedule), 2 * 1 + 1024)
 
+    def test_length_at_which_the_heap_is_rebuilt(self) -> None:
+        """The heap is rebuilt when it has more than 1024 entries in excess of twice the items that are scheduled."""
+        items = [Item() for _ in range(1010)]
+        for number, item in enumerate(items):
+            self.schedule.schedule(item, 1e6 + number)
+        for item in items[-5:]:
+            self.schedule.discard(item)
+        # One that is not scheduled has no effect, nor has one that is scheduled for the same time again.
+        self.schedule.discard(items[-1])
+        self.schedule.schedule(items[500], 1e6 + 500)
+        self.assertEqual((self.take(1e6 + 4), len(self.schedule)), (items[:5], 1005))
+        lengths = []
+        for number in range(5000):
+            self.schedule.schedule(items[500], 1e6 - number)
+            lengths.append(len(self.schedule))
+        self.assertEqual((max(lengths), min(lengths[2500:])), (2 * 1000 + 1024, 1000))
+
     @settings(derandomize=True, deadline=None, max_examples=200)
     @given(st.lists(st.tuples(st.sampled_from(["schedule", "discard", "take"]), st.integers(0, 3), st.integers(0, 20))))
     def test_agrees_with_a_mapping(self, steps: list[tuple[str, int, int]]) -> None:

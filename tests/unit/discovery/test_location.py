@@ -14,6 +14,19 @@ EVERYWHERE = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")])
 LAN = LocationRules([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")])
 
 
+class EndpointTests(SynchronousTestCase):
+    """Tests for :class:`Endpoint`."""
+
+    def test_netloc(self) -> None:
+        """An IPv6 address is written in brackets, and any other host is not."""
+        for host, netloc in (
+            ("10.0.0.5", "10.0.0.5:80"),
+            ("bmc-1", "bmc-1:80"),
+            ("2001:db8::5", "[2001:db8::5]:80"),
+        ):
+            self.assertEqual(Endpoint("http", host, 80).netloc, netloc)
+
+
 class LocationRulesTests(SynchronousTestCase):
     """Tests for :class:`LocationRules`."""
 

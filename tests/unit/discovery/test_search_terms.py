@@ -56,6 +56,11 @@ class SearchTermsTests(SynchronousTestCase):
         self.assert_match(["urn:ab*"], "urn:ab", "urn:ab*")
         self.assert_match(["urn:ab*"], "urn:ac", None)
 
+    def test_longest_type(self) -> None:
+        """A type of more than 255 characters matches no term, not even an equal one."""
+        for length, matches in ((255, True), (256, False)):
+            self.assert_match(["a" * length], "a" * length, "a" * length if matches else None)
+
     def test_characters_that_patterns_match(self) -> None:
         """A pattern matches blanks and asterisks, neither control characters nor texts of more than 255 characters."""
         self.assert_match(["*"], "a" * 255, "*")

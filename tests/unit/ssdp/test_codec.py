@@ -159,7 +159,8 @@ class DecodeTests(SynchronousTestCase):
             "folded": lines(*ALIVE, "CACHE-CONTROL:", " max-age=1800", "LOCATION:", "\thttp://10.0.0.9/"),
             "folded line after the start line": lines(ALIVE[0], " folded", *ALIVE[1:], *fields),
             "folded line of a duplicate field": lines(*ALIVE, *fields, "LOCATION: x", " y"),
-            "a body": lines(*ALIVE, *fields) + b"LOCATION: http://10.0.0.10/\r\n\r\n",
+            "a body": lines(*ALIVE, *fields) + b"LOCATION: http://10.0.0.10/\r\nSERVER: body\r\n\r\n",
+            "start line in lower case": lines("notify * http/1.1", *ALIVE[1:], *fields),
             "HTTP/1.0": lines("NOTIFY * HTTP/1.0", *ALIVE[1:], *fields),
             "a space after the start line": lines("NOTIFY * HTTP/1.1 ", *ALIVE[1:], *fields),
             "NTS in capitals": lines(*ALIVE[:2], "NTS: SSDP:ALIVE", *ALIVE[3:], *fields),
@@ -195,6 +196,7 @@ class DecodeTests(SynchronousTestCase):
         for value, url in {
             "https://10.0.0.5/redfish/v1/": "https://10.0.0.5/redfish/v1/",
             "<urn:x><http://10.0.0.5:80/a><http://b/>": "http://10.0.0.5:80/a",
+            "HTTPS://10.0.0.5/": "HTTPS://10.0.0.5/",
             "<blender:ixl>": "",
         }.items():
             message = decode(lines(*ALIVE, f"AL: {value}", "LOCATION:"))
@@ -214,6 +216,22 @@ class DecodeTests(SynchronousTestCase):
         ):
             with self.assertRaises(StartLineError):
                 decode(lines(start, *ALIVE[1:]))
+
+    def test_error_texts(self) -> None:
+        """The error of a start line or an NTS has its first 80 characters."""
+        for datagram, text in (
+            (lines("x" * 200, *ALIVE[1:]), f"unknown start line '{'x' * 80}'"),
+            (lines(*ALIVE[:2], f"NTS: {'x' * 200}", *ALIVE[3:]), f"NTS: unknown '{'x' * 80}'"),
+        ):
+            with self.assertRaises(MessageError) as caught:
+                decode(datagram)
+            self.assertEqual(str(caught.exception), text)
+
+    def test_mx(self) -> None:
+        """An MX above 5 is read as 5, and one that is no number as none."""
+        for value, mx in (("0", 0), ("0004", 4), ("5", 5), ("6", 5), ("9" * 5000, 5), ("-1", None), ("1.5", None)):
+            search = decode(lines("M-SEARCH * HTTP/1.1", 'MAN: "ssdp:discover"', f"MX: {value}", "ST: urn:a"))
+            self.assertEqual(search, SearchRequest("urn:a", mx))
 
     def test_start_line_decides_kind(self) -> None:
         """A search that has all the fields of an announcement is decoded as a search."""
@@ -257,6 +275,7 @@ class DecodeTests(SynchronousTestCase):
                 assert isinstance(message, Alive)
                 self.assertIs(message.location, OVERLONG_LOCATION)
             longest = "http://" + "x" * 2041
+            self.assertEqual(len(OVERLONG_LOCATION), len(longest) + 1)
             self.assertEqual(decode(lines(*ALIVE, f"{name}: {longest}")), Alive("urn:a", "uuid:1::urn:a", longest))
         with self.assertRaises(RejectedError) as caught:
             LocationRules([]).endpoint(OVERLONG_LOCATION, "10.0.0.9")
@@ -276,7 +295,8 @@ class DecodeTests(SynchronousTestCase):
         """Only the first 128 lines are parsed."""
         fields = [f"X-{number}: x" for number in range(200)]
         with self.assertRaises(HeaderError):
-            decode(lines(ALIVE[0], *fields, *ALIVE[1:]))
+            decode(lines(ALIVE[0], *fields[:125], *ALIVE[1:]))
+        self.assertEqual(decode(lines(ALIVE[0], *fields[:124], *ALIVE[1:])), decode(lines(*ALIVE)))
         self.assertEqual(decode(lines(*ALIVE, *fields)), decode(lines(*ALIVE)))
 
     def test_boot_id(self) -> None:
@@ -389,6 +409,10 @@ class EncodeTests(SynchronousTestCase):
                 f"USER-AGENT: {USER_AGENT}",
             ),
         )
+
+    def test_default_mx(self) -> None:
+        """A search gives devices 3 s to reply, unless another time is given."""
+        self.assertIn(b"\r\nMX: 3\r\n", encode(SearchRequest("ssdp:all")))
 
     def test_unicast_search(self) -> None:
         """A search of one host has its address in HOST, and no MX."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
+import struct
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
+import ifaddr
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.ssdp.interfaces import InterfaceAddress, InterfaceSelection, NetworkInterface, find_interfaces
@@ -114,6 +118,67 @@ class FindInterfacesTests(SynchronousTestCase):
         self.assertEqual(loopback.index, socket.if_nametoindex(loopback.name))
         self.assertTrue(loopback.up)
         self.assertTrue(loopback.loopback)
+
+    def fake_kernel(self, flags: dict[str, int], peer: str = "0.0.0.0") -> None:
+        """
+        Replace the kernel.
+
+        :param flags: Flags by the name of an interface.
+        :param peer: Peer of each point-to-point address.
+        """
+
+        def ioctl(handle: object, number: int, request: bytes) -> bytes:
+            self.assertEqual(len(request), 40)
+            name = request[:16].rstrip(b"\0").decode()
+            if number == 0x8913:
+                return request[:16] + struct.pack("@H22x", flags[name])
+            self.assertEqual((number, request[16:18]), (0x8917, struct.pack("@H", socket.AF_INET)))
+            self.asked.append(f"{name} {socket.inet_ntoa(request[20:24])}")
+            return request[:20] + socket.inet_aton(peer) + bytes(16)
+
+        self.asked: list[str] = []
+        self.patch(fcntl, "ioctl", ioctl)
+        self.patch(socket, "if_nametoindex", lambda name: list(flags).index(name) + 10)
+
+    def fake_adapters(self, *adapters: tuple[str, str | tuple[str, int, int], int]) -> None:
+        """Replace the list of interfaces: the name, an address and the length of its prefix, for each."""
+        found = [ifaddr.Adapter(name, name, [ifaddr.IP(ip, length, name)]) for name, ip, length in adapters]
+        self.patch(ifaddr, "get_adapters", lambda include_unconfigured: found)
+
+    def test_flags(self) -> None:
+        """An interface is up, loopback or multicast if the kernel has set that flag, and no other one counts."""
+        all_but = {"none": 0, "all": 0xFFFF, "up": 0xFFFE, "loop": 0xFFF7, "multi": 0xEFFF}
+        self.fake_kernel(all_but)
+        self.fake_adapters(*((name, f"10.0.{number}.2", 24) for number, name in enumerate(all_but)))
+        self.assertEqual(
+            [(found.name, found.index, found.up, found.loopback, found.multicast) for found in find_interfaces()],
+            [
+                ("none", 10, False, False, False),
+                ("all", 11, True, True, True),
+                ("up", 12, False, True, True),
+                ("loop", 13, True, False, True),
+                ("multi", 14, True, True, False),
+            ],
+        )
+
+    def test_addresses(self) -> None:
+        """The addresses of a label belong to its interface. IPv6 addresses are listed separately."""
+        self.fake_kernel({"eth0": 0x1043})
+        self.fake_adapters(("eth0", "10.0.0.2", 24), ("eth0", ("fe80::1", 0, 2), 64), ("eth0:1", "10.1.0.2", 16))
+        [eth0] = find_interfaces()
+        self.assertEqual(eth0.addresses, ("10.0.0.2", "10.1.0.2"))
+        self.assertEqual(eth0.ipv6_addresses, ("fe80::1",))
+        networks = IPv4Network("10.0.0.0/24"), IPv4Network("10.1.0.0/16"), IPv6Network("fe80::/64")
+        self.assertEqual(eth0.networks, networks)
+
+    def test_point_to_point(self) -> None:
+        """The network of a point-to-point address is the address and its peer."""
+        self.fake_kernel({"ppp0": 0x10D1, "eth0": 0x1043}, "10.8.0.1")
+        self.fake_adapters(("ppp0", "10.8.0.2", 32), ("eth0", "10.0.0.2", 31))
+        ppp0, eth0 = find_interfaces()
+        self.assertEqual(ppp0.networks, (IPv4Network("10.8.0.2/32"), IPv4Network("10.8.0.1/32")))
+        self.assertEqual(eth0.networks, (IPv4Network("10.0.0.2/31"),))
+        self.assertEqual(self.asked, ["ppp0 10.8.0.2"])
 
     def test_removed_meanwhile(self) -> None:
         """An interface that is removed after it was listed is left out."""

@@ -121,11 +121,12 @@ class KernelLinksTests(SynchronousTestCase):
         self.links = KernelLinks()
         self.addCleanup(self.links.close)
 
-    def replace_socket(self, *datagrams: list[bytes]) -> None:
+    def replace_socket(self, *datagrams: list[bytes]) -> _ScriptedSocket:
         """Replace the socket by one from which datagrams are read, a list of them before each request."""
-        real = self.links._socket
-        self.links._socket = _ScriptedSocket(datagrams)  # type: ignore[assignment]
+        real, scripted = self.links._socket, _ScriptedSocket(datagrams)
+        self.links._socket = scripted  # type: ignore[assignment]
         real.close()
+        return scripted
 
     def test_loopback(self) -> None:
         """Loopback is up, and nothing has changed."""
@@ -134,6 +135,29 @@ class KernelLinksTests(SynchronousTestCase):
             _, present = self.links.read()
             [loopback] = [state for state in present if state.index == index]
             self.assertEqual(loopback, LinkState(index))
+
+    def test_socket(self) -> None:
+        """The socket receives the notifications about links, and about nothing else."""
+        handle = self.links._socket
+        self.assertEqual((handle.family, handle.proto), (socket.AF_NETLINK, 0))
+        self.assertEqual(handle.getsockname()[1], 1)
+        self.assertEqual((handle.gettimeout(), handle.get_inheritable()), (0.0, False))
+
+    def test_request(self) -> None:
+        """One request asks for all links, without their statistics, which are most of the answer."""
+        scripted = self.replace_socket([], [message(DONE, b"\0\0\0\0")])
+        self.links.read()
+        header = struct.pack("@IHHII", 40, 18, 0x301, 1, 0)
+        self.assertEqual(scripted.sent, [header + bytes(16) + struct.pack("@HHI", 8, 29, 8)])
+
+    def test_longest_datagram(self) -> None:
+        """A datagram of 64 KiB is received as a whole."""
+        states = [link(number, UP | RUNNING, 6) for number in range(2, 1300)]
+        listed = b"".join(states)[: 65_536 // len(states[0]) * len(states[0])]
+        self.replace_socket([], [listed, message(DONE, b"\0\0\0\0")])
+        _, present = self.links.read()
+        self.assertEqual(len(present), len(listed) // len(states[0]))
+        self.assertGreater(len(listed), 65_400)
 
     def test_messages(self) -> None:
         """All messages of a datagram are parsed, and notifications are separated from the present states."""
@@ -145,6 +169,17 @@ class KernelLinksTests(SynchronousTestCase):
             earlier, [LinkState(2, False, False, 5), LinkState(3, True, False, 7), LinkState(4, True, True, None)]
         )
         self.assertEqual(present, [LinkState(2, True, True, 6)])
+
+    def test_message_without_a_body(self) -> None:
+        """A message at the end of a datagram may have no body."""
+        self.replace_socket([], [link(2, UP | RUNNING, 6) + message(DONE, b"")])
+        self.assertEqual(self.links.read()[1], [LinkState(2, True, True, 6)])
+
+    def test_two_readers(self) -> None:
+        """A process may read the states through several sockets."""
+        other = KernelLinks()
+        self.addCleanup(other.close)
+        self.assertEqual(other.read()[1], self.links.read()[1])
 
     def test_error(self) -> None:
         """An error that the kernel reports is raised."""
@@ -161,15 +196,17 @@ class _ScriptedSocket:
     """Socket from which scripted datagrams are read."""
 
     def __init__(self, datagrams: tuple[list[bytes], ...]) -> None:
+        self.sent: list[bytes] = []
         self._datagrams = list(datagrams)
         self._current = self._datagrams.pop(0)
 
     def recv(self, size: int) -> bytes:
         if not self._current:
             raise BlockingIOError(errno.EAGAIN, "nothing to read")
-        return self._current.pop(0)
+        return self._current.pop(0)[:size]
 
     def send(self, request: bytes) -> None:
+        self.sent.append(request)
         self._current = self._datagrams.pop(0)
 
     def close(self) -> None:
@@ -183,7 +220,7 @@ def message(kind: int, body: bytes) -> bytes:
 
 def link(index: int, flags: int, carrier_changes: int | None = None, family: int = socket.AF_UNSPEC) -> bytes:
     """Return a message about a link, with a name of five bytes, which is padded."""
-    body = struct.pack("@BxHiII", family, 1, index, flags, 0) + struct.pack("@HH5s3x", 9, 3, b"eth0")
+    body = struct.pack("@BxHiII", family, 1, index, flags, 0) + struct.pack("@HH5s3x", 9, 3, b"veth0")
     if carrier_changes is not None:
         body += struct.pack("@HHI", 8, 35, carrier_changes)
     return message(NEWLINK, body)

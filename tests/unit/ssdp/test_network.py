@@ -258,6 +258,22 @@ class NetworkTests(NetworkTestCase):
         network.refresh()
         self.assertEqual(network.broadcasts, frozenset())
 
+    def test_smallest_broadcast_network(self) -> None:
+        """A network of four addresses has broadcast addresses, and one of two has none."""
+        self.host_interfaces = [replace(ETH1, networks=(IPv4Network("10.1.0.4/30"), IPv4Network("10.2.0.2/31")))]
+        self.assertEqual(self.network("eth1").broadcasts, {"10.1.0.4", "10.1.0.7"})
+
+    def test_defaults(self) -> None:
+        """By default, searches have a TTL of 2, on all interfaces and from any port, and nothing is announced."""
+        network = Network(
+            self.reactor, self.deliver, self.drop, find_interfaces=lambda: [ETH0, LO], open_links=lambda: self.links
+        )
+        network.refresh()
+        network.search(SEARCH)
+        group, search = self.reactor.ports
+        self.assertEqual((group.interface, search.interface), (GROUP, "10.0.0.2"))
+        self.assertEqual(search.options[socket.IPPROTO_IP, socket.IP_MULTICAST_TTL], 2)
+
     def test_networks_changed(self) -> None:
         """A network that is added to an interface is used at once, and no socket is reopened."""
         network = self.network("eth0")

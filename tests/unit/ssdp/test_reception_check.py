@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import replace
+from unittest import mock
 
 from ssdpreg.ssdp.interfaces import NetworkInterface
 from ssdpreg.ssdp.links import LinkState
 from ssdpreg.ssdp.messages import SearchRequest
+from ssdpreg.ssdp.reception_check import ReceptionCheck
 from tests.unit.ssdp.test_network import ETH0, ETH1, LO, NetworkTestCase
 
 UP0, UP1, UP_LO = LinkState(ETH0.index), LinkState(ETH1.index), LinkState(LO.index)
@@ -53,9 +55,9 @@ class ReceptionCheckTests(NetworkTestCase):
         network = self.network()
         self.assertEqual(network.receiving, {"eth0", "eth1"})
         self.links.present = [UP0]
-        self.reactor.advance(0.9)
+        self.reactor.advance(0.75)
         self.assertEqual(network.receiving, {"eth0", "eth1"})
-        self.reactor.advance(0.2)
+        self.reactor.advance(0.25)
         self.assertEqual(network.receiving, {"eth0"})
         self.links.present = [UP1]
         network.check_reception()
@@ -63,6 +65,13 @@ class ReceptionCheckTests(NetworkTestCase):
         self.links.present = [UP0]
         network.refresh()
         self.assertEqual(network.receiving, {"eth0"})
+
+    def test_receiving_at_once(self) -> None:
+        """The names of receiving interfaces are read for the first time when they are requested."""
+        check = ReceptionCheck(self.reactor, {}, lambda: self.links)
+        self.patch(self.links, "read", mock.Mock(return_value=((), [])))
+        self.assertEqual(check.receiving, frozenset())
+        self.links.read.assert_called_once_with()  # type: ignore[attr-defined]
 
     def test_reading_receiving_keeps_losses(self) -> None:
         """A loss that was found while :attr:`receiving` was read is reported by the next check."""
@@ -117,6 +126,7 @@ class ReceptionCheckTests(NetworkTestCase):
         self.assertEqual((network.check_reception(), network.receiving), ({"eth0": "socket closed"}, {"eth1"}))
         network.refresh()
         self.assertEqual((network.check_reception(), network.receiving), ({"eth0": "socket closed"}, {"eth0", "eth1"}))
+        self.assertEqual(network.overflows, 0)
         self.assertEqual(network.check_reception(), {})
 
     def test_down(self) -> None:

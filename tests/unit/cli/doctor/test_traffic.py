@@ -1,0 +1,164 @@
+"""Tests for :mod:`ssdpreg.cli.doctor.traffic`, :mod:`~.igmp`, :mod:`~.queriers` and :mod:`~.firewall`."""
+
+from __future__ import annotations
+
+import struct
+
+from ssdpreg.cli.doctor.firewall import find_iptables_rules, find_nft_rules
+from ssdpreg.cli.doctor.igmp import QuerierSearch, check_membership, check_queriers
+from ssdpreg.cli.doctor.kernel import Membership
+from ssdpreg.cli.doctor.queriers import parse_query
+from ssdpreg.cli.doctor.traffic import Traffic, check_traffic
+from ssdpreg.ssdp.messages import GROUP
+from tests.unit.cli.doctor.case import CheckTestCase
+
+RULE = "nft: udp dport 1900 drop in chain input of table inet filter"
+
+
+class TrafficTests(CheckTestCase):
+    """Tests for :func:`check_traffic`."""
+
+    def test_right(self) -> None:
+        """Received probes are right. An absence of replies is no fault, and has advice."""
+        round_trip, firewall, search = check_traffic(Traffic("eth0", probe_port=40000), None)
+        self.assertEqual([each.result for each in (round_trip, firewall, search)], ["ok", "ok", "ok"])
+        self.assertEqual((firewall.finding, firewall.advice), ("a probe to UDP port 40000 was received", ""))
+        self.assertIn("ssdpreg search --interface eth0", search.advice)
+
+    def test_replies(self) -> None:
+        """Replies are accepted by the firewall if some were received, also if the probe was not."""
+        _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=["a", "b", "c", "d"]), None)
+        self.assertEqual((firewall.result, search.finding), ("ok", "4 hosts replied: a, b, c and 1 more"))
+        *_, search = check_traffic(Traffic("eth0", repliers=["a", "b", "c"]), None)
+        self.assertEqual(search.finding, "3 hosts replied: a, b, c")
+        *_, search = check_traffic(Traffic("eth0", repliers=["a"]), None)
+        self.assertEqual(search.finding, "1 host replied: a")
+
+    def test_in_use(self) -> None:
+        """Without port 1900 there is no round trip."""
+        self.assert_one(check_traffic(Traffic("eth0", in_use=True, problem="x"), None), "skipped")
+
+    def test_problem(self) -> None:
+        """A datagram that cannot be sent is a fault, with other advice if a firewall drops it."""
+        problem = check_traffic(Traffic("eth0", problem="cannot send: Network is unreachable"), None)
+        self.assert_one(problem, "fault", "Network is unreachable", "ip route get 239.255.255.250 oif eth0")
+        problem = check_traffic(Traffic("eth0", problem="cannot send: Operation not permitted", blocked=True), None)
+        self.assert_one(problem, "fault", "a firewall drops what this host sends", "nft list ruleset")
+
+    def test_announcements_dropped(self) -> None:
+        """A datagram that is not received again is a fault, with the rule if it is known."""
+        (round_trip, *_) = check_traffic(Traffic("eth0", returned=False), None, [RULE, "other"])
+        self.assert_one([round_trip], "fault", f"drops announcements ({RULE})", "udp dport 1900 accept")
+        (round_trip, *_) = check_traffic(Traffic("eth0", returned=False), None)
+        self.assertNotIn("()", round_trip.finding)
+
+    def test_replies_dropped(self) -> None:
+        """A probe that is dropped is a fault, with the configured ports in the advice."""
+        traffic = Traffic("eth0", probe_port=41000, probe_returned=False)
+        _, firewall, _ = check_traffic(traffic, None, [RULE])
+        self.assert_one([firewall], "fault", "a probe to UDP port 41000 was dropped", RULE, '{"ports": "40000-40099"}')
+        _, firewall, _ = check_traffic(traffic, (41000, 41009))
+        self.assert_one([firewall], "fault", "Accept UDP to ports 41000 to 41009")
+        _, firewall, _ = check_traffic(Traffic("eth0", probe_from_1900_returned=False), None)
+        self.assert_one([firewall], "fault", "a probe from port 1900 to")
+
+    def test_other_rules(self) -> None:
+        """A rule that drops other datagrams is mentioned."""
+        _, firewall, _ = check_traffic(Traffic("eth0"), None, [RULE])
+        self.assertEqual(firewall.result, "ok")
+        self.assertIn(RULE, firewall.advice)
+
+
+class IGMPTests(CheckTestCase):
+    """Tests for :func:`check_membership` and :func:`check_queriers`."""
+
+    def test_membership(self) -> None:
+        """The interface must be a member, and IGMPv1 must not be forced."""
+        member = Membership(3, frozenset({GROUP}))
+        memberships = {"eth0": member, "eth1": Membership(3, frozenset()), "eth3": member, "eth4": member}
+        findings = check_membership(
+            ["eth0", "eth1", "eth2", "eth3", "eth4"], memberships, {"eth0": 0, "eth3": 1, "eth4": 2}
+        )
+        self.assert_results(
+            findings, ("eth0", "ok"), ("eth1", "fault"), ("eth2", "fault"), ("eth3", "warning"), ("eth4", "ok")
+        )
+        self.assertIn("IGMPv3", findings[0].finding)
+        self.assertIn("IGMPv2, which is forced", findings[4].finding)
+
+    def test_queriers(self) -> None:
+        """A network without a querier is a warning, and a search that was not made is skipped."""
+        findings = check_queriers(["eth0", "eth1"], QuerierSearch(queriers={"eth0": "10.0.0.1"}))
+        self.assert_results(findings, ("eth0", "ok"), ("eth1", "warning"))
+        self.assertIn("10.0.0.1", findings[0].finding)
+        self.assertIn("135 s", findings[1].finding)
+        self.assert_one(check_queriers(["eth0"], QuerierSearch("needs root")), "skipped", "needs root")
+
+    def test_parse_query(self) -> None:
+        """Only a query has a sender. The header of IP may have options."""
+        source = b"\x0a\x00\x00\x01"
+        header = struct.pack("!BBHHHBBH4s4s", 0x46, 0, 32, 0, 0, 1, 2, 0, source, b"\xe0\x00\x00\x01") + b"\x94\x04\0\0"
+        self.assertEqual(parse_query(header + b"\x11\x64\0\0\0\0\0\0"), "10.0.0.1")
+        self.assertIsNone(parse_query(header + b"\x16\x64\0\0\0\0\0\0"))
+        self.assertIsNone(parse_query(header + b"\x11\x64"))
+        plain = b"\x45" + header[1:20]
+        self.assertEqual(parse_query(plain + b"\x11\x64\0\0\0\0\0\0"), "10.0.0.1")
+        self.assertIsNone(parse_query(plain + b"\x11\x64\0\0\0\0\0"))
+        self.assertIsNone(parse_query(b""))
+        self.assertIsNone(parse_query(b"\x11" * 40))
+
+
+class FirewallRulesTests(CheckTestCase):
+    """Tests for the search for rules in the output of nft and iptables-save."""
+
+    def test_nft(self) -> None:
+        """Rules and policies of chains for incoming packets are found, those about UDP first."""
+        text = """table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state invalid drop
+		iif "lo" accept
+		tcp dport 22 drop
+		udp dport 1900 drop
+		udp dport 5353 accept
+	}
+
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		udp dport 9 drop
+	}
+}
+table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+	}
+}
+"""
+        self.assertEqual(
+            find_nft_rules(text),
+            [
+                "nft: udp dport 1900 drop in chain input of table inet filter",
+                "nft: policy drop of chain input in table inet filter",
+                "nft: tcp dport 22 drop in chain input of table inet filter",
+            ],
+        )
+        self.assertEqual(find_nft_rules(""), [])
+
+    def test_iptables(self) -> None:
+        """Rules and the policy of the chain INPUT are found."""
+        text = """*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -p tcp -j REJECT --reject-with icmp-port-unreachable
+-A INPUT -p udp -m udp --dport 1024:65535 -j DROP
+-A FORWARD -j DROP
+COMMIT
+"""
+        self.assertEqual(
+            find_iptables_rules(text),
+            [
+                "iptables: -A INPUT -p udp -m udp --dport 1024:65535 -j DROP",
+                "iptables: -A INPUT -p tcp -j REJECT --reject-with icmp-port-unreachable",
+                "iptables: :INPUT DROP [0:0]",
+            ],
+        )

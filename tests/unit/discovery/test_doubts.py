@@ -1,0 +1,114 @@
+"""Tests for the reasons to begin a contest about a claim that is known already, and to search again."""
+
+from __future__ import annotations
+
+from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
+from ssdpreg.ssdp.reception import Reception
+from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+
+HOME, OTHER = "10.0.0.5", "10.0.0.6"
+
+
+class DoubtTests(TableTestCase):
+    """Tests for claims that are received again."""
+
+    def test_higher_standing(self) -> None:
+        """A contest begins when the host of another claim announces it, while the current one has a lower standing."""
+        self.receive(advertisement(HOME), "10.0.0.70")
+        self.wait(1)
+        self.receive(advertisement(OTHER), "10.0.0.71")
+        self.wait(19)
+        self.assertEqual((self.table.contests, self.hosts()), (1, [HOME]))
+        self.receive(advertisement(HOME), "10.0.0.70")
+        self.wait(1)
+        self.receive(advertisement(OTHER))
+        self.assertEqual(self.table.contests, 2)
+        self.wait(10)
+        self.assertEqual(self.hosts(), [OTHER])
+
+    def test_silence_since_the_contest(self) -> None:
+        """A contest begins when another claim is received, while the current one was not received since the latest."""
+        self.receive(advertisement(HOME))
+        for pause, contests in ((1, 1), (4, 1), (6.5, 2)):
+            self.wait(pause)
+            self.receive(advertisement(OTHER))
+            self.assertEqual(self.table.contests, contests)
+
+    def test_no_silence_since_the_contest(self) -> None:
+        """No contest begins when the current claim was received since the latest one."""
+        self.receive(advertisement(HOME))
+        self.wait(1)
+        self.receive(advertisement(OTHER))
+        self.wait(10)
+        self.receive(advertisement(HOME))
+        for pause in (1, 20, 20):
+            self.wait(pause)
+            self.receive(advertisement(OTHER))
+            self.receive(advertisement(HOME))
+            self.assertEqual(self.table.contests, 1)
+
+    def test_two_locations_of_one_sender(self) -> None:
+        """A device that goes on announcing two LOCATIONs causes one contest, and not one for each announcement."""
+        for _ in range(20):
+            for port in (80, 81):
+                self.receive(advertisement(HOME, port=port))
+                self.wait(15)
+        self.assertEqual((self.table.contests, len(self.table)), (1, 1))
+
+
+class WaitingContestTests(TableTestCase):
+    """Tests for a contest whose search has not been sent yet."""
+
+    def observe(self, host: str) -> list[SearchNeeded]:
+        """Receive an announcement, and return the searches that it needs."""
+        events = self.table.observe(advertisement(host), Reception(host, "eth0"), self.now)
+        return [event for event in events if isinstance(event, SearchNeeded)]
+
+    def test_new_claim(self) -> None:
+        """A new claim makes the search more urgent, once. A claim that is repeated does not request it again."""
+        self.observe(HOME)
+        [waiting] = self.table.bye("D", URN, "10.0.0.70", self.now)
+        assert isinstance(waiting, SearchNeeded)
+        self.assertIs(waiting.urgency, SearchUrgency.UNFOUNDED)
+        [search] = self.observe(OTHER)
+        self.assertEqual((search.urgency, search.hosts), (SearchUrgency.CLAIM, (HOME, OTHER)))
+        self.now += 1
+        self.assertEqual(self.observe(OTHER), [])
+        self.table.search_sent(search.advertisement.search_target, self.now)
+        self.assertEqual(self.observe("10.0.0.7"), [])
+
+
+class SecondRoundTests(TableTestCase):
+    """Tests for the second round of a contest, and for a move that waits."""
+
+    def second_search(self) -> SearchNeeded:
+        """Let the first round pass without a reply, and return the search of the second one."""
+        self.now += 3
+        [search] = self.table.expire(self.now)
+        assert isinstance(search, SearchNeeded)
+        return search
+
+    def test_urgency(self) -> None:
+        """The search of the second round is as urgent as that of the first one."""
+        for sender, urgency in (("", SearchUrgency.CLAIM), ("10.0.0.70", SearchUrgency.UNFOUNDED)):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.now += 1
+            if sender:
+                self.bye(sender)
+            else:
+                self.receive(advertisement(OTHER))
+            self.assertIs(self.second_search().urgency, urgency)
+
+    def test_move_to_an_expired_claim(self) -> None:
+        """A service does not move to a claim that expires at the moment of the move."""
+        for max_age, port in ((5, 81), (6, 82)):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.now += 1
+            self.receive(advertisement(HOME, port=81))
+            self.now += 4
+            self.receive(advertisement(HOME, port=82, max_age=max_age))
+            self.now += 6
+            self.table.expire(self.now)
+            self.assertEqual([live.advertisement.endpoint.port for live in self.table], [port])
