@@ -95,7 +95,7 @@ def listen_quietly_ipv6(
             handle.bind((host, number, 0, scope))
         except OSError as error:
             raise CannotListenError(host, number, error) from error
-        # What adoptDatagramPort does, for a port of this class. It duplicates the descriptor.
+        # The same as adoptDatagramPort, for a port of this class. It duplicates the descriptor.
         port = QuietMulticastPort._fromListeningDescriptor(
             reactor, handle.fileno(), socket.AF_INET6, protocol, max_datagram
         )

@@ -249,7 +249,7 @@ class HostTests(NetworkTestCase):
         self.assertEqual((self.delivered, self.dropped), ([(RESPONSE, reception), (ALIVE, reception)], []))
 
     def test_search_port(self) -> None:
-        """A host with a port of its own is searched at that port and at 1900, because the number may be forged."""
+        """A host that names a port is searched at that port and at 1900, because the number may be forged."""
         self.network("eth0").search_hosts("a", ["10.0.0.9:50000"])
         self.assertEqual([peer for _, peer in self.port_of(HERE).written], [("10.0.0.9", 50000), ("10.0.0.9", 1900)])
         self.receive(self.port_of(HERE), RESPONSE)
