@@ -46,8 +46,8 @@ _PROOF_PAUSE = 3600.0
 _PROOF_LIFETIME = 3 * _PROOF_PAUSE
 _SHORTEST_PROOF_PAUSE = 60.0
 _LONGEST_PROOF_PAUSE = 86400.0
-#: Largest number of interfaces that are kept for a claim.
-_MAX_INTERFACES = 4
+#: Largest number of interfaces that are kept for a claim, besides that of the latest reception.
+_MAX_OTHER_INTERFACES = 4
 #: Largest number of neighbour addresses of a claim.
 _MAX_NEIGHBOURS = 2
 
@@ -79,7 +79,7 @@ class Claim:
     :ivar sender: Address of the owner. Only the owner and the LOCATION's host can prolong, move or end the claim.
     :ivar standing: Highest standing of its receptions.
     :ivar interface: Interface of the latest reception.
-    :ivar interfaces: Interfaces of its receptions, the latest ones if there are many.
+    :ivar other_interfaces: Interfaces of its earlier receptions, the latest ones if there are many.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
@@ -105,9 +105,9 @@ class Claim:
         "boot_id",
         "expires_at",
         "interface",
-        "interfaces",
         "is_adopted",
         "neighbours",
+        "other_interfaces",
         "previous_at",
         "received_at",
         "replied_at",
@@ -125,7 +125,8 @@ class Claim:
         self.superseded = False
         self.is_adopted = False
         self.neighbours: tuple[str, ...] = ()
-        self.interfaces: tuple[str, ...] = ()
+        self.interface = ""
+        self.other_interfaces: tuple[str, ...] = ()
         self.boot_id = advertisement.boot_id
         self._proved_at = self._proof_at = -math.inf
         self._proof_pause = _SHORTEST_PROOF_PAUSE
@@ -210,7 +211,7 @@ class Claim:
         :param interface: Interface that received the byebye: hosts of two networks can have the same private address.
             Empty if it is unknown.
         """
-        if interface and self.interfaces and interface not in self.interfaces:
+        if interface and self.interface and interface not in (self.interface, *self.other_interfaces):
             return False
         return sender == self.sender or (
             self.answers and (sender in self.neighbours or (sender == self.host and is_link_local_ipv6(self.sender)))
@@ -281,10 +282,12 @@ class Claim:
         return min(self.advertisement.max_age, _MAX_INDIRECT_LIFETIME)
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
-        self.interface = reception.interface
-        if reception.interface and reception.interface not in self.interfaces:
-            self.interfaces = (*self.interfaces[1 - _MAX_INTERFACES :], reception.interface)
-        if standing is not Standing.INDIRECT:
+        if reception.interface != self.interface:
+            if self.interface:
+                others = tuple(each for each in self.other_interfaces if each != self.interface)
+                self.other_interfaces = (*others[1 - _MAX_OTHER_INTERFACES :], self.interface)
+            self.interface = reception.interface
+        if standing is not Standing.INDIRECT and ":" in self.host:
             self._proved_at = now
             self._proof_at, self._proof_pause = now + _PROOF_PAUSE, _SHORTEST_PROOF_PAUSE
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.

@@ -11,10 +11,55 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import hosts
 from tests.support.paths import ROOT
-from tests.support.rack import API, Rack, twistd
+from tests.support.programs import skip_without
+from tests.support.rack import API, Rack, notify, twistd
 from tests.support.waiting import wait_until
 
 NAME = "RackHD-service:api:2.0"
+
+
+class SharedPortTests(SynchronousTestCase):
+    """Tests for the daemon beside other programs that use port 1900, over both IP versions."""
+
+    skip = hosts.unavailable() or skip_without("minissdpd", "minissdpd")
+
+    def setUp(self) -> None:
+        self.lan = hosts.Lan()
+        self.addCleanup(self.lan.close)
+        self.near = self.lan.host("10.77.0.2", "fd00:77::2")
+        self.far = self.lan.host("10.77.0.3", "fd00:77::3")
+
+    def start_minissdpd(self) -> hosts.Program:
+        """Start minissdpd in the foreground."""
+        path = self.lan.folder
+        return self.near.run(["minissdpd", "-d", "-6", "-i", "eth0", "-s", f"{path}/socket", "-p", f"{path}/pid"])
+
+    def start_daemon(self) -> Rack:
+        """Start a daemon with its own catalogue, which is served on a UNIX socket."""
+        rack = Rack(self.near, self.lan.folder)
+        endpoint = f"unix:{self.lan.folder}/web-{len(self.near.pids())}"
+        tags = {"RackHD": [API]}
+        backend = {"type": "embedded", "path": None}
+        rack.start_daemon({"ssdp": {"tags": tags}, "backend": backend, "web": {"endpoint": endpoint}})
+        return rack
+
+    def test_minissdpd(self) -> None:
+        """minissdpd, started before or after the daemon, and a second daemon receive the same announcements."""
+        for first in (True, False):
+            minissdpd = self.start_minissdpd() if first else None
+            racks = [self.start_daemon(), self.start_daemon()]
+            minissdpd = minissdpd or self.start_minissdpd()
+            wait_until(lambda: "minissdpd" in self.near.call(["ss", "-ulnp", "sport = 1900"]))
+            device = f"device-{first}"
+            self.far.send(notify(API, device, "http://10.77.0.3:80/"))
+            for rack in racks:
+                assert rack.daemon is not None
+                rack.daemon.wait_for("Registered .* at 10.77.0.3:80")
+                self.assertNotIn("#warn", rack.daemon.output)
+            minissdpd.wait_for(device)
+            for program in (minissdpd, *(rack.daemon for rack in racks)):
+                assert program is not None
+                program.kill()
 
 
 class DaemonOverIPv6Tests(SynchronousTestCase):

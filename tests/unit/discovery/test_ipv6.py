@@ -259,7 +259,7 @@ class InterfaceTests(TableTestCase):
         for number in range(100):
             self.receive(advertisement(), interface=f"eth{number}")
         [service] = self.table._services()
-        self.assertEqual(service.claim.interfaces, ("eth96", "eth97", "eth98", "eth99"))
+        self.assertEqual(service.claim.other_interfaces, ("eth95", "eth96", "eth97", "eth98"))
 
 
 class BootIDTests(TableTestCase):
