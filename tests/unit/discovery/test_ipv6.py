@@ -144,13 +144,24 @@ class NeighbourTests(TableTestCase):
         self.assertEqual(event, Changed(moved, Standing.CONFIRMED))
         self.assertLessEqual(when, 6.0)
 
+    def test_repetitions_are_no_shortcut(self) -> None:
+        """A repeated announcement of a claim that may need a proof is not processed by the shortcut for others."""
+        self.receive(self.device, LINK)
+        [service] = self.table._services
+        self.assertIsNone(service.claim.latest)
+        self.prove()
+        for sender in (LINK, GLOBAL):
+            self.receive(self.device, sender)
+            self.assertIsNone(service.claim.latest)
+
     def test_number_of_addresses(self) -> None:
         """The number of neighbour addresses of a claim is limited."""
         self.prove()
         for number in range(100):
             self.receive(self.device, f"fe80::{number:x}%eth0")
-        [service] = self.table._services()
-        self.assertEqual(service.claim.neighbours, ("fe80::62%eth0", "fe80::63%eth0"))
+        [service] = self.table._services
+        assert service.claim.neighbours is not None
+        self.assertEqual(service.claim.neighbours.addresses, ("fe80::62%eth0", "fe80::63%eth0"))
 
 
 class SeveralAddressesTests(TableTestCase):
@@ -261,7 +272,7 @@ class InterfaceTests(TableTestCase):
         """The number of interfaces that are kept for a claim is limited."""
         for number in range(100):
             self.receive(advertisement(), interface=f"eth{number}")
-        [service] = self.table._services()
+        [service] = self.table._services
         self.assertEqual(service.claim.other_interfaces, ("eth95", "eth96", "eth97", "eth98"))
 
 
@@ -297,7 +308,7 @@ class BootIDTests(TableTestCase):
         self.receive(at("10.0.0.5", boot_id="1", server="old"))  # type: ignore[arg-type]
         self.table.change_boot_id("d", "1", "2", "10.0.0.66")
         self.table.change_boot_id("d", "7", "8", "10.0.0.5")
-        [service] = self.table._services()
+        [service] = self.table._services
         self.assertEqual(service.claim.boot_id, "1")
         self.table.change_boot_id("d", "1", "2", "10.0.0.5")
         self.table.change_boot_id("unknown", "1", "2", "10.0.0.5")
