@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from ssdpreg.errors import MessageError
-from ssdpreg.ssdp.interfaces import InterfaceAddress, IPNetwork, is_link_local
+from ssdpreg.ssdp.interfaces import InterfaceAddress, Subnet, is_link_local
 from ssdpreg.ssdp.messages import GROUPS, PORT, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Receptions
@@ -40,8 +40,8 @@ class InterfaceSockets:
         reactor: Any,
         sockets: UDPSockets,
         interface: InterfaceAddress,
-        networks: Sequence[IPNetwork],
-        named: Sequence[IPNetwork],
+        networks: Sequence[Subnet],
+        named: Sequence[Subnet],
         deliver: Deliver,
         drop: Drop,
         memo: RepeatMemo,
@@ -68,12 +68,12 @@ class InterfaceSockets:
         return bool(self._open) and all(opened.alive for opened in self._open)
 
     @property
-    def networks(self) -> tuple[IPNetwork, ...]:
+    def networks(self) -> tuple[Subnet, ...]:
         """Networks of the interface."""
         return self._networks
 
     @networks.setter
-    def networks(self, networks: tuple[IPNetwork, ...]) -> None:
+    def networks(self, networks: tuple[Subnet, ...]) -> None:
         if networks != self._networks:
             self._networks = networks
             # Repetitions are processed with the receptions of the first time.

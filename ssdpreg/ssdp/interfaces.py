@@ -26,7 +26,7 @@ _IFA_F_OPTIMISTIC = 0x04
 _IFA_F_DADFAILED = 0x08
 _IFA_F_TENTATIVE = 0x40
 
-IPNetwork = IPv4Network | IPv6Network
+Subnet = IPv4Network | IPv6Network
 #: Link-local IPv6 addresses: RFC 4291, 2.5.6. They are on the network of every interface that has IPv6.
 LINK_LOCAL_NETWORK = IPv6Network("fe80::/10")
 
@@ -53,7 +53,7 @@ class NetworkInterface:
     up: bool = True
     loopback: bool = False
     multicast: bool = True
-    networks: tuple[IPNetwork, ...] = ()
+    networks: tuple[Subnet, ...] = ()
     ipv6_addresses: tuple[str, ...] = ()
     is_port: bool = False
 
@@ -232,7 +232,7 @@ def _read_interface(
     try:
         index = socket.if_nametoindex(name)
         flags = struct.unpack("16xH22x", fcntl.ioctl(handle, _SIOCGIFFLAGS, request))[0]
-        networks: list[IPNetwork] = [address.network for address in addresses]
+        networks: list[Subnet] = [address.network for address in addresses]
         networks += [_peer(handle, name, address) for address in addresses if address.network.prefixlen == 32]
     except OSError:
         return None

@@ -16,8 +16,8 @@ from ssdpreg.ssdp.interface_sockets import InterfaceSockets
 from ssdpreg.ssdp.interfaces import (
     InterfaceAddress,
     InterfaceSelection,
-    IPNetwork,
     NetworkInterface,
+    Subnet,
     find_interfaces,
 )
 from ssdpreg.ssdp.links import KernelLinks, Links
@@ -67,7 +67,7 @@ class Network:
         ttl: int = 2,
         find_interfaces: Callable[[], Sequence[NetworkInterface]] = find_interfaces,
         *,
-        allow: Sequence[IPNetwork] = (),
+        allow: Sequence[Subnet] = (),
         ports: tuple[int, int] | None = None,
         announcing: bool = False,
         open_links: Callable[[], Links] = KernelLinks,
@@ -227,7 +227,7 @@ class Network:
         self._check.close()
         return self._udp.closed()
 
-    def _open(self, interface: InterfaceAddress, networks: Sequence[IPNetwork]) -> str:
+    def _open(self, interface: InterfaceAddress, networks: Sequence[Subnet]) -> str:
         """
         Open the sockets of an interface.
 

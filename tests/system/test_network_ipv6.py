@@ -98,7 +98,9 @@ class NetworkOverIPv6Tests(TestCase):
         self.near.call(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", self.far.name])
         for host in (self.near, self.far):
             host.call(["ip", "link", "set", "eth1", "up"])
-        wait_until(lambda: "fe80" in self.near.call(["ip", "-6", "address", "show", "eth1"]))
+        for host in (self.near, self.far):
+            command = ["ip", "-6", "route", "show", "table", "all", "dev", "eth1"]
+            wait_until(lambda host=host, command=command: "fe80::" in host.call(command))  # type: ignore[misc]
 
     async def test_groups(self) -> None:
         """Announcements to the groups of the link and of the site are delivered, with the zone of the interface."""
