@@ -39,7 +39,7 @@ _STANDINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class FactRow:
     """
     A name with its value.
 
@@ -52,7 +52,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeRow:
     """
     A change of the service.
 
@@ -77,11 +77,11 @@ class Details:
     """
 
     row: Row
-    facts: Sequence[Fact]
-    registration: Sequence[Fact]
+    facts: Sequence[FactRow]
+    registration: Sequence[FactRow]
     standing: str
     origin: str
-    changes: Sequence[Change]
+    changes: Sequence[ChangeRow]
 
 
 def make_details(row: Row, changes: Iterable[PastChange], backend: str, fault: str, now: float) -> Details:
@@ -99,30 +99,30 @@ def make_details(row: Row, changes: Iterable[PastChange], backend: str, fault: s
         registration=list(_describe_registration(row, backend, fault)),
         standing=_STANDINGS[row.standing],
         origin=f"from {row.sender} on {row.interface}" if row.interface else "",
-        changes=[Change(now - each.at, each.text) for each in changes],
+        changes=[ChangeRow(now - each.at, each.text) for each in changes],
     )
 
 
-def _make_facts(meta: Mapping[str, str]) -> list[Fact]:
+def _make_facts(meta: Mapping[str, str]) -> list[FactRow]:
     known = [(name, meta[key]) for key, name in _FACT_NAMES.items() if meta.get(key)]
     others = sorted((key, value) for key, value in meta.items() if key not in _FACT_NAMES and value)
-    return [Fact(name, value, _safe_link(value)) for name, value in (*known, *others)]
+    return [FactRow(name, value, _safe_link(value)) for name, value in (*known, *others)]
 
 
-def _describe_registration(row: Row, backend: str, fault: str) -> Iterable[Fact]:
+def _describe_registration(row: Row, backend: str, fault: str) -> Iterable[FactRow]:
     state = row.state
     if row.state == "registered":
         state = f"registered in {backend}"
     elif row.reason or fault:
         state = f"{row.state}: {row.reason or fault}"
-    yield Fact("State", state)
-    yield Fact("Service ID", row.registration.service_id)
-    yield Fact("Address", row.address)
-    yield Fact("Search term's tag", row.tag)
+    yield FactRow("State", state)
+    yield FactRow("Service ID", row.registration.service_id)
+    yield FactRow("Address", row.address)
+    yield FactRow("Search term's tag", row.tag)
     if row.registration.tags:
-        yield Fact("Tags", ", ".join(row.registration.tags))
+        yield FactRow("Tags", ", ".join(row.registration.tags))
     for check in sorted(row.registration.checks, key=lambda check: check.kind):
-        yield Fact("Check", _describe_check(check))
+        yield FactRow("Check", _describe_check(check))
 
 
 def _describe_check(check: Check) -> str:

@@ -9,7 +9,7 @@ from twisted.web.server import Request
 from twisted.web.template import Element, Tag, XMLFile, renderer, tags
 
 from ssdpreg.web.status import format_duration
-from ssdpreg.web.status_details import Details, Fact
+from ssdpreg.web.status_details import Details, FactRow
 from ssdpreg.web.status_query import PageQuery
 
 
@@ -59,7 +59,7 @@ class ServiceElement(Element):
         return _render_facts(self._details.registration, tag)
 
 
-def _render_facts(facts: Sequence[Fact], tag: Tag) -> Iterator[Tag]:
+def _render_facts(facts: Sequence[FactRow], tag: Tag) -> Iterator[Tag]:
     for fact in facts:
         value: Tag | str = tags.a(fact.value, href=fact.link, rel="noreferrer noopener") if fact.link else fact.value
         yield tag.clone().fillSlots(name=fact.name, value=value)

@@ -11,7 +11,7 @@ from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Check
 from ssdpreg.web.changes import PastChange
 from ssdpreg.web.status import Row
-from ssdpreg.web.status_details import Change, Details, Fact, make_details
+from ssdpreg.web.status_details import ChangeRow, Details, FactRow, make_details
 from tests.unit.web.test_status import make_live, row_of
 
 
@@ -20,7 +20,10 @@ def details_of(row: Row, fault: str = "") -> Details:
     return make_details(row, [PastChange(1001.0, "moved from x")], "Consul", fault, 1008.0)
 
 
-def row_with(meta: Mapping[str, str], state: ServiceState = ServiceState("registered"), *checks: Check) -> Row:
+_REGISTERED = ServiceState("registered")
+
+
+def row_with(meta: Mapping[str, str], state: ServiceState = _REGISTERED, *checks: Check) -> Row:
     """Return the row of a service with some Meta and checks."""
     row = row_of(make_live("a"), state)
     return replace(row, registration=replace(row.registration, meta=meta, checks=frozenset(checks)))
@@ -42,11 +45,11 @@ class DetailsTests(SynchronousTestCase):
         self.assertEqual(
             details_of(row_with(meta)).facts,
             [
-                Fact("Model", "X1"),
-                Fact("Redfish vendor", "Acme"),
-                Fact("USN", "uuid:a"),
-                Fact("b", "2"),
-                Fact("z", "1"),
+                FactRow("Model", "X1"),
+                FactRow("Redfish vendor", "Acme"),
+                FactRow("USN", "uuid:a"),
+                FactRow("b", "2"),
+                FactRow("z", "1"),
             ],
         )
 
@@ -73,13 +76,13 @@ class DetailsTests(SynchronousTestCase):
             (ServiceState("waiting"), "Consul is unavailable", "waiting: Consul is unavailable"),
             (ServiceState("waiting"), "", "waiting"),
         ):
-            self.assertIn(Fact("State", text), details_of(row_with({}, state), fault).registration)
+            self.assertIn(FactRow("State", text), details_of(row_with({}, state), fault).registration)
 
     def test_checks(self) -> None:
         """Checks have their target, times and exceptions."""
         http = Check("c", "http", "https://10.0.0.5/", 10.0, 2.5, tls_skip_verify=True, deregister_after=600.0)
         tcp = Check("d", "tcp", "10.0.0.5:80", 30.0)
-        facts = details_of(row_with({}, ServiceState("registered"), tcp, Check("b", "alive"), http)).registration
+        facts = details_of(row_with({}, _REGISTERED, tcp, Check("b", "alive"), http)).registration
         self.assertEqual(
             [fact.value for fact in facts if fact.name == "Check"],
             [
@@ -98,4 +101,4 @@ class DetailsTests(SynchronousTestCase):
 
     def test_changes(self) -> None:
         """Changes have ages, not readings of the clock."""
-        self.assertEqual(details_of(row_with({})).changes, [Change(7.0, "moved from x")])
+        self.assertEqual(details_of(row_with({})).changes, [ChangeRow(7.0, "moved from x")])
