@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
+from operator import eq
 
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
@@ -145,9 +147,7 @@ class BrowserTests(PageTestCase):
 #: Devices in the order of the rows.
 _DEVICES = "return [...document.querySelectorAll('#rows .device')].map(cell => cell.innerText)"
 _DETAILS = "return [...document.querySelectorAll('#rows .details')].map(row => row.innerText)"
-_SORTED = (
-    "return document.querySelector('[aria-sort]')?.innerText + ' ' + document.querySelector('[aria-sort]')?.ariaSort"
-)
+_SORTED = "return [...document.querySelectorAll('[aria-sort]')].map(head => `${head.innerText} ${head.ariaSort}`)"
 
 
 class ServicesTests(PageTestCase):
@@ -211,7 +211,7 @@ class ServicesTests(PageTestCase):
         await self.run_script("window.mark = 1")
         for direction, order in (("ascending", ["dev-1", "dev-2"]), ("descending", ["dev-2", "dev-1"])):
             await self.click("th:nth-child(2) .sort")
-            await self.until(_SORTED, [f"Device {direction}"].__eq__, 2.0)
+            await self.until(_SORTED, partial(eq, [f"Device {direction}"]), 2.0)
             self.assertEqual(await self.run_script(_DEVICES), order)
         self.assertEqual(await self.run_script("return [location.search, window.mark]"), ["?q=dev&sort=-device", 1])
         self.daemon.receive_alive("dev-3")
