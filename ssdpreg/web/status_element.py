@@ -64,7 +64,7 @@ class PageElement(Element):
     Ages and remaining times have a ``data-age`` or ``data-remaining``, in seconds at the time of rendering, from which
     page.js computes the present text.
 
-    :param contents: What the page shows.
+    :param contents: Contents of the page.
     """
 
     loader = XMLFile(FilePath(__file__).sibling("page.xml"))
