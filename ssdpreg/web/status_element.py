@@ -61,6 +61,9 @@ class PageElement(Element):
     """
     The page. The template escapes all text from devices.
 
+    Links that page.js follows in place end in a fragment, so that a browser without scripts shows the same part of the
+    page again.
+
     Ages and remaining times have a ``data-age`` or ``data-remaining``, in seconds at the time of rendering, from which
     page.js computes the present text.
 
@@ -181,7 +184,7 @@ class PageElement(Element):
     def columns(self, request: Request, tag: Tag) -> Iterator[Tag]:
         query = self._query
         for column, label in _COLUMN_LABELS.items():
-            header = tag.clone().fillSlots(label=label, link=query.sorted_by(column).link())
+            header = tag.clone().fillSlots(label=label, link=f"{query.sorted_by(column).link()}#services")
             if column == query.column:
                 header(**{"aria-sort": "descending" if query.descending else "ascending"})
             yield header(class_="time") if column in _TIME_COLUMNS else header
@@ -194,7 +197,7 @@ class PageElement(Element):
             yield tag.clone().fillSlots(
                 **{
                     "id": service_id,
-                    "toggle": self._query.toggled(service_id).link(),
+                    "toggle": f"{self._query.toggled(service_id).link()}#{service_id}",
                     "expanded": "true" if details else "false",
                     "name": row.registration.name,
                     "device": row.registration.device_id,

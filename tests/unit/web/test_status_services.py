@@ -98,8 +98,8 @@ class OrderTests(ServicesTestCase):
         self.assertEqual(
             re.findall(r'<th [^>]*aria-sort="([a-z]+)"[^>]*>(?:<[^>]*>)*([A-Za-z]+)', page), [("ascending", "Age")]
         )
-        self.assertIn('href="?q=dev&amp;sort=-age"', page)
-        self.assertIn('href="?q=dev&amp;sort=name"', page)
+        self.assertIn('href="?q=dev&amp;sort=-age#services"', page)
+        self.assertIn('href="?q=dev&amp;sort=name#services"', page)
         self.assertIn('aria-sort="descending"', self.get("/?sort=-age"))
         self.assertNotIn("aria-sort", self.get("/"))
 
@@ -125,7 +125,8 @@ class DetailsTests(ServicesTestCase):
         page = self.get("/?sort=age&q=dev")
         self.assertNotIn('class="details"', page)
         self.assertEqual(page.count('aria-expanded="false"'), 4)
-        self.assertIn(f'href="?q=dev&amp;sort=age&amp;open={self.service_id("dev-1")}"', page)
+        service_id = self.service_id("dev-1")
+        self.assertIn(f'href="?q=dev&amp;sort=age&amp;open={service_id}#{service_id}"', page)
 
     def test_opened(self) -> None:
         """An opened service has its reception, standing, changes, facts and registration, and a link that closes it."""
@@ -141,7 +142,9 @@ class DetailsTests(ServicesTestCase):
         self.assertIn("Tags lab, Blue Check alive: this daemon runs", text)
         page = self.get(f"/?open={service_id}")
         self.assertEqual((page.count('aria-expanded="true"'), page.count('class="details"')), (1, 1))
-        self.assertIn('data-live="" href="?" aria-expanded="true"', page)
+        self.assertIn(f'data-live="" href="?#{service_id}" aria-expanded="true"', page)
+        # The content security policy permits neither.
+        self.assertEqual(re.findall(r'\bstyle="|\bon[a-z]+="|<style|<script(?! src)', page), [])
 
     def test_refused(self) -> None:
         """An opened service has the reason of its refusal."""
