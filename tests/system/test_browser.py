@@ -193,6 +193,8 @@ class ServicesTests(PageTestCase):
         self.daemon.receive_alive("dev-1")
         await self.open()
         await self.click(".toggle")
+        # Other events, such as the end of the first search, would update the page too.
+        await self.run_script("stream.onmessage = null")
         await self.until(_DETAILS, lambda details: bool(details) and "Received 3 s ago" in details[0])
         self.daemon.receive_alive("dev-1")
         renewed = time.monotonic()
