@@ -13,7 +13,7 @@ from ssdpreg.ssdp.messages import Message
 from ssdpreg.ssdp.reception import Channel, Reception
 
 #: Processes an advertisement whose datagram was parsed before.
-Process: TypeAlias = Callable[[Advertisement, Reception], None]
+ProcessAgain: TypeAlias = Callable[[Advertisement, Reception], None]
 #: Processes a rejection, and the IP address of the sender.
 Reject: TypeAlias = Callable[[Rejection, str], None]
 
@@ -33,7 +33,7 @@ class MessageGroup:
     __slots__ = ("count", "interpretation", "is_reply", "process", "reject", "seconds")
 
     def __init__(
-        self, interpretation: int, is_reply: bool, seconds: Callable[[], float], process: Process, reject: Reject
+        self, interpretation: int, is_reply: bool, seconds: Callable[[], float], process: ProcessAgain, reject: Reject
     ) -> None:
         self.count = 0
         self.interpretation = interpretation
@@ -49,7 +49,7 @@ class MessageGroups:
     :param reject: Processes a rejection.
     """
 
-    def __init__(self, seconds: Callable[[], float], process: Process, reject: Reject) -> None:
+    def __init__(self, seconds: Callable[[], float], process: ProcessAgain, reject: Reject) -> None:
         self._seconds, self._process, self._reject = seconds, process, reject
         self._groups: dict[tuple[str, str, Channel], MessageGroup] = {}
         self._interpretation = 0
