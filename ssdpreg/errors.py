@@ -76,6 +76,10 @@ class OffLinkReplyError(MessageError):
     kind = "off-link reply"
 
 
+class CaptureError(SSDPRegError):
+    """A capture cannot be read: it is not in a known format, or the library for captures is not installed."""
+
+
 class RejectedError(SSDPRegError):
     """
     A well-formed announcement that matches a search term cannot be registered.
@@ -106,6 +110,10 @@ class BackendUnavailableError(BackendError):
 
 class BackendInUseError(BackendUnavailableError):
     """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
+
+
+class NotHolderError(BackendInUseError):
+    """This daemon does not hold the lock of its scope: nothing is written until it does."""
 
 
 class BackendRefusedError(BackendError):

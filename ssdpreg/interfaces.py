@@ -6,7 +6,7 @@ Every ``twistd`` of the environment imports this module, so it imports next to n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -159,6 +159,47 @@ class IKnownRegistrations(Interface):
     known: Mapping[str, Registration] = Attribute(
         "Registrations by service ID, set by the caller. ``read`` returns them in place of equal ones."
     )
+
+
+class IWriterLock(Interface):
+    """Lock that several daemons share. Its holder writes to the backend, the others keep their tables up to date."""
+
+    held: bool = Attribute("Whether this daemon holds the lock, as far as it knows.")
+    waiting: bool = Attribute("Whether another daemon holds the lock.")
+    description: str = Attribute("Text that says which daemon holds the lock, and since when.")
+    others_wrote: bool = Attribute(
+        "Whether another daemon may have written between the last time that this one held the lock, and the latest"
+        " acquisition."
+    )
+    acquisitions: int = Attribute("Number of times that this daemon acquired the lock.")
+    losses: int = Attribute("Number of times that it lost the lock.")
+    refusals: int = Attribute("Number of transactions that were rejected because it did not hold the lock.")
+
+    def subscribe(changed: Callable[[], None]) -> None:
+        """
+        Call a function after each acquisition and each loss of the lock.
+
+        :param changed: Called without arguments.
+        """
+
+
+class IScopeReaper(Interface):
+    """The part of the daemon that marks and removes the nodes of scopes without a living daemon: its numbers."""
+
+    elected: bool = Attribute("Whether this daemon is the one in the datacenter that does so.")
+    scopes: int = Attribute("Number of scopes in the datacenter, 0 if it is not.")
+    dead_scopes: int = Attribute("Number of those without a living daemon, of which nodes are left.")
+    marked: int = Attribute("Number of nodes that were marked.")
+    removed: int = Attribute("Number of nodes that were removed.")
+    kept: int = Attribute("Number of nodes that were not removed, because other programs use them.")
+    failures: int = Attribute("Number of rounds that failed.")
+
+
+class ILockedBackend(Interface):
+    """Optional interface of a backend to which only the holder of a lock writes."""
+
+    lock: IWriterLock = Attribute("The lock.")
+    reaper: IScopeReaper = Attribute("The part that looks after the scopes of daemons that have ended.")
 
 
 class IBackendMaker(Interface):

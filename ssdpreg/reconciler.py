@@ -17,8 +17,22 @@ from zope.interface import implementer
 
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
-from ssdpreg.errors import BackendError, BackendForgotError, BackendInUseError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistrationListener, IRegistryBackend, IWriteProbe
+from ssdpreg.errors import (
+    BackendError,
+    BackendForgotError,
+    BackendInUseError,
+    BackendUnavailableError,
+    NotHolderError,
+)
+from ssdpreg.interfaces import (
+    ICredentials,
+    IKnownRegistrations,
+    ILockedBackend,
+    IRegistrationListener,
+    IRegistryBackend,
+    IWriteProbe,
+    IWriterLock,
+)
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.change_lines import ChangeLines, Line
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
@@ -176,6 +190,11 @@ class Reconciler(Service):
         self._next_turn = EarliestCall(reactor, self._take_turn)
         self._compared = False
         self._compare_at = -math.inf
+        locked = ILockedBackend(backend, None)
+        self._lock: IWriterLock | None = None if locked is None else locked.lock
+        self._lock_changed_in_turn = False
+        if self._lock is not None:
+            self._lock.subscribe(self._lock_changed)
 
     # State for readers.
 
@@ -287,6 +306,8 @@ class Reconciler(Service):
             self._next_turn.request(self._reactor.seconds() + delay)
 
     def _take_turn(self) -> None:
+        # The coroutine runs up to its first request before it is a Deferred. It may request a turn meanwhile.
+        self._turn = Deferred()
         self._turn = Deferred.fromCoroutine(self._reconcile())
         self._turn.addErrback(self._log_unexpected)
         self._turn.addCallback(self._end_turn)
@@ -301,7 +322,11 @@ class Reconciler(Service):
         self._turn = None
         unexpected, self._failed_unexpectedly = self._failed_unexpectedly, False
         changed, self._changed_in_turn = self._changed_in_turn, False
+        lock_changed, self._lock_changed_in_turn = self._lock_changed_in_turn, False
         if not self.running:
+            return
+        if lock_changed:
+            self._compare_soon(0.0)
             return
         if self._error is not None:
             self._wake(self._pause())
@@ -432,6 +457,16 @@ class Reconciler(Service):
             else:
                 self._wake_for_change()
 
+    # The lock of the backend.
+
+    def _lock_changed(self) -> None:
+        """Compare at once. After an acquisition, the content of the backend may have changed or may be lost."""
+        assert self._lock is not None
+        if self._lock.held and self._lock.others_wrote:
+            self._differences.adopted = self._compared = False
+        self._lock_changed_in_turn = self._turn is not None
+        self._compare_soon(0.0)
+
     # Errors of the backend.
 
     def _keep_alive_succeeded(self) -> None:
@@ -463,8 +498,9 @@ class Reconciler(Service):
             self._failed_at = self._reactor.seconds()
         if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
-        if in_use:
-            # The services that the other daemon registers are adopted when it has ended.
+        if in_use and not isinstance(error, NotHolderError):
+            # The services that the other daemon registers are adopted when it has ended. A lock shows at its
+            # acquisition whether another daemon has written.
             self._differences.adopted = self._compared = False
         # The tracebacks would keep what the failed call had read, such as a long listing.
         error.__traceback__ = error.__cause__ = error.__context__ = None

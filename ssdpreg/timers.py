@@ -85,6 +85,36 @@ class EarliestCall:
         self._function()
 
 
+class Pause:
+    """
+    Pause of a coroutine, which can be ended early.
+
+    :param reactor: Provides ``IReactorTime``.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._waiting: Deferred[None] | None = None
+
+    async def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or when :meth:`end` is called. Only one coroutine may wait at a time."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting = waiting
+        call = self._reactor.callLater(seconds, self.end)
+        try:
+            await waiting
+        finally:
+            self._waiting = None
+            if call.active():
+                call.cancel()
+
+    def end(self) -> None:
+        """End the pause, if there is one."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+
 class RepeatingCall:
     """
     Call of a function at regular intervals, which goes on after an exception.

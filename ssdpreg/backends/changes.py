@@ -1,4 +1,4 @@
-"""Execution of the changes of a plan for backends that need one request for each change."""
+"""Requests of a backend that are under way at the same time, and the changes of a plan with one request each."""
 
 from __future__ import annotations
 
@@ -41,10 +41,34 @@ async def run_changes(changes: Iterable[Change], limit: int) -> Outcome:
             if unavailable is not None:
                 return
 
+    await run_parallel([work] * limit, limit)
+    return Outcome(frozenset(applied), refused, unavailable)
+
+
+async def run_parallel(jobs: Iterable[Callable[[], Awaitable[None]]], limit: int) -> None:
+    """
+    Run jobs, several at a time. The first exception is raised at once, and no further job is started.
+
+    :param jobs: Functions in the order in which to call them.
+    :param limit: Largest number of jobs in progress.
+    """
+    waiting = iter(jobs)
+    failed = False
+
+    async def work() -> None:
+        nonlocal failed
+        for job in waiting:
+            if failed:
+                return
+            try:
+                await job()
+            except BaseException:
+                failed = True
+                raise
+
     workers = [Deferred.fromCoroutine(work()) for _ in range(limit)]
     try:
         await gatherResults(workers, consumeErrors=True)
     except FirstError as error:
         # A CancelledError, for example: the caller expects it, and not the wrapper.
         error.subFailure.raiseException()
-    return Outcome(frozenset(applied), refused, unavailable)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,14 +36,15 @@ _PEM_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFIC
 _T = TypeVar("_T")
 
 
-def connect(reactor: Any, config: ConsulConfig) -> ConsulHTTP:
+def connect(reactor: Any, config: ConsulConfig, parameters: Mapping[str, str] | None = None) -> ConsulHTTP:
     """
     Make the Consul client that a configuration describes. Connections are opened by its first requests.
 
     :param reactor: For connections and time.
+    :param parameters: Query parameters of every request.
     :raise ConfigError: If a file that the configuration names cannot be used.
     """
-    return ConsulHTTP(reactor, make_client(reactor, config), load_token(config))
+    return ConsulHTTP(reactor, make_client(reactor, config), load_token(config), parameters)
 
 
 def load_token(config: ConsulConfig) -> TokenSource:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 
 from ssdpreg.backends.http_client import BoundedHTTPClient, Response, ResponseTooLongError
-from ssdpreg.backends.json_object import JSONObjectParser
+from ssdpreg.backends.json_object import JSONArrayParser, JSONObjectParser
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 
 #: Error texts for an unknown ID, which Consul 1.8 sends with status 500. Later versions send status 404. A 404 with
@@ -70,14 +70,22 @@ class ConsulHTTP:
     :param reactor: Provides ``IReactorTime``.
     :param client: Sends the requests.
     :param token: Source of the ACL token.
+    :param parameters: Query parameters of every request, such as ``dc``.
     :ivar requests: Number of requests by operation, a constant such as ``register``, and by result: ``ok``,
         ``refused``, ``unavailable`` or ``forgot``.
     :ivar too_long: Number of responses that were not accepted because of their length.
     :ivar seconds: Total duration of the requests in seconds, by operation.
     """
 
-    def __init__(self, reactor: IReactorTime, client: BoundedHTTPClient, token: TokenSource | None = None) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        client: BoundedHTTPClient,
+        token: TokenSource | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._parameters = dict(parameters or {})
         self._client = client
         self._token = token or TokenSource()
         self.requests: Counter[tuple[str, str]] = Counter()
@@ -111,9 +119,9 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the requested object.
         """
-        body = await self._request(operation, "GET", _with_query(path, parameters))
+        response = await self._request(operation, "GET", self._with_query(path, parameters))
         try:
-            return json.loads(body)
+            return json.loads(response.body)
         except (ValueError, RecursionError) as error:
             raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
 
@@ -133,14 +141,31 @@ class ConsulHTTP:
         :param parameters: Query of the URL, not quoted.
         :raise BackendError: As :meth:`get`.
         """
+        await self._get_parsed(JSONObjectParser, operation, path, process, limit, parameters)
+
+    async def get_items(
+        self, operation: str, path: str, process: Callable[[Any], None], limit: int, **parameters: str
+    ) -> None:
+        """Send a GET request for a JSON array, and process each of its items, in the way of :meth:`get_members`."""
+        await self._get_parsed(JSONArrayParser, operation, path, process, limit, parameters)
+
+    async def _get_parsed(
+        self,
+        parser: type[JSONObjectParser],
+        operation: str,
+        path: str,
+        process: Callable[..., None],
+        limit: int,
+        parameters: Mapping[str, str],
+    ) -> None:
         parsers: list[JSONObjectParser] = []
 
         def start() -> Callable[[bytes], None]:
             # The request may be sent twice.
-            parsers.append(JSONObjectParser(process))
+            parsers.append(parser(process))
             return parsers[-1].feed
 
-        await self._request(operation, "GET", _with_query(path, parameters), start=start, limit=limit)
+        await self._request(operation, "GET", self._with_query(path, parameters), start=start, limit=limit)
         try:
             parsers[-1].close()
         except ValueError as error:
@@ -159,9 +184,69 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the object to be changed.
         """
-        content = await self._request(operation, "PUT", path, None if body is None else json.dumps(body).encode())
-        if content.strip():
+        content = None if body is None else json.dumps(body).encode()
+        response = await self._request(operation, "PUT", self._with_query(path, {}), content)
+        if response.body.strip():
             raise BackendUnavailableError(f"{self.url}{path}: the response is not that of a Consul agent")
+
+    async def transact(self, operation: str, body: bytes, limit: int, **parameters: str) -> Response:
+        """
+        Send a transaction.
+
+        :param operation: Name of the request in the statistics.
+        :param body: JSON array of operations.
+        :param limit: Bytes of the longest response that is accepted.
+        :param parameters: Query of the URL, not quoted.
+        :return: Response with status 200, or with status 409 if Consul rejected some of the operations.
+        :raise BackendUnavailableError: If Consul does not respond, or cannot serve the request now.
+        :raise BackendRefusedError: If Consul rejects the request with any other status.
+        """
+        path = self._with_query("/v1/txn", parameters)
+        try:
+            return await self._request(operation, "PUT", path, body, limit=limit, accept=409)
+        except BackendForgotError as error:
+            # Consul does not send this response to a transaction.
+            raise BackendUnavailableError(f"{self.url}{path}: the response is: {error}") from error
+
+    async def exchange(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        accept: int | None = None,
+        timeout: float | None = None,
+        limit: int | None = None,
+        **parameters: str,
+    ) -> tuple[int, Any]:
+        """
+        Send a request whose response is JSON.
+
+        :param operation: Name of the request in the statistics.
+        :param path: Path of the URL, quoted.
+        :param body: Body of the request, sent as JSON; None for no body.
+        :param accept: An error status whose body is JSON too, such as 409.
+        :param timeout: Seconds until the request is cancelled; None for the usual time.
+        :param limit: Bytes of the longest response that is accepted; None for the usual length.
+        :param parameters: Query of the URL, not quoted.
+        :return: Status, and the decoded JSON of the response.
+        :raise BackendError: As :meth:`get`.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        response = await self._request(
+            operation,
+            method,
+            self._with_query(path, parameters),
+            content,
+            accept=accept,
+            timeout=timeout,
+            limit=limit,
+        )
+        try:
+            return response.status, json.loads(response.body)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailableError(f"{self.url}{path}: the response is not JSON: {error}") from error
 
     def close(self) -> Deferred[None]:
         """Close the persistent connections."""
@@ -169,7 +254,7 @@ class ConsulHTTP:
 
     async def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, **options: Any
-    ) -> bytes:
+    ) -> Response:
         token = self._token.value
         try:
             return await self._count(operation, method, path, body, token, **options)
@@ -184,14 +269,14 @@ class ConsulHTTP:
 
     async def _count(
         self, operation: str, method: str, path: str, body: bytes | None, token: str | None, **options: Any
-    ) -> bytes:
+    ) -> Response:
         """Send a request once, and count it."""
         result = "unavailable"
         started_at = self._reactor.seconds()
         try:
-            content = await self._send(method, path, body, token, **options)
-            result = "ok"
-            return content
+            response = await self._send(method, path, body, token, **options)
+            result = "ok" if response.status < 300 else "refused"
+            return response
         except BackendRefusedError:
             result = "refused"
             raise
@@ -213,20 +298,24 @@ class ConsulHTTP:
         token: str | None,
         start: Callable[[], Callable[[bytes], None]] | None = None,
         limit: int | None = None,
-    ) -> bytes:
+        timeout: float | None = None,
+        accept: int | None = None,
+    ) -> Response:
         # Consul logs a warning for a request without Content-Type.
         headers = Headers({"Content-Type": ["application/json"]})
         if token:
             headers.addRawHeader("X-Consul-Token", token)
         receive = None if start is None else start()
-        response = await self._client.request(method, path, headers=headers, body=body, receive=receive, limit=limit)
-        if not 200 <= response.status < 300:
+        response = await self._client.request(
+            method, path, headers=headers, body=body, timeout=timeout, receive=receive, limit=limit
+        )
+        if not 200 <= response.status < 300 and response.status != accept:
             raise _error(self._client.url, response)
-        return response.body
+        return response
 
-
-def _with_query(path: str, parameters: Mapping[str, str]) -> str:
-    return f"{path}?{urlencode(parameters)}" if parameters else path
+    def _with_query(self, path: str, parameters: Mapping[str, str]) -> str:
+        query = urlencode({**parameters, **self._parameters})
+        return f"{path}?{query}" if query else path
 
 
 def _error(url: str, response: Response) -> Exception:

@@ -108,8 +108,8 @@ class BoundedHTTPClient:
         :param timeout: Seconds until the request is cancelled, :data:`TIMEOUT` if None.
         :param receive: Called with each part of the body of a response with status 200. A :class:`ValueError` means
             that the body is malformed.
-        :param limit: Bytes of the longest body of a response with status 200, :data:`MAX_BODY` if None. All other
-            bodies have at most :data:`MAX_BODY`.
+        :param limit: Bytes of the longest body of a response with status 200 or 409, :data:`MAX_BODY` if None. All
+            other bodies have at most :data:`MAX_BODY`. Consul lists the errors of a transaction with status 409.
         :raise BackendUnavailableError: If there is no complete response in time, or if it is too long.
         :raise CancelledError: If the caller cancelled the request.
         """
@@ -156,7 +156,9 @@ class BoundedHTTPClient:
         )
         content = bytearray()
         if response.code != 200:
-            receive = limit = None
+            receive = None
+        if response.code not in (200, 409):
+            limit = None
         receiver = _Body(receive or content.extend, limit or MAX_BODY, self.url + path.partition("?")[0])
         await self._read_body(response, receiver)
         return Response(response.code, response.headers, bytes(content))

@@ -1,6 +1,6 @@
 """
-Incremental parser of a large JSON object, such as a listing of Consul: each member is processed as soon as it is
-received. Pure.
+Incremental parsers of a large JSON object or array, such as a listing of Consul: each member is processed as soon as it
+is received. Pure.
 
 The parser of the standard library needs the whole text and does not let any other thread run meanwhile: 0.6 s for the
 listing of 100,000 services.
@@ -20,7 +20,8 @@ MOST_CHARACTERS = 64 * 1024
 #: missing.
 _STEP = 16 * 1024
 
-_AFTER_VALUE = frozenset(",} \t\n\r")
+_AFTER_MEMBER = frozenset(",} \t\n\r")
+_AFTER_ITEM = frozenset(",] \t\n\r")
 _BLANK = re.compile(r"[ \t\n\r]*")
 _decode_value = json.JSONDecoder().raw_decode
 
@@ -32,12 +33,15 @@ class JSONObjectParser:
     :param process: Called with the name and the value of each member, in their order. It may raise an exception.
     """
 
-    def __init__(self, process: Callable[[str, Any], None]) -> None:
+    _opening, _closing, _kind = "{", "}", "object"
+    _after_value = _AFTER_MEMBER
+
+    def __init__(self, process: Callable[..., None]) -> None:
         self._process = process
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._text = ""
         self._parsed_length = 0
-        self._expected = "{"
+        self._expected = "opening"
 
     def feed(self, data: bytes) -> None:
         """
@@ -61,7 +65,7 @@ class JSONObjectParser:
         self._text += self._decoder.decode(b"", final=True)
         self._parse()
         if self._text or self._expected != "":
-            raise ValueError("the JSON object is malformed or incomplete")
+            raise ValueError(f"the JSON {self._kind} is malformed or incomplete")
 
     def _parse(self) -> None:
         """Process all complete members of the text, and keep the rest."""
@@ -70,22 +74,22 @@ class JSONObjectParser:
             position = _skip_blank(text, position)
             if position == len(text):
                 break
-            if self._expected == "{":
-                _expect(text, position, "{")
+            if self._expected == "opening":
+                _expect(text, position, self._opening)
                 self._expected = "first"
                 position += 1
             elif self._expected == ",":
-                if text[position] == "}":
+                if text[position] == self._closing:
                     self._expected = ""
                 else:
                     _expect(text, position, ",")
                     self._expected = "member"
                 position += 1
-            elif self._expected == "first" and text[position] == "}":
+            elif self._expected == "first" and text[position] == self._closing:
                 self._expected = ""
                 position += 1
             elif self._expected == "":
-                raise ValueError("there is text after the JSON object")
+                raise ValueError(f"there is text after the JSON {self._kind}")
             else:
                 end = self._parse_member(text, position)
                 if end is None:
@@ -96,24 +100,44 @@ class JSONObjectParser:
 
     def _parse_member(self, text: str, position: int) -> int | None:
         """Process one member, and return the position of its end, or None if it is incomplete."""
-        _expect(text, position, '"')
         try:
-            name, position = _decode_value(text, position)
-            position = _skip_blank(text, position)
-            if position == len(text):
-                return None
-            _expect(text, position, ":")
-            value, position = _decode_value(text, _skip_blank(text, position + 1))
+            member, position = self._decode_member(text, position)
         except json.JSONDecodeError:
             # The text ends within the member, or the member is malformed: then it will be too long or incomplete.
             return None
         except RecursionError:
-            raise ValueError("the JSON object is nested too deeply") from None
-        if text[position : position + 1] not in _AFTER_VALUE:
+            raise ValueError(f"the JSON {self._kind} is nested too deeply") from None
+        if text[position : position + 1] not in self._after_value:
             # The rest of a number may follow.
             return None
-        self._process(name, value)
+        self._process(*member)
         return position
+
+    def _decode_member(self, text: str, position: int) -> tuple[tuple[Any, ...], int]:
+        """Return a member, and the position of its end."""
+        _expect(text, position, '"')
+        name, position = _decode_value(text, position)
+        position = _skip_blank(text, position)
+        if position == len(text):
+            raise json.JSONDecodeError("incomplete", text, position)
+        _expect(text, position, ":")
+        value, position = _decode_value(text, _skip_blank(text, position + 1))
+        return (name, value), position
+
+
+class JSONArrayParser(JSONObjectParser):
+    """
+    Parser of one JSON array that is received in parts.
+
+    :param process: Called with each item, in their order. It may raise an exception.
+    """
+
+    _opening, _closing, _kind = "[", "]", "array"
+    _after_value = _AFTER_ITEM
+
+    def _decode_member(self, text: str, position: int) -> tuple[tuple[Any, ...], int]:
+        value, position = _decode_value(text, position)
+        return (value,), position
 
 
 def _skip_blank(text: str, position: int) -> int:

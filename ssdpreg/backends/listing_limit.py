@@ -31,6 +31,10 @@ class ListingLimit:
         """Set the number of entries after a listing."""
         self._bytes = min(_BASE + _PER_ENTRY * count, MOST_BYTES)
 
+    def raise_to(self, count: int) -> None:
+        """Permit a listing of at least so many entries."""
+        self._bytes = max(self._bytes, min(_BASE + _PER_ENTRY * count, MOST_BYTES))
+
     def add_entry(self) -> None:
         """Record that an entry was added."""
         self._bytes = min(self._bytes + _PER_ENTRY, MOST_BYTES)

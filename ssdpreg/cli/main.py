@@ -1,4 +1,4 @@
-"""Entry point of the ``ssdpreg`` command. The daemon is ``twistd ssdpreg``."""
+"""Entry point of the ``ssdpreg`` command."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 
 from ssdpreg import __version__
-from ssdpreg.cli import check_config, doctor, schema, search, services, watch
-from ssdpreg.errors import BackendError, ConfigError
+from ssdpreg.cli import check_config, doctor, explain, inventory, purge, run, schema, search, services, watch
+from ssdpreg.errors import BackendError, CaptureError, ConfigError
 
 #: One module for each subcommand, in the order of the help. Each has a function ``add_parser(commands)``.
-_SUBCOMMANDS = (search, services, watch, doctor, check_config, schema)
+_SUBCOMMANDS = (search, services, watch, inventory, explain, doctor, run, purge, check_config, schema)
 
-_DESCRIPTION = "Search the network for SSDP devices, and inspect the daemon (twistd ssdpreg) that registers them."
+_DESCRIPTION = "Search the network for SSDP devices, and run or inspect the daemon that registers them."
 _EXIT_STATUS = """
 Exit status: 0 for success; 1 for a failure, such as no device found or no response from the server; 2 for invalid
 usage or an invalid configuration. "ssdpreg COMMAND --help" describes each command.
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault in error.faults:
             _print_error(fault.problem, f"{fault.path}: " if fault.path else "")
         return 2
-    except BackendError as error:
+    except (BackendError, CaptureError) as error:
         _print_error(str(error))
         return 1
     return status

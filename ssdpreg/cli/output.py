@@ -35,8 +35,12 @@ def escape_invisible(text: str, console: Console) -> str:
 
     :param text: Text from the network. It may contain control sequences of a terminal.
     """
-    visible = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    visible = (
+        text
+        if text.isprintable()
+        else "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+        )
     )
     return visible.encode(console.encoding, "backslashreplace").decode(console.encoding)
 

@@ -39,6 +39,7 @@ class Service:
     :ivar tags: Tags.
     :ivar health: ``passing``, ``warning``, ``critical`` or ``maintenance``.
     :ivar location: LOCATION of the announcement.
+    :ivar meta: Meta of the registration: the facts of the announcement.
     """
 
     key: tuple[str, str]
@@ -49,6 +50,7 @@ class Service:
     tags: tuple[str, ...]
     health: str
     location: str = field(compare=False)
+    meta: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def endpoint(self) -> str:
@@ -188,6 +190,7 @@ def _service(entry: Mapping[str, Any]) -> Service:
         tags=tuple(str(tag) for tag in service["Tags"] or ()),
         health=_health(entry["Checks"]),
         location=str(service["Meta"].get(META_LOCATION, "")),
+        meta={str(key): str(value) for key, value in service["Meta"].items()},
     )
 
 

@@ -25,6 +25,7 @@ from ssdpreg.config.values import (
     HostName,
     HTTPPath,
     InterfaceOrNetwork,
+    NodePrefix,
     ReadableFile,
     Scope,
     SearchPorts,
@@ -137,7 +138,8 @@ class ConsulConfig:
     Registration of services in Consul.
 
     :ivar type: ``consul``; may be omitted.
-    :ivar mode: ``agent`` registers services with the local agent, ``catalog`` in the catalog.
+    :ivar mode: ``agent`` registers services with the local agent, ``catalog`` writes each device to the catalog, as a
+        node of its own.
     :ivar address: ``HOST:PORT``, ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:///PATH``. The default port is
         8500.
     :ivar datacenter: Consul datacenter; null for the datacenter of the agent.
@@ -152,8 +154,13 @@ class ConsulConfig:
     :ivar on_stop: Treatment of the services when the daemon stops: ``leave`` keeps them until the TTL check of the
         daemon expires, ``deregister`` removes them at once.
     :ivar scope: Name under which this daemon registers its services. It changes and removes only services with this
-        name; null for the host name.
-    :ivar lock: Name of the lock that elects the writing daemon among several daemons.
+        name; null for the name of the lock, or without a lock for the host name.
+    :ivar lock: Name that several daemons on one network share in catalog mode: one of them writes, and another one
+        takes over when it ends; null for a daemon of its own.
+    :ivar reap_after: Time after the end of all daemons of a scope until its nodes are removed from the catalog, by any
+        daemon in catalog mode.
+    :ivar node_prefix: Beginning of the names of all nodes in catalog mode, such as ``ssdp-``, to which an ACL policy
+        can limit the right to write nodes.
     """
 
     type: Literal["consul"] = "consul"
@@ -170,7 +177,9 @@ class ConsulConfig:
     service_tags: tuple[Text, ...] = ()
     on_stop: Literal["leave", "deregister"] = "leave"
     scope: Scope | None = None
-    lock: Text | None = None
+    lock: Scope | None = None
+    reap_after: Annotated[float, seconds(60, "the services of a daemon that restarts must not be removed")] = 600.0
+    node_prefix: NodePrefix = ""
 
     find_faults = staticmethod(find_consul_faults)
 
@@ -237,9 +246,11 @@ class Config:
         """
         Return the name under which this daemon registers its services.
 
-        :param host_name: Name of this host, which is the default.
+        :param host_name: Name of this host, which is the default without a lock.
         """
-        return (isinstance(self.backend, ConsulConfig) and self.backend.scope) or host_name
+        if isinstance(self.backend, ConsulConfig):
+            return self.backend.scope or self.backend.lock or host_name
+        return host_name
 
     def with_consul(self, address: str | None = None, datacenter: str | None = None) -> Config:
         """

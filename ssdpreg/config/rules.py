@@ -54,8 +54,11 @@ def find_check_faults(raw: Mapping[str, Any]) -> Iterator[RelativeFault]:
 
 def find_consul_faults(raw: Mapping[str, Any]) -> Iterator[RelativeFault]:
     """Yield keys without the key that they require, and keys that conflict with another key."""
-    yield from _find_unsupported(raw, mode="agent", lock=None)
     given = {key for key, value in raw.items() if value is not None}
+    if raw.get("mode", "agent") == "agent":
+        for key in ("lock", "node_prefix"):
+            if raw.get(key):
+                yield RelativeFault((key,), 'requires "mode": "catalog"')
     for key, other in (("cert_file", "key_file"), ("key_file", "cert_file")):
         if key in given and other not in given:
             yield RelativeFault((key,), f"requires {other}")

@@ -35,6 +35,9 @@ _SSDP_PORT = 1900
 #: Consul limits a value of Meta to 512 bytes. A character has at most 4 bytes in UTF-8.
 _MAX_SCOPE_LENGTH = 128
 
+#: Characters of node names that Consul DNS and URLs accept, in lower case: node names are.
+_NODE_PREFIX = re.compile(r"(?:[a-z0-9][a-z0-9._-]{0,31})?")
+
 #: RFC 1123, section 2.1. Underscores are valid, because some networks have names with them.
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.A | re.I
@@ -222,6 +225,17 @@ def _parse_scope(value: object) -> str:
     return scope
 
 
+def _parse_node_prefix(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{quote(value)} is not a string")
+    if not _NODE_PREFIX.fullmatch(value):
+        raise ValueError(
+            f"{quote(value)} is not the beginning of a node name: use at most 32 lower-case letters, digits, dots,"
+            ' hyphens and underscores, such as "ssdp-"'
+        )
+    return value
+
+
 def _parse_host_name(value: object) -> str:
     name = _parse_text(value).lower().removesuffix(".")
     if _is_address(name.strip("[]")):
@@ -269,4 +283,5 @@ InterfaceOrNetwork = Annotated[str, ScalarKind(_parse_interface, {"type": "strin
 ServerEndpoint = Annotated[str, ScalarKind(_parse_server_endpoint, {"type": "string", "minLength": 1})]
 SearchPorts = Annotated[PortRange, ScalarKind(_parse_port_range, {"type": "string", "pattern": r"^\d{1,5}-\d{1,5}$"})]
 Scope = Annotated[str, ScalarKind(_parse_scope, {"type": "string", "minLength": 1, "maxLength": _MAX_SCOPE_LENGTH})]
+NodePrefix = Annotated[str, ScalarKind(_parse_node_prefix, {"type": "string", "pattern": f"^{_NODE_PREFIX.pattern}$"})]
 HostName = Annotated[str, ScalarKind(_parse_host_name, {"type": "string", "minLength": 1})]

@@ -22,10 +22,11 @@ from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
-from ssdpreg.interfaces import ILifetimeStore, IRegistryBackend, IRequestStatistics
+from ssdpreg.interfaces import ILifetimeStore, ILockedBackend, IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
+from ssdpreg.registry.service import Sockets
 from ssdpreg.ssdp.network import Network
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.hosts import AcceptedHosts
@@ -89,20 +90,40 @@ def make_rules(config: Config, scope: str) -> RegistrationRules:
     )
 
 
-def make_registry(reactor: Any, config: Config, scope: str, backlog: Callable[[], int]) -> Registry:
-    """Make the service that receives messages and searches."""
+def make_network(reactor: Any, config: Config) -> Callable[..., Network]:
+    """Return the function that creates the sockets, as ``function(deliver=…, drop=…)``."""
+    ssdp = config.ssdp
+    return partial(
+        Network,
+        reactor,
+        interfaces=ssdp.interfaces,
+        ttl=ssdp.search.ttl,
+        allow=ssdp.named_networks,
+        ports=ssdp.search.ports,
+    )
+
+
+def make_registry(
+    reactor: Any,
+    config: Config,
+    scope: str,
+    backlog: Callable[[], int],
+    *,
+    open_network: Callable[..., Sockets] | None = None,
+    make_table: Callable[..., AdvertisementTable] = AdvertisementTable,
+) -> Registry:
+    """
+    Make the service that receives messages and searches.
+
+    :param backlog: Returns the number of changes that the backend has yet to apply.
+    :param open_network: Creates the sockets; by default those of :func:`make_network`.
+    :param make_table: Creates the table of live services.
+    """
     ssdp = config.ssdp
     registry = Registry(
         reactor,
-        partial(
-            Network,
-            reactor,
-            interfaces=ssdp.interfaces,
-            ttl=ssdp.search.ttl,
-            allow=ssdp.named_networks,
-            ports=ssdp.search.ports,
-        ),
-        AdvertisementTable(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
+        open_network or make_network(reactor, config),
+        make_table(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
         LocationRules(ssdp.allow, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
@@ -138,6 +159,20 @@ def describe(config: Config) -> tuple[str, str]:
     if isinstance(config.backend, EmbeddedConfig):
         return f"own catalogue in {config.backend.path or 'memory'}", _DATACENTER
     return config.backend.type, _DATACENTER
+
+
+def make_view(
+    config: Config, scope: str, registry: Registry, reconciler: Reconciler, backend: IRegistryBackend
+) -> View:
+    """Collect what the web server reads."""
+    return View(
+        registry,
+        reconciler,
+        *describe(config),
+        scope,
+        IRequestStatistics(backend, None),
+        ILockedBackend(backend, None),
+    )
 
 
 def make_web(reactor: Any, config: Config, view: View) -> list[WebService]:
@@ -176,9 +211,7 @@ def makeService(options: Options) -> IService:
         reconciler,
         registry,
         *([LifetimeRecorder(reactor, registry, backend)] if ILifetimeStore.providedBy(backend) else []),
-        *make_web(
-            reactor, config, View(registry, reconciler, *describe(config), scope, IRequestStatistics(backend, None))
-        ),
+        *make_web(reactor, config, make_view(config, scope, registry, reconciler, backend)),
         ReloadService(reactor, options.load, config, apply),
         # Last, so that the service manager learns that all others have started.
         NotifyService(reactor, os.environ),

@@ -90,6 +90,44 @@ Event = Appeared | Changed | Left | SearchNeeded
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimState:
+    """
+    Snapshot of one claim about a service.
+
+    :ivar location: Claimed LOCATION.
+    :ivar sender: IP address of its owner.
+    :ivar standing: Standing of the claim.
+    :ivar expires_at: Time of expiry if it is not received again, in seconds of the table's clock.
+    """
+
+    location: str
+    sender: str
+    standing: Standing
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedState:
+    """
+    Snapshot of a service in the table with its pending decisions, for diagnosis.
+
+    :ivar advertisement: Advertisement of the current claim.
+    :ivar live: Whether it is live. A service whose claim has too low a standing is not.
+    :ivar claims: The current claim, and the other ones.
+    :ivar leaves_at: Time at which a byebye takes effect, infinite without one.
+    :ivar contested: Whether searches decide between claims now.
+    :ivar move_at: Time of a move that waits, infinite without one.
+    """
+
+    advertisement: Advertisement
+    live: bool
+    claims: tuple[ClaimState, ...]
+    leaves_at: float
+    contested: bool
+    move_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class LiveService:
     """
     Snapshot of a live service.

@@ -18,7 +18,7 @@ from ssdpreg.discovery.announcements import Announcements
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.departures import Departures
 from ssdpreg.discovery.due import DueDecisions
-from ssdpreg.discovery.events import Event, LiveService
+from ssdpreg.discovery.events import ClaimState, Event, LiveService, TrackedState
 from ssdpreg.discovery.holds import Holds
 from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.search_terms import SearchTerm
@@ -64,6 +64,17 @@ class AdvertisementTable:
         """Return the live service of a device and URN, or None."""
         service = self._services.find(device_id, urn)
         return None if service is None or not service.live else _snapshot(service)
+
+    def states(self, device_id: str, urn: str | None) -> list[TrackedState]:
+        """
+        Return snapshots of the services of a device, for diagnosis.
+
+        :param urn: URN of one service, or None for all services of the device.
+        """
+        if urn is None:
+            return [_state(service) for service in self._services.of_device(device_id)]
+        service = self._services.find(device_id, urn)
+        return [] if service is None else [_state(service)]
 
     @property
     def tracked(self) -> int:
@@ -214,6 +225,20 @@ class AdvertisementTable:
         for service in due:
             events += self._due.examine(service, now)
         return events
+
+
+def _state(service: TrackedService) -> TrackedState:
+    return TrackedState(
+        service.claim.advertisement,
+        service.live,
+        tuple(
+            ClaimState(claim.advertisement.location, claim.sender, claim.standing, claim.expires_at)
+            for claim in (service.claim, *service.others)
+        ),
+        service.leaves_at,
+        service.contest is not None,
+        service.move_at,
+    )
 
 
 def _snapshot(service: TrackedService) -> LiveService:

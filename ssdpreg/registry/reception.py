@@ -75,7 +75,8 @@ class ReceptionMonitor:
         """Hold the services that may not have been received since the last check. Called before every expiry, too."""
         now = self._reactor.seconds()
         late = now - self._checked_at
-        self._checked_at = now
+        if self._checking.running:
+            self._checked_at = now
         if late > _INTERVAL + _LATE:
             self.log.warn("The process was suspended for {seconds} s, searching", seconds=round(late, 1))
             self._hold("", now)

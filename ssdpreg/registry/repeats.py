@@ -13,9 +13,9 @@ from ssdpreg.ssdp.messages import Message
 from ssdpreg.ssdp.reception import Channel, Reception
 
 #: Processes an advertisement whose datagram was parsed before.
-ProcessAgain: TypeAlias = Callable[[Advertisement, Reception], None]
+ProcessAdvertisement: TypeAlias = Callable[[Advertisement, Reception], None]
 #: Processes a rejection, and the IP address of the sender.
-Reject: TypeAlias = Callable[[Rejection, str], None]
+ProcessRejection: TypeAlias = Callable[[Rejection, str], None]
 
 
 class MessageGroup:
@@ -33,7 +33,12 @@ class MessageGroup:
     __slots__ = ("count", "interpretation", "is_reply", "process", "reject", "seconds")
 
     def __init__(
-        self, interpretation: int, is_reply: bool, seconds: Callable[[], float], process: ProcessAgain, reject: Reject
+        self,
+        interpretation: int,
+        is_reply: bool,
+        seconds: Callable[[], float],
+        process: ProcessAdvertisement,
+        reject: ProcessRejection,
     ) -> None:
         self.count = 0
         self.interpretation = interpretation
@@ -49,7 +54,7 @@ class MessageGroups:
     :param reject: Processes a rejection.
     """
 
-    def __init__(self, seconds: Callable[[], float], process: ProcessAgain, reject: Reject) -> None:
+    def __init__(self, seconds: Callable[[], float], process: ProcessAdvertisement, reject: ProcessRejection) -> None:
         self._seconds, self._process, self._reject = seconds, process, reject
         self._groups: dict[tuple[str, str, Channel], MessageGroup] = {}
         self._interpretation = 0

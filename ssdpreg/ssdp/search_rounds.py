@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -35,6 +35,25 @@ _REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
 
 _UNSOLICITED = UnsolicitedError("no reply to a search")
 _OFF_LINK = OffLinkReplyError("the sender is on another network")
+
+
+def check_reply(message: Message, reception: Reception, hosts: Collection[str] | None) -> MessageError | None:
+    """
+    Return the error of a message that is received on the socket of a search and is not accepted, or None.
+
+    :param hosts: Hosts that were searched from that socket; None if the search was sent to the group.
+    """
+    # Some devices, such as those with ssdpy, send an announcement in place of a reply.
+    if not isinstance(message, SearchResponse | Alive) or (hosts is not None and reception.sender not in hosts):
+        return _UNSOLICITED
+    return None if reception.on_link or reception.named else _OFF_LINK
+
+
+def reply_time(channel: Channel, request: SearchRequest) -> float:
+    """Return the seconds for which replies to a search are received."""
+    if channel is Channel.HOST:
+        return HOST_REPLY_TIME + NETWORK_DELAY
+    return max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY)
 
 
 class SearchRound:
@@ -74,14 +93,10 @@ class SearchRound:
 
     def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
-        # Some devices, such as those with ssdpy, send an announcement in place of a reply.
-        expected = isinstance(message, SearchResponse | Alive) and (self.hosts is None or peer[0] in self.hosts)
-        if not expected:
-            self._drop(_UNSOLICITED, reception, peer)
-        elif not (reception.on_link or reception.named):
-            self._drop(_OFF_LINK, reception, peer)
-        else:
+        error = check_reply(message, reception, self.hosts)
+        if error is None:
             return self._deliver(message, reception, peer)
+        self._drop(error, reception, peer)
         return None
 
     def _drop_invalid(self, error: MessageError, peer: PeerAddress) -> None:
@@ -129,7 +144,7 @@ class SearchRounds:
         """Send a search to the group."""
         current = self._round(Channel.SEARCH)
         if current is not None:
-            self._keep_open(current, max(1.0, min(request.mx or 0, _LONGEST_MX) + NETWORK_DELAY))
+            self._keep_open(current, reply_time(Channel.SEARCH, request))
             current.send(request, (GROUP, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
@@ -140,11 +155,12 @@ class SearchRounds:
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
-            self._keep_open(current, HOST_REPLY_TIME + NETWORK_DELAY)
+            # UDA, 1.3.2: a unicast search has no MX.
+            request = SearchRequest(st, None)
+            self._keep_open(current, reply_time(Channel.HOST, request))
             for host in hosts:
                 current.hosts.add(host)
-                # UDA, 1.3.2: a unicast search has no MX.
-                current.send(SearchRequest(st, None), (host, PORT))
+                current.send(request, (host, PORT))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""

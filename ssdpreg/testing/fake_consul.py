@@ -31,7 +31,7 @@ _CHECK_FIELDS = frozenset(
 _DURATIONS = ("TTL", "Interval", "Timeout", "DeregisterCriticalServiceAfter")
 
 
-class _ResponseError(Exception):
+class FakeResponseError(Exception):
     """
     Response with an error status.
 
@@ -99,7 +99,7 @@ class FakeConsulAgent(Resource):
             return NOT_DONE_YET
         try:
             answer = self._answer(request, method, path)
-        except _ResponseError as error:
+        except FakeResponseError as error:
             request.setResponseCode(error.status)
             request.setHeader("Content-Type", "text/plain")
             return error.text.encode()
@@ -111,30 +111,30 @@ class FakeConsulAgent(Resource):
     def _answer(self, request: IRequest, method: str, path: str) -> Any:
         for start, fault in self.faults.items():
             if path.startswith(start):
-                raise _ResponseError(*fault)
+                raise FakeResponseError(*fault)
         for allowed, pattern, answer in self._routes:
             match = re.fullmatch(pattern, path)
             if match is None:
                 continue
             if method != allowed:
-                raise _ResponseError(405, f"method {method} not allowed")
+                raise FakeResponseError(405, f"method {method} not allowed")
             return answer(request, *map(unquote, match.groups()))
-        raise _ResponseError(404, "")
+        raise FakeResponseError(404, "")
 
     def _register(self, request: Any) -> None:
         body = _decode(request.content.read(), _SERVICE_FIELDS)
         checks = [_decode_check(check) for check in body.get("Checks") or ()]
         if not body.get("Name"):
-            raise _ResponseError(400, "Missing service name")
+            raise FakeResponseError(400, "Missing service name")
         service_id = body.get("ID") or body["Name"]
         address, port = body.get("Address", ""), body.get("Port", 0)
         if address in ("0.0.0.0", "::", "[::]"):
-            raise _ResponseError(400, "Invalid service address")
+            raise FakeResponseError(400, "Invalid service address")
         for check in checks:
             _validate_check(check)
         _validate_meta(body.get("Meta") or {})
         if body["Name"] in self.denied:
-            raise _ResponseError(403, f"Permission denied: Missing service:write on {body['Name']}")
+            raise FakeResponseError(403, f"Permission denied: Missing service:write on {body['Name']}")
         self.services[service_id] = {
             "ID": service_id,
             "Service": body["Name"],
@@ -168,7 +168,7 @@ class FakeConsulAgent(Resource):
 
     def _deregister(self, request: IRequest, service_id: str) -> None:
         if not service_id:
-            raise _ResponseError(500, "ServiceID missing")
+            raise FakeResponseError(500, "ServiceID missing")
         self.services.pop(service_id, None)
         for check_id, check in list(self.checks.items()):
             if check["ServiceID"] == service_id:
@@ -177,7 +177,7 @@ class FakeConsulAgent(Resource):
     def _pass(self, request: IRequest, check_id: str) -> None:
         check = self.checks.get(check_id)
         if check is None or check["Type"] != "ttl":
-            raise _ResponseError(500, f'CheckID "{check_id}" does not have associated TTL')
+            raise FakeResponseError(500, f'CheckID "{check_id}" does not have associated TTL')
         check["Status"] = "passing"
 
     def _deregister_check(self, request: IRequest, check_id: str) -> None:
@@ -203,7 +203,7 @@ class FakeConsulAgent(Resource):
     def _show_service(self, request: IRequest, service_id: str) -> Any:
         service = self.services.get(service_id)
         if service is None:
-            raise _ResponseError(404, f"unknown service ID: {service_id}")
+            raise FakeResponseError(404, f"unknown service ID: {service_id}")
         return service
 
 
@@ -211,10 +211,10 @@ def _decode(content: bytes, fields: frozenset[str]) -> dict[str, Any]:
     try:
         body = json.loads(content)
     except ValueError:
-        raise _ResponseError(400, f"Request decode failed: {'unexpected EOF' if content else 'EOF'}") from None
+        raise FakeResponseError(400, f"Request decode failed: {'unexpected EOF' if content else 'EOF'}") from None
     _reject_unknown(body, fields)
     if not isinstance(body.get("Port", 0), int):
-        raise _ResponseError(
+        raise FakeResponseError(
             400, "Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int"
         )
     decoded: dict[str, Any] = body
@@ -225,23 +225,23 @@ def _decode_check(check: dict[str, Any]) -> dict[str, Any]:
     _reject_unknown(check, _CHECK_FIELDS)
     for field in _DURATIONS:
         if str(check.get(field, "")).isdecimal():
-            raise _ResponseError(400, f'Request decode failed: time: missing unit in duration "{check[field]}"')
+            raise FakeResponseError(400, f'Request decode failed: time: missing unit in duration "{check[field]}"')
     return check
 
 
 def _reject_unknown(body: Mapping[str, Any], fields: frozenset[str]) -> None:
     for field in body:
         if field not in fields:
-            raise _ResponseError(400, f'Request decode failed: json: unknown field "{field}"')
+            raise FakeResponseError(400, f'Request decode failed: json: unknown field "{field}"')
 
 
 def _validate_check(check: Mapping[str, Any]) -> None:
     if check.get("Status", "") not in ("", "passing", "warning", "critical"):
-        raise _ResponseError(400, "Status for checks must 'passing', 'warning', 'critical'")
+        raise FakeResponseError(400, "Status for checks must 'passing', 'warning', 'critical'")
     if ("HTTP" in check or "TCP" in check) and "Interval" not in check:
-        raise _ResponseError(400, "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks")
+        raise FakeResponseError(400, "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks")
     if _check_type(check) == "ttl" and "TTL" not in check:
-        raise _ResponseError(400, "Invalid check: TTL must be > 0 for TTL checks")
+        raise FakeResponseError(400, "Invalid check: TTL must be > 0 for TTL checks")
 
 
 def _check_type(check: Mapping[str, Any]) -> str:
@@ -253,7 +253,7 @@ def _check_type(check: Mapping[str, Any]) -> str:
 
 def _validate_meta(meta: Mapping[str, str]) -> None:
     if len(meta) > 64:
-        raise _ResponseError(400, "Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs")
+        raise FakeResponseError(400, "Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs")
     for key, value in meta.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
             problem = "Key contains invalid characters"
@@ -261,7 +261,9 @@ def _validate_meta(meta: Mapping[str, str]) -> None:
             problem = "Value is too long (limit: 512 characters)"
         else:
             continue
-        raise _ResponseError(400, f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): {problem}")
+        raise FakeResponseError(
+            400, f"Invalid Service Meta: Couldn't load metadata pair ('{key}', '{value}'): {problem}"
+        )
 
 
 def _tagged_addresses(address: str, port: int) -> dict[str, Any]:
@@ -284,4 +286,4 @@ def _filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
     chosen = re.fullmatch(r'CheckID == "([^"]*)"', expression)
     if chosen is not None:
         return lambda check: check["CheckID"] == chosen[1]
-    raise _ResponseError(500, f"Failed to create boolean expression evaluator: {expression}")
+    raise FakeResponseError(500, f"Failed to create boolean expression evaluator: {expression}")

@@ -20,6 +20,8 @@ class Readyz(ReadOnlyResource):
     """
     Readiness: 200 when the first search is over and the backend answers, otherwise 503 with the reasons.
 
+    For a backend with a lock, both say which daemon holds it.
+
     :param view: Parts of the daemon.
     """
 
@@ -35,4 +37,5 @@ class Readyz(ReadOnlyResource):
             reasons.append(self._view.backend_fault)
         if reasons:
             raise ResponseError(f"not ready: {'; '.join(reasons)}\n", 503)
-        return plain_text(request, "ready\n")
+        writer = self._view.writer
+        return plain_text(request, f"ready: {writer}\n" if writer else "ready\n")

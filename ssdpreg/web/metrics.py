@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 import ssdpreg
-from ssdpreg.interfaces import IRequestStatistics
+from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
 from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
@@ -121,6 +121,8 @@ class DaemonCollector(Collector):
         )
         if view.requests is not None:
             yield from _requests(view.requests)
+        if view.locked is not None:
+            yield from _lock(view.locked)
         yield from _connections(self._numbers.connections)
 
     def _network(self) -> Iterator[Metric]:
@@ -205,6 +207,32 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
         "Responses of the backend that were not accepted because of their length.",
         statistics.too_long,
     )
+
+
+def _lock(locked: ILockedBackend) -> Iterator[Metric]:
+    lock, reaper = locked.lock, locked.reaper
+    for name, text, number in (
+        ("lock_held", "Whether this daemon holds the lock of its scope, so that it writes.", lock.held),
+        ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
+        ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
+        ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
+        (
+            "scopes_dead",
+            "Scopes with nodes, whose daemons have ended; 0 for a daemon that is not the reaper.",
+            reaper.dead_scopes,
+        ),
+    ):
+        yield GaugeMetricFamily(f"ssdpreg_{name}", text, number)
+    for name, text, number in (
+        ("lock_acquisitions", "Times that this daemon acquired the lock.", lock.acquisitions),
+        ("lock_losses", "Times that this daemon lost the lock.", lock.losses),
+        ("lock_refusals", "Transactions rejected because this daemon did not hold the lock.", lock.refusals),
+        ("reaper_nodes_marked", "Nodes of dead scopes that this daemon marked.", reaper.marked),
+        ("reaper_nodes_removed", "Nodes of dead scopes that this daemon removed.", reaper.removed),
+        ("reaper_nodes_kept", "Nodes of dead scopes that other programs use, too.", reaper.kept),
+        ("reaper_failures", "Rounds of the reaper that failed.", reaper.failures),
+    ):
+        yield CounterMetricFamily(f"ssdpreg_{name}", text, number)
 
 
 def _connections(connections: Connections) -> Iterator[Metric]:

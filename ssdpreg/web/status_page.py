@@ -77,6 +77,7 @@ class StatusPage(ReadOnlyResource):
             # The charts move with each minute.
             self._history.minutes[-1].number,
             self._view.backend_fault,
+            self._view.writer,
             reconciler.pending,
             registry.settled,
             tuple(registry.interfaces),
@@ -184,7 +185,7 @@ class _Page(Element):
         fault = self._view.backend_fault
         if fault:
             return _pill(tag, "bad", fault)
-        name = self._view.backend
+        name = "; ".join(filter(None, (self._view.backend, self._view.writer)))
         # Refused changes are counted elsewhere on the page.
         pending = self._view.reconciler.pending - self._totals.states["refused"]
         return _pill(tag, "good", f"{name}, {_plural(pending, 'change')} pending" if pending > 0 else name)

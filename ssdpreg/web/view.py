@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ssdpreg.interfaces import IRequestStatistics
+from ssdpreg.errors import NotHolderError
+from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registry import Registry
 
@@ -23,6 +24,7 @@ class View:
     :ivar datacenter: The only datacenter that ``?dc=`` accepts.
     :ivar node: Name of this daemon, normally the host name.
     :ivar requests: Statistics of the backend's requests, or None for a backend without them.
+    :ivar locked: The backend, if only the holder of a lock writes to it; otherwise None.
     """
 
     registry: Registry
@@ -31,6 +33,7 @@ class View:
     datacenter: str
     node: str
     requests: IRequestStatistics | None = None
+    locked: ILockedBackend | None = None
 
     @property
     def backend_fault(self) -> str:
@@ -41,4 +44,11 @@ class View:
         reason = "" if error is None else " ".join(str(error).split())
         if len(reason) > _LONGEST_REASON:
             reason = reason[:_LONGEST_REASON] + "…"
+        if self.locked is not None and self.locked.lock.waiting and isinstance(error, NotHolderError):
+            return f"standby, this daemon does not write to {self.backend}: {reason}"
         return f"{self.backend} is unavailable{': ' if reason else ''}{reason}"
+
+    @property
+    def writer(self) -> str:
+        """Text that says which daemon holds the lock of the backend; empty for a backend without a lock."""
+        return "" if self.locked is None else self.locked.lock.description

@@ -23,7 +23,7 @@ from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import BackendUnavailableError
-from ssdpreg.interfaces import IRegistryBackend, IRequestStatistics
+from ssdpreg.interfaces import ILockedBackend, IRegistryBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import Registry
@@ -116,11 +116,14 @@ class Daemon:
             random=Random(1),
         )
         self.registry.set_search_terms({API: "RackHD", LLDP: "Inservice", REDFISH: "RackHD"})
+        backend = backend or EmbeddedBackend()
         self.reconciler = Reconciler(
-            reactor, backend or EmbeddedBackend(), self.registry.registrations, self.registry.adopt, random=Random(1)
+            reactor, backend, self.registry.registrations, self.registry.adopt, random=Random(1)
         )
         self.registry.subscribe(self.reconciler)
-        self.view = View(self.registry, self.reconciler, "memory", "dc1", "host-1", requests)
+        self.view = View(
+            self.registry, self.reconciler, "memory", "dc1", "host-1", requests, ILockedBackend(backend, None)
+        )
         self.connections = Connections(256)
         self.root: IResource = make_root(reactor, self.view, self.connections)
 

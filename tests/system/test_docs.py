@@ -35,12 +35,12 @@ _PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONT
 _TOOLS = frozenset(
     {
         *(".", "consul", "curl", "dig", "docker", "firewall-cmd", "grep", "install", "ip", "journalctl", "nft", "ss"),
-        *("systemctl", "tcpdump"),
+        *("ansible-inventory", "ansible-playbook", "consul-template", "pipx", "ssh", "systemctl", "tcpdump", "vmagent"),
     }
 )
 
 #: Files that the reader of ``docs/backends.md`` creates.
-_CREATED = frozenset({"folder_backend.py", "twisted/plugins/folder_plugin.py"})
+_CREATED = frozenset({"folder_backend.py", "twisted/plugins/folder_plugin.py", "ssdpreg/reaper"})
 #: Size limit of a picture in bytes: every clone of the repository contains all versions of it.
 _PICTURE_SIZE = 150_000
 

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.programs import skip_without
 
 MANUAL = ROOT / "docs" / "ssdpreg.8"
-COMMANDS = ("search", "services", "watch", "doctor", "check-config", "schema")
+COMMANDS = ("search", "services", "watch", "inventory", "explain", "doctor", "run", "purge", "check-config", "schema")
 #: Option of every subcommand.
 HELP = "--help"
 
@@ -34,7 +34,7 @@ class ManualTests(SynchronousTestCase):
         """The synopsis and the description have every option of each subcommand."""
         synopsis, _, description = MANUAL.read_text(encoding="ascii").partition(".Sh DESCRIPTION\n")
         for command in COMMANDS:
-            (listed,) = re.findall(rf"^\.Nm\n\.Cm {command}\n((?:\.Op .*\n)*)", synopsis, re.MULTILINE)
+            (listed,) = re.findall(rf"^\.Nm\n\.Cm {command}\n((?:\.(?:Op|Fl) .*\n)*)", synopsis, re.MULTILINE)
             (described,) = re.findall(rf"^\.It Cm {command}\b((?s:.*?))^\.(?:It Cm|Pp)", description, re.MULTILINE)
             options = options_of(command)
             self.assertEqual({f"-{option}" for option in re.findall(r"Fl (-[a-z-]+)", listed)}, options)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
+from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
+from tests.support.memory_lock import LockedBackend
 
 ONE, TWO, THREE = make_registration(1), make_registration(2), make_registration(3)
 
@@ -1038,6 +1040,20 @@ class RefusalTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE))
         self.assertNotIn("read", self.backend.calls)
 
+    def test_changed_credentials_at_the_beginning_of_a_turn(self) -> None:
+        """When a turn begins with changed credentials, no second turn begins while its requests are under way."""
+        self.backend.credentials_version = 0  # type: ignore[attr-defined]
+        directlyProvides(self.backend, ICredentials)
+        self.start()
+        self.advance(1)
+        self.backend.hanging_names = {"apply"}
+        self.appear(ONE)
+        self.backend.credentials_version = 1  # type: ignore[attr-defined]
+        self.advance(1)
+        self.appear(TWO)
+        self.advance(1)
+        self.assertEqual(len(self.backend.waiting), 1)
+
     def test_changed_credentials_in_an_outage(self) -> None:
         """When the credentials change while everything is rejected, everything is tried at the next keep-alive."""
         self.backend.credentials_version = 0  # type: ignore[attr-defined]
@@ -1101,6 +1117,89 @@ class InUseTests(ReconcilerTestCase):
         self.start()
         self.stop()
         self.assertEqual(self.registered(), by_id(ONE))
+
+
+class LockTests(ReconcilerTestCase):
+    """A backend to which only the holder of a lock writes."""
+
+    def setUp(self) -> None:
+        self.locked = LockedBackend()
+        super().setUp()
+
+    def make_backend(self) -> Any:
+        return self.locked
+
+    def found(self) -> dict[str, Registration]:
+        """Return the registrations in the backend."""
+        return dict(self.successResultOf(Deferred.fromCoroutine(EmbeddedBackend.read(self.locked))))
+
+    def test_take_over(self) -> None:
+        """A daemon writes nothing before it acquires the lock, and at once afterwards."""
+        self.appear(ONE)
+        self.start()
+        self.advance(60)
+        self.assertEqual((self.found(), self.reconciler.in_use), ({}, True))
+        self.locked.lock.acquire()
+        self.advance(0.1)
+        self.assertEqual((self.found(), self.reconciler.available), (by_id(ONE), True))
+
+    def test_lost(self) -> None:
+        """A daemon that lost the lock is not available, without a delay."""
+        self.locked.lock.held = True
+        self.start()
+        self.advance(1)
+        self.assertTrue(self.reconciler.available)
+        self.locked.lock.lose()
+        self.advance(0.1)
+        self.assertEqual((self.reconciler.available, self.reconciler.in_use), (False, True))
+
+    def test_adopts(self) -> None:
+        """The registrations are adopted again if another daemon has written, and only then."""
+        self.locked.lock.held = True
+        self.start()
+        self.advance(1)
+        self.assertEqual(len(self.adopted), 0)
+        for others_wrote in (False, True):
+            self.locked.lock.lose()
+            self.advance(0.1)
+            plan = Plan(register=(TWO,))
+            self.successResultOf(Deferred.fromCoroutine(self.locked.apply(plan)))
+            self.locked.lock.acquire(others_wrote=others_wrote)
+            self.advance(0.1)
+            self.assertEqual(len(self.adopted), others_wrote)
+
+    def test_kept_lock(self) -> None:
+        """After an acquisition without a loss in between the content is compared at once: it may be lost."""
+        self.locked.lock.held = True
+        self.appear(ONE)
+        self.start()
+        self.advance(1)
+        self.successResultOf(Deferred.fromCoroutine(self.locked.apply(Plan(deregister=(ONE,)))))
+        self.locked.lock.lose()
+        self.locked.lock.acquire(others_wrote=False)
+        self.advance(0.1)
+        self.assertEqual(self.found(), by_id(ONE))
+
+    def test_change_in_a_turn(self) -> None:
+        """A change of the lock while the backend is read causes another comparison without a delay."""
+        reading: list[Deferred[None]] = []
+        read = self.locked.read
+
+        async def slow_read() -> dict[str, Registration]:
+            reading.append(Deferred())
+            await reading[-1]
+            return await read()
+
+        self.locked.read = slow_read  # type: ignore[method-assign]
+        self.locked.lock.held = True
+        self.appear(ONE)
+        self.start()
+        self.advance(1)
+        self.locked.lock.lose()
+        self.locked.lock.acquire()
+        reading[0].callback(None)
+        self.advance(0.1)
+        self.assertEqual(len(reading), 2)
 
 
 class StopTests(ReconcilerTestCase):

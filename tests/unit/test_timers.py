@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.timers import Backoff, DelayedCalls, EarliestCall, RepeatingCall
+from ssdpreg.timers import Backoff, DelayedCalls, EarliestCall, Pause, RepeatingCall
 
 
 class TimersTestCase(SynchronousTestCase):
@@ -24,6 +24,41 @@ class TimersTestCase(SynchronousTestCase):
 
     def record(self) -> None:
         self.times.append(self.clock.seconds() - self.started)
+
+
+class PauseTests(TimersTestCase):
+    """Tests for :class:`Pause`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pause = Pause(self.clock)
+
+    def wait(self) -> Deferred[None]:
+        """Begin a pause of 2 s."""
+        return Deferred.fromCoroutine(self.pause.wait(2.0))
+
+    def test_wait(self) -> None:
+        """A pause ends after its time."""
+        waiting = self.wait()
+        self.clock.advance(1.9)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.1)
+        self.successResultOf(waiting)
+
+    def test_end(self) -> None:
+        """``end`` ends a pause early, and changes nothing if there is none."""
+        self.pause.end()
+        waiting = self.wait()
+        self.pause.end()
+        self.successResultOf(waiting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancel(self) -> None:
+        """A cancelled pause leaves no delayed call."""
+        waiting = self.wait()
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class DelayedCallsTests(TimersTestCase):

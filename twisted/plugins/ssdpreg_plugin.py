@@ -20,5 +20,5 @@ ssdpspoof = ServiceMaker(
     "Announce the devices in a file over SSDP, to test listeners.",
     "ssdpspoof",
 )
-consul = BackendMaker("consul", "ssdpreg.backends.consul_agent.make_backend")
+consul = BackendMaker("consul", "ssdpreg.backends.consul.make_backend")
 embedded = BackendMaker("embedded", "ssdpreg.backends.embedded.make_backend")

@@ -123,6 +123,8 @@ def _check_ready(reasons: tuple[str, ...]) -> Finding:
     if any("another daemon registers" in reason for reason in reasons):
         advice = "Stop one of both daemons, or give each a backend.scope of its own"
         return _READY.warning("", f"standby, writes nothing: {text}", advice)
+    if all(reason.startswith("standby, this daemon does not write") for reason in reasons):
+        return _READY.ok("", text)
     if all("first search" in reason for reason in reasons):
         return _READY.warning("", f"not settled: {text}", "Wait some seconds, and run this command again")
     return _READY.fault("", f"not ready: {text}", "See the section Consul above, and the log of the daemon")

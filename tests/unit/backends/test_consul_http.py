@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -32,10 +32,10 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.http = self.make_http()
 
-    def make_http(self, token: TokenSource | None = None) -> ConsulHTTP:
+    def make_http(self, token: TokenSource | None = None, parameters: Mapping[str, str] | None = None) -> ConsulHTTP:
         self.treq = StubTreq(self.resource)
         client = BoundedHTTPClient(self.clock, "http://consul.test:8500", cast("Any", self.treq))
-        return ConsulHTTP(self.clock, client, token)
+        return ConsulHTTP(self.clock, client, token, parameters)
 
     def result_of(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine that has to return without delay."""
@@ -51,6 +51,26 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.assertEqual(self.result_of(self.http.get("list", "/v1/x", filter='ID == "a&b"')), {"ä": [1]})
         ((method, uri, _, body),) = self.resource.requests
         self.assertEqual((method, uri, body), ("GET", "/v1/x?filter=ID+%3D%3D+%22a%26b%22", b""))
+
+    def test_exchange(self) -> None:
+        """``exchange`` returns the status and the JSON of the response, also of the error status that it accepts."""
+        self.resource.body, self.resource.status = b'{"Errors": [1]}', 409
+        sending = self.http.exchange("txn", "PUT", "/v1/txn", [{"KV": 1}], accept=409, dc="d2")
+        self.assertEqual(self.result_of(sending), (409, {"Errors": [1]}))
+        ((method, uri, _, body),) = self.resource.requests
+        self.assertEqual((method, uri, json.loads(body)), ("PUT", "/v1/txn?dc=d2", [{"KV": 1}]))
+        self.assertIsInstance(self.failure_of(self.http.exchange("txn", "PUT", "/v1/txn", [])), BackendRefusedError)
+        self.resource.body, self.resource.status = b"<html>", 200
+        self.assertIsInstance(self.failure_of(self.http.exchange("txn", "PUT", "/v1/x")), BackendUnavailableError)
+
+    def test_exchange_timeout(self) -> None:
+        """``exchange`` is cancelled after its own time limit."""
+        self.resource.body = cast("Any", NOT_DONE_YET)
+        sending = Deferred.fromCoroutine(self.http.exchange("renew", "PUT", "/v1/x", timeout=3.0))
+        self.clock.advance(2.9)
+        self.assertNoResult(sending)
+        self.clock.advance(0.2)
+        self.assertIn("within 3 s", str(self.failureResultOf(sending, BackendUnavailableError).value))
 
     def test_put(self) -> None:
         """``put`` sends its body as JSON."""
@@ -185,6 +205,44 @@ class ConsulHTTPTests(SynchronousTestCase):
         self.result_of(self.http.get_members("list", "/v1/x", members.__setitem__, 100, filter="f"))
         self.assertEqual(members, {"a": 1, "b": {"c": 2}})
         self.assertEqual(self.resource.requests[0][1], "/v1/x?filter=f")
+
+    def test_items(self) -> None:
+        """``get_items`` passes each item of an array to a function."""
+        self.resource.body = b'[1, {"c": 2}]'
+        items: list[Any] = []
+        self.result_of(self.http.get_items("list", "/v1/x", items.append, 100, filter="f"))
+        self.assertEqual(items, [1, {"c": 2}])
+        self.assertEqual(self.resource.requests[0][1], "/v1/x?filter=f")
+
+    def test_transaction(self) -> None:
+        """A transaction returns the response with status 200 or 409, and counts the latter as refused."""
+        for status, result in ((200, "ok"), (409, "refused")):
+            self.resource.status, self.resource.body = status, b"x" * 100_000
+            response = self.result_of(self.http.transact("write", b"[]", 200_000))
+            self.assertEqual((response.status, len(response.body)), (status, 100_000))
+            self.assertEqual(self.http.requests["write", result], 1)
+        self.assertIsInstance(self.failure_of(self.http.transact("write", b"[]", 1000)), BackendUnavailableError)
+        for status, body, error in (
+            (413, b"too many", BackendRefusedError),
+            (500, b"No cluster leader", BackendUnavailableError),
+            (404, b"Unknown service x", BackendUnavailableError),
+        ):
+            self.resource.status, self.resource.body = status, body
+            self.assertIsInstance(self.failure_of(self.http.transact("write", b"[]", 1000)), error)
+
+    def test_parameters_of_every_request(self) -> None:
+        """Parameters of the client are part of each request, besides its own ones."""
+        http = self.make_http(parameters={"dc": "dc 2"})
+        self.resource.body = b"[]"
+        self.result_of(http.get("list", "/v1/x", a="b"))
+        self.result_of(http.get_items("list", "/v1/x", print, 100))
+        self.result_of(http.transact("write", b"[]", 100, consistent=""))
+        self.resource.body = b""
+        self.result_of(http.put("write", "/v1/x"))
+        self.assertEqual(
+            [path for _, path, *_ in self.resource.requests],
+            ["/v1/x?a=b&dc=dc+2", "/v1/x?dc=dc+2", "/v1/txn?consistent=&dc=dc+2", "/v1/x?dc=dc+2"],
+        )
 
     def test_malformed_members(self) -> None:
         """A listing that is too long or malformed, or whose member is rejected, is an error with its path."""

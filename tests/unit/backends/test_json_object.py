@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends import json_object
-from ssdpreg.backends.json_object import JSONObjectParser
+from ssdpreg.backends.json_object import JSONArrayParser, JSONObjectParser
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
@@ -140,3 +140,42 @@ class JSONObjectParserTests(SynchronousTestCase):
         parser.feed(b'{"a": 1}')
         with self.assertRaises(ValueError):
             parser.close()
+
+
+class JSONArrayParserTests(SynchronousTestCase):
+    """Tests for :class:`JSONArrayParser`."""
+
+    def parse(self, *parts: bytes) -> list[Any]:
+        """Parse an array that is received in parts."""
+        items: list[Any] = []
+        parser = JSONArrayParser(items.append)
+        for part in parts:
+            parser.feed(part)
+        parser.close()
+        return items
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.lists(VALUES, max_size=5), st.integers(1, 50), st.sampled_from([{}, {"indent": 4}]))
+    def test_any_array(self, document: list[Any], size: int, style: dict[str, Any]) -> None:
+        """The items of any array, in parts of any size, are those that the standard library returns."""
+        content = json.dumps(document, **style).encode()
+        self.patch(json_object, "_STEP", 1)
+        self.assertEqual(
+            self.parse(*(content[start : start + size] for start in range(0, len(content), size))), document
+        )
+
+    def test_malformed(self) -> None:
+        """Anything but one JSON array is rejected."""
+        for content in (b"", b"[", b"{}", b"null", b"[]]", b"[1,]", b"[,]", b"[1 2]", b"[1}", b"[" * 100_000):
+            with self.assertRaises(ValueError):
+                self.parse(content)
+
+    def test_items_are_processed_at_once(self) -> None:
+        """The memory in use does not grow with the array."""
+        items: list[Any] = []
+        parser = JSONArrayParser(items.append)
+        parser.feed(b"[")
+        for number in range(1000):
+            parser.feed(b'{"text": "%s"},\n' % (b"x" * 1000))
+            self.assertGreaterEqual(len(items), number - 17)
+            self.assertLess(len(parser._text), 20_000)

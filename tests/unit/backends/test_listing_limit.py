@@ -39,3 +39,13 @@ class ListingLimitTests(SynchronousTestCase):
         self.assertEqual(limits[-3:], [MOST_BYTES] * 3)
         self.limit.set_entries(0)
         self.assertEqual(self.limit.bytes, 64 * 1024)
+
+    def test_raised(self) -> None:
+        """The limit permits at least the listing of the known entries, and never becomes lower by that."""
+        self.limit.set_entries(10)
+        self.limit.raise_to(5)
+        self.assertEqual(self.limit.bytes, 64 * 1024 + 10 * 8 * 1024)
+        self.limit.raise_to(20)
+        self.assertEqual(self.limit.bytes, 64 * 1024 + 20 * 8 * 1024)
+        self.limit.raise_to(1_000_000)
+        self.assertEqual(self.limit.bytes, MOST_BYTES)

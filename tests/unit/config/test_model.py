@@ -72,10 +72,13 @@ class ScopeTests(ConfigTestCase):
     """Tests for :meth:`Config.scope`."""
 
     def test_default(self) -> None:
-        """The scope is the host name, unless the file names another one."""
+        """The scope is the host name, unless the file names a scope or a lock."""
         ssdp = SSDPConfig({"A": ("a",)})
         self.assertEqual(Config(ssdp).scope("host-1"), "host-1")
         self.assertEqual(Config(ssdp, ConsulConfig(scope="rack-7")).scope("host-1"), "rack-7")
+        lock = ConsulConfig(mode="catalog", lock="row-3")
+        self.assertEqual(Config(ssdp, lock).scope("host-1"), "row-3")
+        self.assertEqual(Config(ssdp, attrs.evolve(lock, scope="rack-7")).scope("host-1"), "rack-7")
         self.assertEqual(Config(ssdp, EmbeddedConfig()).scope("host-1"), "host-1")
 
 

@@ -75,7 +75,9 @@ class ConsulTests(ConfigTestCase):
         fault = self.backend_fault({"token": "abc", "token_file": str(DATA / "full.json")})
         self.assertEqual(fault, "backend.token_file: conflicts with token: remove one of them")
 
-    def test_unsupported(self) -> None:
-        """Catalog mode and locks do not exist yet."""
-        self.assertEqual(self.backend_fault({"mode": "catalog"}), 'backend.mode: "catalog" is not supported yet')
-        self.assertEqual(self.backend_fault({"lock": "rack-7"}), 'backend.lock: "rack-7" is not supported yet')
+    def test_keys_of_catalog_mode(self) -> None:
+        """A lock and a prefix of node names are a fault in agent mode."""
+        for key, value in {"lock": "rack-7", "node_prefix": "ssdp-"}.items():
+            self.assertEqual(self.backend_fault({key: value}), f'backend.{key}: requires "mode": "catalog"')
+            self.assertEqual(getattr(self.consul({"mode": "catalog", key: value}), key), value)
+        self.assertEqual(self.consul({"lock": None, "node_prefix": "", "reap_after": "5m"}).reap_after, 300)

@@ -162,6 +162,19 @@ class ScopeTests(ConfigTestCase):
         self.assertTrue(self.backend_fault({"scope": "a" * 129}).endswith(" has more than 128 characters"))
 
 
+class NodePrefixTests(ConfigTestCase):
+    """Tests for the beginning of node names."""
+
+    def test_values(self) -> None:
+        """A prefix is empty, or begins with a letter or digit and has characters that need no hash."""
+        for prefix in ("", "ssdp-", "7.x_", "a" * 32):
+            self.assertEqual(self.consul({"mode": "catalog", "node_prefix": prefix}).node_prefix, prefix)
+        for invalid in ("SSDP-", "-a", ".", "a b", "a/", "a" * 33, 7):
+            self.assertIn(
+                "is not", self.backend_fault({"mode": "catalog", "node_prefix": invalid}).removeprefix("backend.")
+            )
+
+
 class HostNameTests(ConfigTestCase):
     """Tests for the names of the web server."""
 

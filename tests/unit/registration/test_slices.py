@@ -19,9 +19,9 @@ class SliceSizeTests(SynchronousTestCase):
         return self.size.count
 
     def test_growth(self) -> None:
-        """With a fast backend the size doubles with each slice, from 8 to 200."""
+        """With a fast backend the size doubles with each slice, from 8 to 1000."""
         self.assertEqual(self.size.count, 8)
-        self.assertEqual([self.adapt(self.size.count, 0.0) for _ in range(6)], [16, 32, 64, 128, 200, 200])
+        self.assertEqual([self.adapt(self.size.count, 0.0) for _ in range(8)], [16, 32, 64, 128, 256, 512, 1000, 1000])
 
     def test_rate(self) -> None:
         """The size is the number of changes that took a second, and at least 8."""

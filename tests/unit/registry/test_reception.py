@@ -54,6 +54,13 @@ class ReceptionMonitorTests(SynchronousTestCase):
             self.clock.pump([2.9] * 20)
         self.assertEqual((self.table.holds, self.searches, self.monitor.holds, logged), ([], [], 0, []))
 
+    def test_not_started(self) -> None:
+        """A monitor that is not started makes no regular checks, so it does not measure their delay."""
+        for _ in range(3):
+            self.clock.advance(100)
+            self.monitor.check()
+        self.assertEqual((self.table.holds, self.searches, self.monitor.holds), ([], [], 0))
+
     def test_suspended_process(self) -> None:
         """When a check is more than 2 s late, everything is held for a search round."""
         self.start()

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.interfaces import IRegistryBackend
 from tests.support.memory_daemon import Daemon, Exchange, UnavailableBackend
+from tests.support.memory_lock import LockedBackend
 from tests.support.memory_reactor import MemoryMulticastReactor
 
 
@@ -44,3 +45,17 @@ class HealthTests(SynchronousTestCase):
         status, body = self.get("/readyz")
         self.assertEqual(status, 503)
         self.assertIn(b"not ready: memory is unavailable", body)
+
+    def test_writer(self) -> None:
+        """/readyz says which daemon holds the lock: 200 for the holder, 503 for another daemon."""
+        backend = LockedBackend()
+        self.start(backend)
+        self.reactor.advance(10)
+        status, body = self.get("/readyz")
+        self.assertEqual(
+            (status, body),
+            (503, b"not ready: standby, this daemon does not write to memory: the lock is held by other\n"),
+        )
+        backend.lock.acquire()
+        self.reactor.advance(1)
+        self.assertEqual(self.get("/readyz"), (200, b"ready: this daemon holds the lock\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support.memory_daemon import Daemon, Exchange, UnavailableBackend
+from tests.support.memory_lock import LockedBackend
 from tests.support.metrics import MetricsTestCase
 
 
@@ -52,6 +53,33 @@ class MetricsTests(MetricsTestCase):
         self.assertEqual(samples["ssdpreg_backend_pending",], 1)
         self.assertEqual(samples["ssdpreg_services", "waiting"], 1)
         self.assertEqual([key for key in samples if key[0].startswith("ssdpreg_backend_request")], [])
+
+    def test_lock(self) -> None:
+        """For a backend with a lock, the metrics have the state of the lock and the numbers of the reaper."""
+        self.assertNotIn(("ssdpreg_lock_held",), self.samples())
+        backend = LockedBackend()
+        self.daemon = Daemon(self.reactor, backend)
+        self.daemon.start()
+        self.addCleanup(self.daemon.stop)
+        samples = self.samples()
+        self.assertEqual((samples["ssdpreg_lock_held",], samples["ssdpreg_lock_waiting",]), (0, 1))
+        backend.lock.acquire()
+        samples = self.samples()
+        for name, value in {
+            "lock_held": 1,
+            "lock_waiting": 0,
+            "lock_acquisitions_total": 1,
+            "lock_losses_total": 0,
+            "lock_refusals_total": 0,
+            "reaper": 1,
+            "scopes": 7,
+            "scopes_dead": 2,
+            "reaper_nodes_marked_total": 40,
+            "reaper_nodes_removed_total": 30,
+            "reaper_nodes_kept_total": 1,
+            "reaper_failures_total": 3,
+        }.items():
+            self.assertEqual(samples[f"ssdpreg_{name}",], value, name)
 
     def test_labels_have_no_text_of_devices(self) -> None:
         """No label contains text from a datagram."""

@@ -60,6 +60,11 @@ class DaemonTests(CheckTestCase):
         ):
             self.assert_one(check_daemon(DaemonFacts(URL, reasons=reasons), None)[1:], result, word)
 
+    def test_waiting_for_a_lock(self) -> None:
+        """A daemon that waits for the lock of its scope is no fault."""
+        reason = "standby, this daemon does not write to Consul at c: the lock ssdpreg/scopes/x is held by r7a"
+        self.assert_one(check_daemon(DaemonFacts(URL, reasons=(reason,)), None)[1:], "ok", "is held by r7a")
+
     def test_overflows(self) -> None:
         """Lost datagrams are a warning."""
         for metrics, result, word in (
