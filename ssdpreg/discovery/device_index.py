@@ -12,8 +12,8 @@ class DeviceIndex:
     """
     Services by device ID, which is compared case-insensitively, and URN.
 
-    Most devices have one service. Only a device with several has a dictionary of its own: an empty one takes as much
-    memory as a claim.
+    A device with several services has a dictionary of them. Most devices have one service, and need none: a dictionary
+    with one entry is larger than a claim.
     """
 
     def __init__(self) -> None:
