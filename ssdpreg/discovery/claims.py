@@ -15,6 +15,7 @@ import math
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.neighbours import Neighbours, is_link_local_announcement
+from ssdpreg.discovery.shared import shared_with
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.search_address import search_address
@@ -31,6 +32,9 @@ _MAX_INDIRECT_LIFETIME = 1800.0
 _MAX_OTHER_INTERFACES = 4
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
+
+#: A shared number: each evaluation of ``-math.inf`` makes one.
+_NEVER = -math.inf
 
 
 class Claim:
@@ -80,7 +84,7 @@ class Claim:
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = reception.sender
+        self.sender = shared_with(advertisement.endpoint.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
@@ -91,8 +95,7 @@ class Claim:
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None
-        self.replied_at = -math.inf
-        self.previous_at = self.received_at = -math.inf
+        self.replied_at = self.previous_at = self.received_at = _NEVER
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
     @classmethod
