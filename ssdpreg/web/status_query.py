@@ -98,11 +98,11 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self._words)
 
-    def matches(self, registration: Registration, others: Callable[[str], Iterable[str]]) -> bool:
+    def matches(self, registration: Registration, others: Callable[[Registration], Iterable[str]]) -> bool:
         """
         Return whether the name, device, address, tags, state or tag of the search term contain each word.
 
-        :param others: Returns the state and the tag of the search term of a service ID.
+        :param others: Returns the state and the tag of the search term of a service.
         """
         # Runs for each of 100,000 services.
         address, port, tags = registration.address, registration.port, registration.tags
@@ -121,7 +121,7 @@ class Filter:
             return True
         if not self._rare.issuperset(missing):
             return False
-        rest = " ".join(others(registration.service_id)).casefold()
+        rest = " ".join(others(registration)).casefold()
         return all(word in rest for word in missing)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -70,25 +69,23 @@ class ServiceSearch:
     def _collect(self, words: Filter, query: PageQuery, found: list[list[_Place]]) -> Iterator[None]:
         """Append sorted lists of the services that match a filter."""
         registrations, matches, key = self._view.registry.registrations, words.matches, self._key(query.column)
+        tag = self._tag_finder()
+
+        def others(registration: Registration) -> tuple[str, str]:
+            return self._states.name(registration.service_id), tag(registration)
+
         # Services with equal keys are in the usual order, also in a descending order.
         position, step = 0, -1 if query.descending else 1
         for keys in self._by_name.starting_with((), _SLICE):
             places: list[_Place] = []
             for _, _, service_id in keys:
                 registration = registrations.get(service_id)
-                if registration is not None and (not words or matches(registration, self._state_and_tag)):
+                if registration is not None and (not words or matches(registration, others)):
                     position += step
                     places.append((key(registration), position, service_id))
             places.sort(reverse=query.descending)
             found.append(places)
             yield
-
-    def _state_and_tag(self, service_id: str) -> Iterator[str]:
-        """Return the state of a service, and the tag of its search term."""
-        yield self._view.reconciler.state(service_id).name
-        live = self._view.registry.service(service_id)
-        if live is not None:
-            yield live.advertisement.term.tag
 
     def _key(self, column: str) -> Callable[[Registration], Any]:
         """Return a function that returns the key of a service in the order of a column."""
@@ -100,7 +97,8 @@ class ServiceSearch:
             case "address":
                 return _address_key
             case "tag":
-                return self._tag_key()
+                tag = self._tag_finder()
+                return lambda each: tag(each).casefold()
             case "age":
                 return self._age_key()
             case "expires":
@@ -109,14 +107,15 @@ class ServiceSearch:
                 return lambda each: _STATE_RANKS[self._states.name(each.service_id)]
         return lambda each: each.service_id not in self._states.refused
 
-    def _tag_key(self) -> Callable[[Registration], str]:
+    def _tag_finder(self) -> Callable[[Registration], str]:
+        """Return a function that returns the tag of a service's search term."""
         terms = SearchTerms(self._view.registry.get_search_terms())
 
-        def key(registration: Registration) -> str:
+        def find(registration: Registration) -> str:
             term = terms.match(registration.nt)
-            return "" if term is None else term.tag.casefold()
+            return "" if term is None else term.tag
 
-        return key
+        return find
 
     def _age_key(self) -> Callable[[Registration], int]:
         # The registrations are in the order in which they appeared. A look at each service takes five times as long.
@@ -137,9 +136,10 @@ def _take(places: Iterator[_Place], count: int, taken: list[_Place]) -> Iterator
 
 def _address_key(registration: Registration) -> tuple[int, bytes, int]:
     """Return the key of a service in the order of addresses: IPv4, IPv6, and host names."""
-    address = registration.address
-    with suppress(OSError):
-        return 0, socket.inet_pton(socket.AF_INET, address), registration.port
-    with suppress(OSError):
-        return 1, socket.inet_pton(socket.AF_INET6, address), registration.port
-    return 2, address.casefold().encode(), registration.port
+    address, port = registration.address, registration.port
+    try:
+        if ":" in address:
+            return 1, socket.inet_pton(socket.AF_INET6, address), port
+        return 0, socket.inet_pton(socket.AF_INET, address), port
+    except OSError:
+        return 2, address.casefold().encode(), port
