@@ -34,12 +34,12 @@ class AnnouncedRegistration(Registration):
     Meta and checks are made whenever they are read. With them, a registration has 800 bytes, and the daemon keeps one
     for each live service. Without them it has 112, because the table of live services has the advertisement anyway.
 
-    :param rule: The configured check, or None if there is only the check ``alive``.
+    :ivar advertisement: The advertisement.
     """
 
-    __slots__ = ("_advertisement", "_rule", "_scope")
+    __slots__ = ("_rule", "_scope", "advertisement")
 
-    _advertisement: Advertisement
+    advertisement: Advertisement
     _rule: CheckRule | None
     _scope: str
 
@@ -57,7 +57,11 @@ class AnnouncedRegistration(Registration):
         scope: str,
         rule: CheckRule | None,
     ) -> AnnouncedRegistration:
-        """Return the registration of a live service."""
+        """
+        Return the registration of a live service.
+
+        :param rule: The configured check, or None if there is only the check ``alive``.
+        """
         self = object.__new__(cls)
         set_field = object.__setattr__
         set_field(self, "service_id", service_id)
@@ -65,7 +69,7 @@ class AnnouncedRegistration(Registration):
         set_field(self, "address", advertisement.endpoint.host)
         set_field(self, "port", advertisement.endpoint.port)
         set_field(self, "tags", tags)
-        set_field(self, "_advertisement", advertisement)
+        set_field(self, "advertisement", advertisement)
         set_field(self, "_scope", scope)
         set_field(self, "_rule", rule)
         return self
@@ -73,7 +77,7 @@ class AnnouncedRegistration(Registration):
     @property
     def meta(self) -> dict[str, str]:
         """See :func:`ssdpreg.registration.meta.to_meta`."""
-        return to_meta(self._advertisement, self._scope)
+        return to_meta(self.advertisement, self._scope)
 
     @property
     def checks(self) -> frozenset[Check]:
@@ -81,21 +85,21 @@ class AnnouncedRegistration(Registration):
         alive = Check(f"{self.service_id}-alive", kind="alive")
         if self._rule is None:
             return frozenset((alive,))
-        return frozenset((alive, _configured_check(self.service_id, self._rule, self._advertisement.endpoint)))
+        return frozenset((alive, _configured_check(self.service_id, self._rule, self.advertisement.endpoint)))
 
     # The facts that readers need most often, without the other values of Meta.
 
     @property
     def device_id(self) -> str:
-        return sanitize(self._advertisement.device_id)
+        return sanitize(self.advertisement.device_id)
 
     @property
     def location(self) -> str:
-        return sanitize(self._advertisement.location)
+        return sanitize(self.advertisement.location)
 
     @property
     def nt(self) -> str:
-        return sanitize(self._advertisement.nt)
+        return sanitize(self.advertisement.nt)
 
 
 def _configured_check(service_id: str, rule: CheckRule, endpoint: Endpoint) -> Check:

@@ -13,7 +13,6 @@ from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.discovery.probing import may_probe
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.registration.announced import AnnouncedRegistration, CheckRule
-from ssdpreg.registration.model import Registration
 from ssdpreg.registration.names import dns_name, seed_name
 
 #: Beginning of all service IDs of this program.
@@ -40,7 +39,7 @@ class RegistrationRules:
     checks: Mapping[str, CheckRule] = field(default_factory=dict)
     named_networks: tuple[IPNetwork, ...] = ()
 
-    def registration(self, advertisement: Advertisement, standing: Standing = Standing.DIRECT) -> Registration:
+    def registration(self, advertisement: Advertisement, standing: Standing = Standing.DIRECT) -> AnnouncedRegistration:
         """
         Return the registration of a live service.
 

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from ssdpreg.discovery.events import Reason
 from ssdpreg.interfaces import IRegistrationListener
-from ssdpreg.registration import Registration
+from ssdpreg.registration.announced import AnnouncedRegistration
 
 
 class LiveRegistrations:
@@ -22,15 +22,15 @@ class LiveRegistrations:
     log = Logger()
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Registration] = {}
+        self._by_id: dict[str, AnnouncedRegistration] = {}
         self._listeners: list[IRegistrationListener] = []
-        self.by_id: Mapping[str, Registration] = MappingProxyType(self._by_id)
+        self.by_id: Mapping[str, AnnouncedRegistration] = MappingProxyType(self._by_id)
 
     def subscribe(self, listener: IRegistrationListener) -> None:
         """Publish every further change to a listener."""
         self._listeners.append(listener)
 
-    def put(self, registration: Registration) -> None:
+    def put(self, registration: AnnouncedRegistration) -> None:
         """Add or replace a registration. Nothing is published if it is equal to the present one."""
         before = self._by_id.get(registration.service_id)
         if before == registration:
