@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.consul_scopes` on a simulated clock."""
+"""Tests for :mod:`ssdpreg.backends.scopes.reaper` on a simulated clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from ssdpreg.backends.consul_scopes import REAPER_KEY, Reaper
+from ssdpreg.backends.scopes.reaper import REAPER_KEY, Reaper
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError, NotHolderError
 from ssdpreg.interfaces import IScopeReaper
 from tests.support.memory_lock import MemoryLock

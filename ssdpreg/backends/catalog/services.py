@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssdpreg.backends.catalog_format import (
+from ssdpreg.backends.catalog.format import (
     CatalogFormat,
     Operation,
     catalog_check_id,
     parse_service,
     service_id_of,
 )
-from ssdpreg.backends.catalog_nodes import CatalogNodes
+from ssdpreg.backends.catalog.nodes import CatalogNodes
+from ssdpreg.backends.catalog.requests import MOST_TRANSACTIONS, ConsulTransactions, match_results
 from ssdpreg.backends.changes import run_parallel
 from ssdpreg.backends.consul_format import check_service, is_owned
-from ssdpreg.backends.consul_transactions import MOST_TRANSACTIONS, ConsulTransactions, match_results
 from ssdpreg.errors import BackendUnavailableError
 from ssdpreg.registration import Registration
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent, has_definition
+from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent, has_definition
 from ssdpreg.registration import Registration
 
 

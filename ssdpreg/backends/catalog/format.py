@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssdpreg.backends.consul_format import format_duration, is_owned, owner_meta, parse_registration
-from ssdpreg.backends.lock_holder import LOCK_NODE_PREFIX, SCOPE_CHECK
+from ssdpreg.backends.scopes.holder import LOCK_NODE_PREFIX, SCOPE_CHECK
 from ssdpreg.registration import ID_PREFIX, Check, Registration
 
 #: Operation of a transaction, as ``/v1/txn`` accepts it.

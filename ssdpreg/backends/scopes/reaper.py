@@ -21,12 +21,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ssdpreg.backends.catalog_format import Operation
+from ssdpreg.backends.catalog.format import Operation
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_lock import ScopeLock, read_boot_time
-from ssdpreg.backends.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
-from ssdpreg.backends.scope_transactions import FenceError, key_fence
+from ssdpreg.backends.scopes.dead_scopes import DeadScope, DeadScopes
+from ssdpreg.backends.scopes.lock import ScopeLock, read_boot_time
+from ssdpreg.backends.scopes.nodes import Removal, ScopeNodes
+from ssdpreg.backends.scopes.transactions import FenceError, key_fence
 from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRequestStatistics, IScopeReaper
 from ssdpreg.timers import RepeatingCall

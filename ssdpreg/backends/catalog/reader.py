@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent, Operation
-from ssdpreg.backends.catalog_listings import CatalogListings, Inspection
-from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
-from ssdpreg.backends.catalog_services import ServiceQuery, ServiceReader, by_node, keys_of
+from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent, Operation
+from ssdpreg.backends.catalog.listings import CatalogListings, Inspection
+from ssdpreg.backends.catalog.nodes import CatalogNode, CatalogNodes
+from ssdpreg.backends.catalog.requests import ConsulTransactions, match_results
+from ssdpreg.backends.catalog.services import ServiceQuery, ServiceReader, by_node, keys_of
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_transactions import ConsulTransactions, match_results
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.errors import BackendUnavailableError
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
-from ssdpreg.backends.catalog_format import Operation
+from ssdpreg.backends.catalog.format import Operation
 from ssdpreg.backends.consul_format import is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_session import LockKey, parse_key
-from ssdpreg.backends.lock_holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
-from ssdpreg.backends.scope_transactions import write_units
+from ssdpreg.backends.scopes.holder import SCOPE_CHECK, SCOPES, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.scopes.session import LockKey, parse_key
+from ssdpreg.backends.scopes.transactions import write_units
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_SCOPE
 

@@ -4,8 +4,8 @@ Lock of a scope in Consul: of the daemons that share it, one writes, and another
 The lock is a key that a session holds. The daemon renews the session every 3.3 s. Consul ends a session 10 to 20 s
 after the last renewal, and the waiting daemons acquire the lock then. A clock alone cannot prevent two writers: Consul
 may end a session just after it accepted a renewal, and a request may be delayed on its way. Therefore the first
-operation of every transaction checks in Consul that the session holds the lock (:mod:`ssdpreg.backends.fence`). The
-clock only keeps a daemon from trying in vain.
+operation of every transaction checks in Consul that the session holds the lock:
+see :mod:`ssdpreg.backends.scopes.fence`. The clock only keeps a daemon from trying in vain.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from zope.interface import implementer
 
 import ssdpreg
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_session import SESSION_TTL, InvalidSessionError, LockKey, LockRequests
 from ssdpreg.backends.instance import Instance, current_instance
-from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.scopes.holder import Holder, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.scopes.session import SESSION_TTL, InvalidSessionError, LockKey, LockRequests
 from ssdpreg.errors import BackendError, NotHolderError
 from ssdpreg.interfaces import IRequestStatistics, IWriterLock
 from ssdpreg.timers import Pause
@@ -53,7 +53,7 @@ def read_boot_time() -> float:
 @implementer(IWriterLock)
 class ScopeLock:
     """
-    Lock of a scope. Implements :class:`ssdpreg.backends.fence.Fence`.
+    Lock of a scope. Implements :class:`ssdpreg.backends.scopes.fence.Fence`.
 
     :param reactor: Provides ``IReactorTime``.
     :param requests: Requests for locks.
@@ -130,7 +130,7 @@ class ScopeLock:
     # Fence.
 
     def operation(self) -> dict[str, Any]:
-        """See :meth:`ssdpreg.backends.fence.Fence.operation`."""
+        """See :meth:`ssdpreg.backends.scopes.fence.Fence.operation`."""
         return self.operation_for(self.key)
 
     def operation_for(self, key: str) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class ScopeLock:
         return {"KV": {"Verb": "check-session", "Key": key, "Session": self._session}}
 
     def lost(self) -> None:
-        """See :meth:`ssdpreg.backends.fence.Fence.lost`."""
+        """See :meth:`ssdpreg.backends.scopes.fence.Fence.lost`."""
         self.refusals += 1
         self._refused = True
         self._lose("Consul rejected a transaction of this daemon")

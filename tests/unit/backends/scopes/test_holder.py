@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.lock_holder`."""
+"""Tests for :mod:`ssdpreg.backends.scopes.holder`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.lock_holder import Holder, format_holder, lock_node, parse_holder, scope_key
+from ssdpreg.backends.scopes.holder import Holder, format_holder, lock_node, parse_holder, scope_key
 from ssdpreg.errors import ConfigError
 
 HOLDER = Holder("r7a", 12, "0a-1b", "0.1.0", "2026-03-01T10:00:00Z")

@@ -1,12 +1,12 @@
-"""Tests for :mod:`ssdpreg.backends.dead_scopes`."""
+"""Tests for :mod:`ssdpreg.backends.scopes.dead_scopes`."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.consul_session import LockKey
-from ssdpreg.backends.dead_scopes import DeadScopes
-from ssdpreg.backends.lock_holder import Holder
+from ssdpreg.backends.scopes.dead_scopes import DeadScopes
+from ssdpreg.backends.scopes.holder import Holder
+from ssdpreg.backends.scopes.session import LockKey
 
 
 def key(session: str = "", index: int = 1) -> LockKey:

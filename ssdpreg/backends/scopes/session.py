@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.lock_holder import LOCK_NODE_ADDRESS, Holder, format_holder, parse_holder
+from ssdpreg.backends.scopes.holder import LOCK_NODE_ADDRESS, Holder, format_holder, parse_holder
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 
 if TYPE_CHECKING:

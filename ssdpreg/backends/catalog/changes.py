@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ssdpreg.backends.catalog_format import (
+from ssdpreg.backends.catalog.format import (
     UNKNOWN_ID,
     CatalogFormat,
     NodeContent,
@@ -13,8 +13,8 @@ from ssdpreg.backends.catalog_format import (
     catalog_check_id,
     has_definition,
 )
-from ssdpreg.backends.catalog_nodes import CatalogNode
-from ssdpreg.backends.catalog_transactions import Room, Unit, encode_operation
+from ssdpreg.backends.catalog.nodes import CatalogNode
+from ssdpreg.backends.catalog.transactions import Room, Unit, encode_operation
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.registration import Check, Registration
 

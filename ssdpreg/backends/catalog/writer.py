@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from ssdpreg.backends.catalog_changes import NodeChange, Step, group_changes, leaves_nothing, make_step
-from ssdpreg.backends.catalog_format import CatalogFormat
-from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
-from ssdpreg.backends.catalog_reader import CatalogReader
-from ssdpreg.backends.catalog_transactions import Transaction, describe_error, is_conflict, is_denied, room
+from ssdpreg.backends.catalog.changes import NodeChange, Step, group_changes, leaves_nothing, make_step
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.nodes import CatalogNode, CatalogNodes
+from ssdpreg.backends.catalog.reader import CatalogReader
+from ssdpreg.backends.catalog.requests import MOST_TRANSACTIONS, ConsulTransactions, TransactionTooLargeError
+from ssdpreg.backends.catalog.transactions import Transaction, describe_error, is_conflict, is_denied, room
 from ssdpreg.backends.changes import run_parallel
-from ssdpreg.backends.consul_transactions import MOST_TRANSACTIONS, ConsulTransactions, TransactionTooLargeError
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Outcome, Plan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ssdpreg.backends.consul_session import LockKey
+from ssdpreg.backends.scopes.session import LockKey
 
 #: Seconds without a holder of its lock after which a scope counts as dead: a daemon that restarts needs less.
 DEAD_AFTER = 60.0

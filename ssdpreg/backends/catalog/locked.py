@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
-from ssdpreg.backends.agent_migration import AgentMigration
-from ssdpreg.backends.catalog_format import CatalogFormat
+from ssdpreg.backends.catalog.backend import ConsulCatalog
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.migration import AgentMigration
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.consul_catalog import ConsulCatalog
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_lock import ScopeLock, make_lock
-from ssdpreg.backends.consul_scopes import Reaper, make_reaper
+from ssdpreg.backends.scopes.lock import ScopeLock, make_lock
+from ssdpreg.backends.scopes.reaper import Reaper, make_reaper
 from ssdpreg.interfaces import ILockedBackend
 from ssdpreg.registration import Outcome, Plan, Registration
 

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.catalog_transactions`."""
+"""Tests for :mod:`ssdpreg.backends.catalog.transactions`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.catalog_transactions import (
+from ssdpreg.backends.catalog.transactions import (
     Answer,
     Transaction,
     TransactionLimits,

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssdpreg.backends.catalog_format import Operation
-from ssdpreg.backends.catalog_transactions import (
+from ssdpreg.backends.catalog.format import Operation
+from ssdpreg.backends.catalog.transactions import (
     Answer,
     Transaction,
     TransactionLimits,
@@ -20,7 +20,7 @@ from ssdpreg.backends.catalog_transactions import (
     parse_answer,
 )
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.fence import Fence
+from ssdpreg.backends.scopes.fence import Fence
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError, NotHolderError
 
 #: Transactions under way at a time.

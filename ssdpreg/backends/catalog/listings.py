@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ssdpreg.backends.catalog_format import CatalogFormat, parse_check_id, parse_service, service_id_of
-from ssdpreg.backends.catalog_nodes import CatalogNode
-from ssdpreg.backends.catalog_services import ServiceQuery, counts
+from ssdpreg.backends.catalog.format import CatalogFormat, parse_check_id, parse_service, service_id_of
+from ssdpreg.backends.catalog.nodes import CatalogNode
+from ssdpreg.backends.catalog.services import ServiceQuery, counts
 from ssdpreg.backends.consul_format import check_service, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import ResponseTooLongError

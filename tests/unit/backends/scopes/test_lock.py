@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.consul_lock` on a simulated clock."""
+"""Tests for :mod:`ssdpreg.backends.scopes.lock` on a simulated clock."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface.verify import verifyObject
 
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_lock import ScopeLock
-from ssdpreg.backends.consul_session import LockRequests
-from ssdpreg.backends.fence import Fence
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.instance import Instance
+from ssdpreg.backends.scopes.fence import Fence
+from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.backends.scopes.session import LockRequests
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import IWriterLock
 from ssdpreg.testing.fake_sessions import FakeSessions

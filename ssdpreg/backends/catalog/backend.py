@@ -14,14 +14,14 @@ from typing import Any
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from ssdpreg.backends.agent_migration import Migration
-from ssdpreg.backends.catalog_format import CatalogFormat
-from ssdpreg.backends.catalog_nodes import CatalogNodes
-from ssdpreg.backends.catalog_reader import CatalogReader
-from ssdpreg.backends.catalog_writer import CatalogWriter
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.migration import Migration
+from ssdpreg.backends.catalog.nodes import CatalogNodes
+from ssdpreg.backends.catalog.reader import CatalogReader
+from ssdpreg.backends.catalog.requests import ConsulTransactions
+from ssdpreg.backends.catalog.writer import CatalogWriter
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_transactions import ConsulTransactions
-from ssdpreg.backends.fence import Fence
+from ssdpreg.backends.scopes.fence import Fence
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.consul_catalog` with a server in memory."""
+"""Tests for :mod:`ssdpreg.backends.catalog.backend` with a server in memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from ssdpreg.backends.agent_migration import AgentMigration
-from ssdpreg.backends.catalog_format import CatalogFormat
+from ssdpreg.backends.catalog.backend import ConsulCatalog
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.migration import AgentMigration
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.consul_catalog import ConsulCatalog
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolderError
@@ -612,7 +612,7 @@ class ErrorTests(CatalogTestCase):
 
 
 class MigrationTests(CatalogTestCase):
-    """Tests for :class:`ssdpreg.backends.agent_migration.AgentMigration`."""
+    """Tests for :class:`ssdpreg.backends.catalog.migration.AgentMigration`."""
 
     def setUp(self) -> None:
         super().setUp()

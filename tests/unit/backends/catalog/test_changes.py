@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.catalog_changes` and :mod:`ssdpreg.backends.catalog_nodes`."""
+"""Tests for :mod:`ssdpreg.backends.catalog.changes` and :mod:`ssdpreg.backends.catalog.nodes`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.catalog_changes import NodeChange, Step, choose_content, group_changes, make_step
-from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent
-from ssdpreg.backends.catalog_nodes import CatalogNode, CatalogNodes
-from ssdpreg.backends.catalog_transactions import Room
+from ssdpreg.backends.catalog.changes import NodeChange, Step, choose_content, group_changes, make_step
+from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent
+from ssdpreg.backends.catalog.nodes import CatalogNode, CatalogNodes
+from ssdpreg.backends.catalog.transactions import Room
 from ssdpreg.registration import Check, Registration
 from ssdpreg.testing import make_registration
 

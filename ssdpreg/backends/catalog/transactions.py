@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ssdpreg.backends.catalog_format import Operation
+from ssdpreg.backends.catalog.format import Operation
 
 #: Operations of a transaction that every Consul accepts. From version 1.14 it is 128.
 FEWEST_OPERATIONS = 64

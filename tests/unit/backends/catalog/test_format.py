@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.catalog_format`."""
+"""Tests for :mod:`ssdpreg.backends.catalog.format`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.catalog_format import (
+from ssdpreg.backends.catalog.format import (
     CatalogFormat,
     NodeContent,
     catalog_check_id,

@@ -10,7 +10,7 @@ class Fence(Protocol):
     Lock of a scope, as the writer of the catalog uses it.
 
     The first operation of every write checks in Consul that the session of this daemon holds the lock. A daemon that
-    lost the lock cannot write, whatever its clock shows.
+    lost the lock cannot write, also if its clock is wrong.
     """
 
     def operation(self) -> dict[str, Any]:

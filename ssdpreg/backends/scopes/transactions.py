@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ssdpreg.backends.catalog_format import Operation
-from ssdpreg.backends.catalog_transactions import (
+from ssdpreg.backends.catalog.format import Operation
+from ssdpreg.backends.catalog.transactions import (
     FEWEST_OPERATIONS,
     answer_limit,
     encode_operation,
@@ -14,7 +14,7 @@ from ssdpreg.backends.catalog_transactions import (
     parse_answer,
 )
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.lock_holder import scope_key
+from ssdpreg.backends.scopes.holder import scope_key
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 
 #: Characters of an error that are repeated in a log line.

@@ -1,4 +1,4 @@
-"""Tests for :mod:`ssdpreg.backends.locked_catalog`."""
+"""Tests for :mod:`ssdpreg.backends.catalog.locked`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from ssdpreg.backends.catalog_format import CatalogFormat
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.locked import LockedCatalog
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.consul_lock import ScopeLock
-from ssdpreg.backends.consul_scopes import Reaper
-from ssdpreg.backends.consul_session import LockRequests
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.locked_catalog import LockedCatalog
-from ssdpreg.backends.scope_nodes import ScopeNodes
+from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.backends.scopes.nodes import ScopeNodes
+from ssdpreg.backends.scopes.reaper import Reaper
+from ssdpreg.backends.scopes.session import LockRequests
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import ILockedBackend
 from ssdpreg.registration import Plan
