@@ -824,7 +824,7 @@ class SliceTests(ReconcilerTestCase):
         )
         self.start()
         self.flood(20)
-        self.advance(1.9)
+        self.advance(1.5)
         self.assertLessEqual(trusted, self.registered().keys())
         self.assertLess(len(self.registered()), 20)
 
