@@ -22,7 +22,7 @@ from ssdpreg.web.slices import make_cooperator
 from ssdpreg.web.sorted_keys import SortedKeys
 
 #: Name and node in lower case, and service ID.
-Key: TypeAlias = tuple[str, ...]
+SortKey: TypeAlias = tuple[str, ...]
 
 #: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
@@ -71,7 +71,7 @@ class Entry:
     modified: int
 
 
-def _key(registration: Registration) -> Key:
+def _key(registration: Registration) -> SortKey:
     node = node_name(registration.device_id)
     folded = node.casefold()
     # Equal texts are shared: there is one of each for every service.
@@ -105,7 +105,7 @@ class Catalogue:
         # Index at which each service appeared, and index of the last change of those that changed since then.
         self._created: dict[str, int] = {}
         self._modified: dict[str, int] = {}
-        self.by_name: SortedKeys[Key] = SortedKeys()
+        self.by_name: SortedKeys[SortKey] = SortedKeys()
         # Node in lower case, and service ID.
         self._by_node: SortedKeys[tuple[str, ...]] = SortedKeys()
         # Number of services by name and tags.
@@ -210,7 +210,7 @@ class Catalogue:
         modified = self._modified.get(service_id, created)
         return Entry(registration, node_name(registration.device_id), created, modified)
 
-    def _add(self, registration: Registration, key: Key) -> None:
+    def _add(self, registration: Registration, key: SortKey) -> None:
         """Add a service to the sorted keys and to the tags of its name, and set the indexes of its name and node."""
         name, node, service_id = key
         self.by_name.add(key)
@@ -231,7 +231,7 @@ class Catalogue:
             del self._tags[registration.name]
             self._names.discard(registration.name)
 
-    def _remove_key(self, key: Key) -> None:
+    def _remove_key(self, key: SortKey) -> None:
         """Remove a service from the sorted keys, and set or remove the indexes of its name and node."""
         name, node, service_id = key
         self.by_name.discard(key)
