@@ -390,9 +390,9 @@ class UnsentSearchTests(TableTestCase):
         self.table = AdvertisementTable(trust=Standing.CONFIRMED)
         for number in range(50):
             self.receive(advertisement(urn=f"urn:x:{number}", max_age=1))
-        self.assertEqual(len(self.table._unsent), 50)
+        self.assertEqual(len(self.table._services.searches), 50)
         self.wait(500)
-        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+        self.assertEqual((self.table.tracked, len(self.table._services.searches)), (0, 0))
 
     def test_nothing_is_kept_after_a_change_of_the_announced_version(self) -> None:
         """The same holds for a service whose current claim has another announced version than the search."""
@@ -405,7 +405,7 @@ class UnsentSearchTests(TableTestCase):
         self.receive(second, channel=Channel.HOST)
         self.assertEqual(self.hosts(), ["10.0.0.6"])
         self.wait(5000)
-        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+        self.assertEqual((self.table.tracked, len(self.table._services.searches)), (0, 0))
 
     def test_search_that_is_sent_late(self) -> None:
         """The rounds take their time from the moment at which the search is sent."""
@@ -454,7 +454,7 @@ class MoveTests(TableTestCase):
             self.wait(11)
         self.receive(advertisement(T, port=83, max_age=1))
         self.wait(100)
-        (service,) = self.table._services()
+        (service,) = self.table._services
         self.assertEqual((service.claim.superseded, service.next_move), (False, None))
 
     def test_new_port_of_the_holder(self) -> None:
@@ -594,6 +594,19 @@ class HoldTests(TableTestCase):
         self.assertEqual(self.wait(3000), [])
         self.table.hold(self.now + 8, "eth0")
         self.assertEqual(len(self.wait(40)), 1)
+
+    def test_reply_of_an_adopted_service_after_a_hold(self) -> None:
+        """An adopted service is searched for three times after the end of the hold, and stays if its device replies."""
+        for replies in (True, False):
+            self.setUp()
+            self.table.adopt(TRUE, self.now)
+            self.table.hold(self.now + 2000)
+            self.now += 1990
+            self.assertEqual(self.wait(17), [])
+            self.assertEqual([at for at, _ in self.searched], [1990, 2000, 2003, 2006])
+            if replies:
+                self.receive(TRUE, channel=Channel.HOST)
+            self.assertEqual(self.wait(30), [] if replies else [(2, Left(TRUE, "expired"))])
 
     def test_silent_device_during_a_hold(self) -> None:
         """A device that has not replied to a search is searched for once."""
@@ -780,7 +793,7 @@ class CapacityTests(TableTestCase):
             self.table.expire(self.now)
         self.wait(10)
         self.assertEqual((len(self.table), self.table.tracked), (0, 0))
-        self.assertLess(len(self.table._schedule), 2000)
+        self.assertLess(len(self.table._services._schedule), 2000)
 
     def test_forged_services_give_way(self) -> None:
         """Forged services in the name of a device do not exclude its further services, which are searched for."""
