@@ -44,17 +44,16 @@ def to_meta(advertisement: Advertisement, scope: str) -> dict[str, str]:
 
     :param scope: Scope of this daemon.
     """
-    meta = {
+    return {
         META_SOURCE: SOURCE,
-        META_SCOPE: scope,
-        META_DEVICE: advertisement.device_id,
-        META_USN: advertisement.usn,
-        META_NT: advertisement.nt,
-        META_LOCATION: advertisement.location,
-        META_SERVER: advertisement.server,
+        META_SCOPE: sanitize(scope),
+        META_DEVICE: sanitize(advertisement.device_id),
+        META_USN: sanitize(advertisement.usn),
+        META_NT: sanitize(advertisement.nt),
+        META_LOCATION: sanitize(advertisement.location),
+        META_SERVER: sanitize(advertisement.server),
         META_MAX_AGE: str(advertisement.max_age),
     }
-    return {key: _sanitize(value) for key, value in meta.items()}
 
 
 def from_meta(
@@ -83,7 +82,7 @@ def max_age_of(meta: Mapping[str, str], default: _Default) -> int | _Default:
     return int(max_age) if _MAX_AGE.fullmatch(max_age) else default
 
 
-def _sanitize(value: str) -> str:
+def sanitize(value: str) -> str:
     """Return text from the network without control characters, truncated to the length that Consul accepts."""
     if len(value) <= _VALUE_LIMIT and value.isascii() and value.isprintable():
         # Nearly always: the text is shared with the advertisement.

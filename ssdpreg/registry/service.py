@@ -228,10 +228,10 @@ class Registry(Service):
     def service(self, service_id: str) -> LiveService | None:
         """Return the live service with an ID, or None. The time does not grow with the number of services."""
         registration = self._live.by_id.get(service_id)
-        term = None if registration is None else self._terms.match(registration.nt)
-        if registration is None or term is None:
+        if registration is None:
             return None
-        return self._table.get(registration.device_id, term.identity(registration.nt))
+        advertisement = registration.advertisement
+        return self._table.get(advertisement.device_id, advertisement.urn)
 
     def priority(self, service_id: str) -> int:
         """Return the priority with which a service is registered: those of a higher standing come first."""

@@ -95,6 +95,8 @@ class BackendStates:
         self._waiting = []
         try:
             await run_in_slices(self._cooperator, self._examine(service_ids))
+            # A dictionary does not become smaller when its items are removed.
+            self._open = dict(self._open)
         finally:
             waiting, self._waiting = self._waiting, None
             for waiter in waiting:

@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
 
 from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_connection import PreparedURL
 from ssdpreg.cli.reader import Reader, Service
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from tests.support.memory_daemon import API, LLDP, Daemon
@@ -203,8 +204,8 @@ class ErrorTests(ReaderTestCase):
         """A blocking query times out later, by the time that the server waits for a change."""
 
         class Silent:
-            def request(self, method: str, url: str, **_: object) -> Deferred[None]:
-                urls.append(url)
+            def request(self, method: str, url: PreparedURL, **_: object) -> Deferred[None]:
+                urls.append(url.to_text())
                 return Deferred()
 
         clock = Clock()
