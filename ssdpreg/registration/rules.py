@@ -13,7 +13,7 @@ from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.discovery.probing import may_probe
 from ssdpreg.discovery.standing import Standing
-from ssdpreg.registration.meta import to_meta
+from ssdpreg.registration.meta import NO_FACTS, to_meta
 from ssdpreg.registration.model import Check, Registration
 from ssdpreg.registration.names import dns_name, seed_name
 
@@ -56,12 +56,18 @@ class RegistrationRules:
     checks: Mapping[str, CheckRule] = field(default_factory=dict)
     named_networks: tuple[IPNetwork, ...] = ()
 
-    def registration(self, advertisement: Advertisement, standing: Standing = Standing.DIRECT) -> Registration:
+    def registration(
+        self,
+        advertisement: Advertisement,
+        standing: Standing = Standing.DIRECT,
+        facts: Mapping[str, str] = NO_FACTS,
+    ) -> Registration:
         """
         Return the registration of a live service.
 
         :param standing: Standing of its claim. The configured check is registered for direct and confirmed claims, and
             for addresses in the networks that the operator named: otherwise any sender could aim Consul's checks.
+        :param facts: Facts that the device states about itself: see :func:`ssdpreg.registration.meta.make_facts`.
         """
         name = dns_name if self.dns_names else seed_name
         service_id = self.service_id(advertisement.device_id, advertisement.urn)
@@ -71,7 +77,7 @@ class RegistrationRules:
             address=advertisement.endpoint.host,
             port=advertisement.endpoint.port,
             tags=self.tags,
-            meta=to_meta(advertisement, self.scope),
+            meta=to_meta(advertisement, self.scope, facts),
             checks=frozenset(self._checks(service_id, advertisement, standing)),
         )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ssdpreg.discovery.events import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
+from ssdpreg.registration.meta import facts_by_name
 from ssdpreg.web.history import PastEvent
 
 #: Services on one page: few enough to render the page every second.
@@ -39,6 +40,7 @@ class Row:
     :ivar state: ``registered``, ``waiting`` or ``refused``.
     :ivar reason: The backend's reason for a refusal, otherwise empty.
     :ivar standing: Standing of the service's claim: ``indirect``, ``direct`` or ``confirmed``.
+    :ivar facts: Facts that the device states about itself, by name.
     """
 
     registration: Registration
@@ -49,6 +51,17 @@ class Row:
     state: str
     reason: str
     standing: str
+    facts: Mapping[str, str]
+
+    @property
+    def device_name(self) -> str:
+        """Names that the device has for itself and for its model, as far as they are known and differ."""
+        names = [
+            self.facts.get("friendly_name", ""),
+            self.facts.get("manufacturer", self.facts.get("redfish_vendor", "")),
+            self.facts.get("model", self.facts.get("redfish_product", "")),
+        ]
+        return ", ".join(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,7 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
         state=state.name,
         reason=state.reason,
         standing=live.standing.name.lower(),
+        facts=facts_by_name(registration.meta),
     )
 
 

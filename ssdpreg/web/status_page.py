@@ -278,6 +278,7 @@ class _Page(Element):
                     "id": row.registration.service_id,
                     "name": row.registration.name,
                     "device": row.registration.device_id,
+                    "device-name": row.device_name,
                     "location": row.registration.location,
                     "address": row.address,
                     "tag": row.tag,
