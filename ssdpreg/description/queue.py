@@ -54,7 +54,7 @@ class FetchQueue:
     """
 
     def __init__(self) -> None:
-        self._by_host: OrderedDict[str, OrderedDict[Target, None]] = OrderedDict()
+        self._by_host: OrderedDict[str, dict[Target, None]] = OrderedDict()
         self._length = 0
 
     def __len__(self) -> int:
@@ -62,14 +62,14 @@ class FetchQueue:
 
     def add(self, target: Target) -> None:
         """Add a target behind the others of its host. A target that waits already keeps its place."""
-        waiting = self._by_host.setdefault(target.host, OrderedDict())
+        waiting = self._by_host.setdefault(target.host, {})
         if target not in waiting:
             waiting[target] = None
             self._length += 1
 
     def discard(self, target: Target) -> None:
         """Remove a target, if it waits."""
-        waiting = self._by_host.get(target.host, OrderedDict())
+        waiting = self._by_host.get(target.host, {})
         if target in waiting:
             del waiting[target]
             self._length -= 1
