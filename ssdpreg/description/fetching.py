@@ -2,7 +2,7 @@
 Fetch of the document in which a device states facts about itself.
 
 The device is not trusted: the request contains no credentials and no cookies, redirects are not followed, and the
-response is limited in length and duration. The connection is aborted at the end, whatever the device does.
+response is limited in length and duration. The connection is aborted at the end, even if the device goes on sending.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Fetch(Protocol):
 @dataclass(frozen=True, slots=True)
 class Edition:
     """
-    What has to change for a document to be fetched again.
+    Edition of a document: it is fetched again when one of these values changes.
 
     :ivar location: LOCATION of the announcement.
     :ivar version: Value that changes with each restart or new configuration of the device, such as BOOTID.UPNP.ORG and

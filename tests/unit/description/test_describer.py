@@ -217,7 +217,7 @@ class TrustTests(DescriberTestCase):
         self.assertEqual(self.fetch_paths(), [])
 
     def test_named_network(self) -> None:
-        """Hosts in networks that the operator named are connected to, whoever announced them."""
+        """Hosts in networks that the operator named are connected to, also if another host announced them."""
         self.describer._named_networks = (ip_network("10.0.0.8/29"),)
         self.receive(alive("10.0.0.9:80"), sender="10.0.0.5")
         self.receive(alive("10.0.0.16:80", device_id="E"), sender="10.0.0.5")
