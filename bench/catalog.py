@@ -22,10 +22,10 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
 
-from ssdpreg.backends.catalog_changes import NodeChange, make_step
-from ssdpreg.backends.catalog_format import CatalogFormat
-from ssdpreg.backends.catalog_transactions import Transaction, TransactionLimits, room
-from ssdpreg.backends.locked_catalog import make_backend
+from ssdpreg.backends.catalog.changes import NodeChange, make_step
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.locked import make_backend
+from ssdpreg.backends.catalog.transactions import Transaction, TransactionLimits, room
 from ssdpreg.config import ConsulConfig
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ssdpreg.backends import consul_agent, locked_catalog
+from ssdpreg.backends import consul_agent
+from ssdpreg.backends.catalog import locked as locked_catalog
 
 if TYPE_CHECKING:
     from ssdpreg.config import ConsulConfig

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_session import LockRequests
-from ssdpreg.backends.lock_holder import scope_key
-from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
-from ssdpreg.backends.scope_transactions import FenceError, key_fence
+from ssdpreg.backends.scopes.holder import scope_key
+from ssdpreg.backends.scopes.nodes import Removal, ScopeNodes
+from ssdpreg.backends.scopes.session import LockRequests
+from ssdpreg.backends.scopes.transactions import FenceError, key_fence
 from ssdpreg.cli.output import escape_invisible, make_console, print_lines, print_message
 from ssdpreg.config import ConsulConfig
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ssdpreg.discovery.claims import TrackedService
 from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import RejectedError
 
 TOO_MANY = "too many services"

@@ -1,58 +1,31 @@
 """
-Claims of senders about the LOCATION of one service, and the contest between them. Pure.
+Claims of senders about the LOCATION of one service. Pure.
 
 - *Claim*: the statement "service S is at LOCATION L". One sender owns it. A service has one *current* claim, and may
-  have a few others. The owner of the current claim is the *holder* of the service.
+  have a few others: see :mod:`ssdpreg.discovery.tracked`. The owner of the current claim is the *holder* of the
+  service.
 - *Standing*: the degree to which the way of reception supports a claim: see :mod:`ssdpreg.discovery.standing`.
-- *Home*: the host that has been the host of the current LOCATION for the longest time in all. It is known for a day
-  after the service has left: see :mod:`ssdpreg.discovery.homes`.
 - *Superseded*: a claim from which its own owner has moved the service away.
-- *Contest*: the time in which the claims about one service are compared. It ends with a decision for one of them.
-- *Round*: a part of a contest: one search for the service, and the seconds in which replies count. A contest has two,
-  because UDP may lose the datagrams of one.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 
-#: Part of max-age after which a silent device is searched for, and the part until the search is repeated.
+#: Part of max-age after which a silent device is searched for.
 _SEARCH_AFTER = 0.8
-_REPEAT_AFTER = 0.06
-#: Largest number of claims besides the current one. No device with more addresses is known.
-MAX_OTHER_CLAIMS = 4
 #: Number of announcements after which a claim counts as long established.
 _ENOUGH_ANNOUNCEMENTS = 10
 #: Seconds within which a device sends the copies of one announcement.
 _COPIES = 10.0
 #: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
 _MAX_INDIRECT_LIFETIME = 1800.0
-
-#: Seconds between two moves of a service: after its first move, and while it goes on moving.
-_MOVE_PAUSE = 10.0
-_LONG_MOVE_PAUSE = 60.0
-#: Seconds without a move after which the next pause is short again.
-_MOVE_MEMORY = 600.0
-
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
-
-#: Seconds of a search round, and in which a device replies to a unicast search.
-ROUND = 3.0
-_REPLY_TIME = 1.0
-#: Longest time, in seconds, that a round waits for its search, because searches have a budget.
-_SEARCH_WAIT = 60.0
-#: Search rounds of a contest.
-_ROUNDS = 2
-#: Seconds between the beginnings of two contests about one service.
-_CONTEST_PAUSE = 10.0
 
 
 class Claim:
@@ -65,12 +38,13 @@ class Claim:
     :ivar interface: Interface of the latest reception.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
-    :ivar search_at: Time at which the device is searched for, unless the claim is received again before.
-    :ivar expires_at: Time of expiry.
+    :ivar max_age: Seconds of validity that the latest reception has announced.
+    :ivar lifetime: Seconds from the latest reception to the expiry.
+    :ivar latest: Advertisement of the latest reception, as long as its repetition only prolongs the claim: see
+        :meth:`repeat`. None for a claim that is not the current one, and while a decision is pending.
     :ivar answers: Whether the LOCATION's host replies to searches: it replied to one, and to the latest of a contest.
     :ivar replied_at: Time of its latest reply.
     :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
-    :ivar is_adopted: Whether an earlier run registered it, and it was not received since a minute later.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
     """
@@ -80,13 +54,13 @@ class Claim:
         "advertisement",
         "announcements",
         "answers",
-        "expires_at",
         "interface",
-        "is_adopted",
+        "latest",
+        "lifetime",
+        "max_age",
         "previous_at",
         "received_at",
         "replied_at",
-        "search_at",
         "sender",
         "standing",
         "superseded",
@@ -98,9 +72,9 @@ class Claim:
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
-        self.is_adopted = False
-        self._adopted_at = now
+        self._adopted_at: float | None = None
         self.announcements = 0
+        self.latest: Advertisement | None = None
         self.replied_at = -math.inf
         self.previous_at = self.received_at = -math.inf
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
@@ -114,15 +88,30 @@ class Claim:
         """
         claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
-        claim.is_adopted = True
         claim.announcements = _ENOUGH_ANNOUNCEMENTS
-        claim.expires_at = now + lifetime
+        claim.lifetime = lifetime
+        claim._adopted_at = now
         return claim
 
     @property
     def host(self) -> str:
         """Host of the LOCATION."""
         return self.advertisement.endpoint.host
+
+    @property
+    def search_at(self) -> float:
+        """Time at which the device is searched for, unless the claim is received again before."""
+        return self.received_at + _SEARCH_AFTER * self.max_age
+
+    @property
+    def expires_at(self) -> float:
+        """Time of expiry."""
+        return self.received_at + self.lifetime
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether an earlier run registered it, and it was not received since a minute later."""
+        return self._adopted_at is not None
 
     @property
     def is_direct(self) -> bool:
@@ -146,26 +135,27 @@ class Claim:
         self._receive(advertisement, standing, reception, now)
         return True
 
-    def repeat(self, now: float, *, reply: bool) -> None:
+    def repeat(self, now: float, is_reply: bool) -> None:
         """
-        Prolong the claim because the message that renewed it was received again unchanged.
+        Prolong the claim because the message of :attr:`latest` was received again unchanged.
 
-        :param reply: Whether it is a reply to a search.
+        :param is_reply: Whether it is a reply to a search.
         """
-        passed = now - self.received_at
-        self.search_at += passed
-        self.expires_at += passed
-        direct = self.standing is not Standing.INDIRECT
-        self._count_reception(direct, now)
-        if reply and direct:
+        if now - self.received_at > _COPIES:
+            self._count_reception(self.standing)
+        self.received_at = now
+        if is_reply and self.standing:
             self.replied_at = now
 
-    def _count_reception(self, direct: bool, now: float) -> None:
-        if now - self.received_at > _COPIES:
-            self.previous_at = self.received_at
-            if direct and self.announcements < _ENOUGH_ANNOUNCEMENTS:
-                self.announcements += 1
-        self.received_at = now
+    def end(self) -> None:
+        """End the claim at once."""
+        self.lifetime = -math.inf
+
+    def _count_reception(self, standing: Standing) -> None:
+        """Count a reception that is no copy of the one before."""
+        self.previous_at = self.received_at
+        if standing is not Standing.INDIRECT and self.announcements < _ENOUGH_ANNOUNCEMENTS:
+            self.announcements += 1
 
     def miss_search(self) -> None:
         """Record that the LOCATION's host did not reply to the searches of a contest."""
@@ -185,369 +175,16 @@ class Claim:
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
         self.interface = reception.interface
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
-        if now - self._adopted_at > _ADOPTION:
-            self.is_adopted = False
-        self._count_reception(standing is not Standing.INDIRECT, now)
-        self.search_at = now + _SEARCH_AFTER * advertisement.max_age
+        if self._adopted_at is not None and now - self._adopted_at > _ADOPTION:
+            self._adopted_at = None
+        if now - self.received_at > _COPIES:
+            self._count_reception(standing)
+        self.received_at = now
         if standing > self.standing:
             self.standing = standing
         if standing and reception.is_reply:
             self.answers = True
             self.replied_at = now
+        self.max_age = advertisement.max_age
         lifetime = advertisement.lifetime
-        self.expires_at = now + (lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME))
-
-
-class Contest:
-    """
-    Contest between the claims about a service, and the evidence that its search rounds collect.
-
-    A round begins when its search has been sent. A contest whose search is not sent in time ends without a decision.
-
-    :ivar began_at: Time of the message that began it, which may have been received before a pause.
-    :ivar rounds: Number of rounds after the current one.
-    :ivar ends_at: End of the current round, or of the wait for its search.
-    :ivar searching: Whether the search of the current round has been sent.
-    :ivar searched: Whether any search has been sent.
-    :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
-    :ivar announced: LOCATIONs whose hosts announced them since the contest began.
-    """
-
-    __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds", "searched", "searching")
-
-    def __init__(self, rounds: int, now: float) -> None:
-        self.rounds = rounds - 1
-        self.began_at = now
-        self.ends_at = now + _SEARCH_WAIT
-        self.searching = self.searched = False
-        self.answered: set[str] = set()
-        self.announced: set[str] = set()
-
-    def add_evidence(self, location: str, *, reply: bool) -> None:
-        """
-        Record that the host of a LOCATION is alive.
-
-        :param reply: True if it replied to a search, False if it announced the service.
-        """
-        if not reply:
-            self.announced.add(location)
-        elif self.searched:
-            # Before, it is a reply to a search for other services.
-            self.answered.add(location)
-
-    def begin_round(self, now: float) -> None:
-        """Begin the current round: its search has been sent."""
-        if not self.searching:
-            self.searching = self.searched = True
-            self.ends_at = now + ROUND
-
-    def next_round(self, now: float) -> bool:
-        """Request the next round. Return False if there is none."""
-        if not self.rounds:
-            return False
-        self.rounds -= 1
-        self.searching = False
-        self.ends_at = now + _SEARCH_WAIT
-        return True
-
-
-def _lowest(claims: Sequence[Claim]) -> Claim:
-    """Return the claim that gives way first: a superseded one, or else the most recent one of the lowest standing."""
-    return min(reversed(claims), key=lambda claim: (not claim.superseded, claim.standing, claim.answers))
-
-
-class TrackedService:
-    """
-    A service with its current claim, its other claims, and pending decisions.
-
-    :ivar claim: Current claim: the service is registered at its LOCATION.
-    :ivar others: Other claims, oldest first.
-    :ivar live: Whether the service has been published as live.
-    :ivar removed: Whether it is no longer in the table.
-    :ivar published: Standing with which the current claim was published.
-    :ivar creator: Sender of the first claim, whose quota the service counts against.
-    :ivar appeared_at: Time of the first reception or of the adoption.
-    :ivar home: Host of the current LOCATION for the longest time in all: see the module.
-    :ivar searched: Whether the device has been searched for since the latest reception.
-    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
-    :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
-    :ivar asked_at: Time of the latest search that was requested for the service.
-    :ivar awaits: Search target of that search until it is sent, empty afterwards.
-    :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
-    :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
-    :ivar contest: Current contest, or None.
-    :ivar contested_at: Beginning of the latest contest.
-    :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
-    :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
-    :ivar latest: Latest advertisement and reception of the current claim; None while a decision is pending. An equal
-        announcement only prolongs the claim.
-    :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
-    """
-
-    __slots__ = (
-        "_held",
-        "_held_since",
-        "_move_pause",
-        "appeared_at",
-        "asked_at",
-        "awaits",
-        "bye_until",
-        "claim",
-        "contest",
-        "contested_at",
-        "creator",
-        "deferred_at",
-        "home",
-        "latest",
-        "leaves_at",
-        "live",
-        "move_at",
-        "next_move",
-        "others",
-        "published",
-        "removed",
-        "repeat_at",
-        "rounds_after_hold",
-        "scheduled_at",
-        "searched",
-    )
-
-    def __init__(self, claim: Claim, now: float) -> None:
-        self.claim = claim
-        self.others: tuple[Claim, ...] = ()
-        self.live = False
-        self.removed = False
-        self.published = Standing.INDIRECT
-        self.creator = claim.sender
-        self.appeared_at = now
-        self.home = claim.host
-        self.searched = False
-        self.repeat_at = math.inf
-        self.rounds_after_hold = 0
-        self.latest: tuple[Advertisement, Reception] | None = None
-        self.asked_at = -math.inf
-        self.awaits = ""
-        self.leaves_at = math.inf
-        self.bye_until = -math.inf
-        self.contest: Contest | None = None
-        self.contested_at = -math.inf
-        self.deferred_at = math.inf
-        self.next_move: Claim | None = None
-        self.move_at = math.inf
-        self.scheduled_at = math.inf
-        # Seconds for which each host was the host of the current LOCATION, until the latest move.
-        self._held: dict[str, float] = {}
-        # Time of the latest move, or else of the first publication. No pause precedes the first move.
-        self._held_since = now
-        self._move_pause = 0.0
-
-    @property
-    def due(self) -> float:
-        """Time at which the next decision is due."""
-        claim = self.claim
-        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
-        return min(due, self.decision_due)
-
-    @property
-    def decision_due(self) -> float:
-        """Time at which the next decision is due, apart from the end of the current claim and the search before it."""
-        # A contest decides about a move that waits for the budget.
-        due = self.move_at if self.contest is None else self.contest.ends_at
-        if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
-            due = min(due, self.contested_at + _CONTEST_PAUSE)
-        return min(due, self.leaves_at)
-
-    def search_is_due(self, now: float) -> bool:
-        """Return whether the device has to be searched for, because it was not received in time."""
-        if self.searched:
-            return self.repeat_at <= now
-        return min(self.claim.search_at, self.claim.expires_at) <= now
-
-    def begin_search(self, now: float) -> bool:
-        """
-        Record that the device is searched for. It will be repeated if the device has replied to searches before: the
-        datagrams of a search may be lost.
-
-        :return: Whether it is a repetition.
-        """
-        is_repetition, claim = self.searched, self.claim
-        if not is_repetition:
-            self.searched = True
-            self.asked_at = now
-            self.rounds_after_hold = 0
-        self.repeat_at = math.inf
-        if claim.answers:
-            repeat_at = now + max(ROUND, _REPEAT_AFTER * claim.advertisement.max_age)
-            if repeat_at + _REPLY_TIME <= claim.expires_at:
-                self.repeat_at = repeat_at
-        return is_repetition
-
-    def claims(self, now: float) -> Iterator[Claim]:
-        """Yield the current claim and the other valid ones."""
-        yield self.claim
-        for claim in self.others:
-            if claim.expires_at > now:
-                yield claim
-
-    def claim_at(self, location: str) -> Claim | None:
-        """Return the other claim for a LOCATION."""
-        for claim in self.others:
-            if claim.advertisement.location == location:
-                return claim
-        return None
-
-    def add_other(self, claim: Claim) -> bool:
-        """
-        Add another claim. If there are too many, it replaces the most recent one of the lowest standing, if its own
-        standing is higher, or if the owner of several claims has to give one to an owner of fewer.
-
-        :return: Whether it was added.
-        """
-        if len(self.others) >= MAX_OTHER_CLAIMS:
-            lowest = _lowest(self.others)
-            if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
-                owned = Counter(other.sender for other in self.others)
-                owner, number = owned.most_common(1)[0]
-                if number < owned[claim.sender] + 2 or claim.standing is Standing.INDIRECT:
-                    return False
-                lowest = _lowest([other for other in self.others if other.sender == owner])
-            self.others = tuple(other for other in self.others if other is not lowest)
-        self.others += (claim,)
-        return True
-
-    def drop_expired(self, now: float) -> None:
-        """Remove the other claims that have expired."""
-        if self.others:
-            self.others = tuple(claim for claim in self.others if claim.expires_at > now)
-
-    def set_current(self, claim: Claim, now: float) -> None:
-        """Make another claim the current one, and cancel pending decisions. The present one joins the other claims."""
-        before = self.claim
-        moved_lately = self._move_pause and now - self._held_since <= _MOVE_MEMORY
-        self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
-        self._held[before.host] = self._held.get(before.host, 0.0) + now - self._held_since
-        self._held_since = now
-        self.home = max(self._held, key=self._held.__getitem__)
-        if len(self._held) > MAX_OTHER_CLAIMS:
-            del self._held[min((host for host in self._held if host != self.home), key=self._held.__getitem__)]
-        others = tuple(other for other in self.others if other is not claim)
-        if before is not claim and before.expires_at > now:
-            others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
-        self.others = others
-        self.claim = claim
-        self.searched = False
-        self.latest = None
-        self.leaves_at = self.move_at = math.inf
-        self.next_move = None
-        self.contest = None
-
-    def may_move_at(self) -> float:
-        """Return the time from which the budget for moves permits the next one."""
-        return self._held_since + self._move_pause
-
-    def cancel_move(self) -> None:
-        """Cancel a move to another host than the home that waits for the budget, unless the holder announced it."""
-        if (
-            self.next_move is not None
-            and self.home != self.next_move.host
-            and self.next_move.sender != self.claim.sender
-        ):
-            self.next_move, self.move_at = None, math.inf
-
-    def may_contest(self, now: float) -> bool:
-        """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
-        # The same sum as in `due`: a difference can be rounded to less than the pause.
-        return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE
-
-    def begin_contest(self, now: float) -> None:
-        """Begin a contest. Messages since the first one that was received in the pause count."""
-        self.contest = Contest(_ROUNDS, now)
-        self.contest.began_at = min(now, self.deferred_at)
-        self.contested_at = now
-        self.deferred_at = math.inf
-
-    def go_live(self, now: float, home: Home | None = None) -> None:
-        """
-        Record that the service is live, and begin to measure the time of each host, for the home.
-
-        :param home: Home of the service before it left, if it is known.
-        """
-        self.live = True
-        self.home = self.claim.host
-        self._held.clear()
-        self._held_since = now
-        if home is not None:
-            self.home = home.host
-            self._held[home.host] = home.held
-
-    def holding_of_home(self, now: float) -> tuple[str, float]:
-        """Return the host that has held the service longest until now, and for how many seconds."""
-        held = self._held.get(self.claim.host, 0.0) + now - self._held_since
-        # The home before the latest move comes first among the others.
-        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
-
-    def hosts(self, now: float) -> tuple[str, ...]:
-        """Return the hosts of all valid claims, each once."""
-        return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
-
-    def decide(self, now: float, trust: Standing) -> Claim:
-        """
-        Return the claim that wins the contest.
-
-        The first of these that exists wins: the claim of the home, if the home replied or announced the service, or if
-        its announcement began the contest and is the second since it lost the service; a claim whose host replied; the
-        claim of the home, if its announcement began the contest; another LOCATION of the same host that the holder
-        announced twice; a claim of a higher standing than the current one; the current claim.
-
-        :param trust: Lowest standing of a claim that can win.
-        """
-        contest = self.contest
-        assert contest is not None
-        claims = [claim for claim in self.claims(now) if not claim.superseded and claim.standing >= trust]
-        answered = [claim for claim in claims if claim.advertisement.location in contest.answered]
-        announced = [claim for claim in claims if claim.advertisement.location in contest.announced]
-        # A device that never replies to searches, and sends each announcement once, is not received during the rounds.
-        returned = [
-            claim
-            for claim in claims
-            if claim.sender == claim.host == self.home
-            and claim.standing > Standing.INDIRECT
-            and claim.received_at >= contest.began_at
-        ]
-        if contest.searched:
-            for claim in claims:
-                if claim not in answered:
-                    claim.miss_search()
-        insisting = [
-            claim for claim in returned if claim.previous_at >= self._held_since or claim.received_at > contest.began_at
-        ]
-        homes = [claim for claim in (*answered, *announced) if claim.host == self.home]
-        for alive in (homes or insisting, answered, returned):
-            if alive:
-                return self.claim if self.claim in alive else max(alive, key=lambda claim: claim.received_at)
-        # Since the holder announced the current LOCATION, it has announced another one of the same host twice.
-        repeated = [
-            claim
-            for claim in claims
-            if claim.sender == self.claim.sender
-            and claim.host == self.claim.host
-            and claim.previous_at > self.claim.received_at
-        ]
-        if repeated:
-            return max(repeated, key=lambda claim: claim.received_at)
-        best = max(claims, key=lambda claim: claim.standing, default=self.claim)
-        if best.standing > self.claim.standing:
-            return best
-        if self.claim.received_at >= contest.began_at:
-            return self.claim
-        # A device that never replies to searches cannot win by a reply. It wins if it announces itself, and has done so
-        # more often than the current claim, or if the current claim was not announced in time.
-        late = self.claim.silence(now) >= self.claim.expected_silence
-        announcing = [
-            claim
-            for claim in claims
-            if claim.standing >= max(self.claim.standing, Standing.DIRECT)
-            and claim.received_at >= contest.began_at
-            and (late or claim.announcements > self.claim.announcements)
-        ]
-        return max(announcing, key=lambda claim: claim.received_at, default=self.claim)
+        self.lifetime = lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME)

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from random import Random
 from types import MappingProxyType
@@ -18,7 +17,6 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.claims import TrackedService
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
 from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
@@ -33,6 +31,7 @@ from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registration.meta import NO_FACTS, from_meta, make_facts
 from ssdpreg.registry.live import LiveRegistrations
 from ssdpreg.registry.reception import ReceptionMonitor
+from ssdpreg.registry.repeats import MessageGroups, RepeatedAdvertisement, RepeatedRejection
 from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 from ssdpreg.ssdp.protocol import PeerAddress
@@ -123,7 +122,6 @@ class Registry(Service):
     :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
     :param backlog: Returns the number of changes that the backend has yet to apply.
     :param describe: Whether the registrations contain facts that devices state about themselves.
-    :ivar received: Number of messages by kind and interface.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
     :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
@@ -155,6 +153,7 @@ class Registry(Service):
         self._terms = SearchTerms({})
         self._interpret = interpreter(self._terms, locations)
         self._live = LiveRegistrations()
+        self._messages = MessageGroups(reactor.seconds, self._process, self._reject)
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
         self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent, table.awaits)
@@ -174,7 +173,6 @@ class Registry(Service):
         self._settles_at = math.inf
         self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
         self._log_limit = LogLimit()
-        self.received: Counter[tuple[str, str]] = Counter()
         self.dropped: Counter[str] = Counter()
         self.searches = 0
         self.broadcasts: frozenset[str] = frozenset()
@@ -202,10 +200,15 @@ class Registry(Service):
         """Replace all search terms. Services of terms in both sets are not affected."""
         added = not self._terms.tags.items() >= tags.items()
         self._terms = SearchTerms(tags)
-        self._interpret = interpreter(self._terms, self._locations)
+        self._interpret_anew()
         self._apply_in_slices(self._table.reassign(self._terms.match, self._reactor.seconds()))
         if self.running and added:
             self._search()
+
+    def _interpret_anew(self) -> None:
+        """Interpret messages by the present search terms and networks."""
+        self._interpret = interpreter(self._terms, self._locations)
+        self._messages.reinterpret()
 
     def set_rules(self, rules: RegistrationRules) -> None:
         """Replace the rules for registrations, of the present services as well. The scope must be the same."""
@@ -361,51 +364,20 @@ class Registry(Service):
         :return: Function that processes the message when it is received again, in the same circumstances; None for
             kinds of messages that are not repeated often.
         """
-        counter = message.kind, reception.interface
-        interpret = self._interpret
-        self.received[counter] += 1
-        meaning = interpret(message, reception.sender)
+        group = self._messages.of(message, reception)
+        group.count += 1
+        meaning = self._interpret(message, reception.sender)
         self._process(meaning, reception)
         if isinstance(meaning, Rejection):
-            return partial(self._repeat_rejection, interpret, counter, meaning, reception.sender)
+            return RepeatedRejection(group, meaning, reception.sender)
         if isinstance(meaning, Advertisement) and (service := self._table.find(meaning)) is not None:
-            return partial(self._repeat_advertisement, interpret, counter, service, meaning, reception)
+            return RepeatedAdvertisement(group, service, meaning, reception)
         return None
 
-    def _repeat_rejection(self, interpret: object, counter: tuple[str, str], rejection: Rejection, sender: str) -> bool:
-        """
-        Process a message again that was rejected.
-
-        :param interpret: Interpreter that has found the meaning.
-        :return: False if the search terms or the networks have changed since then.
-        """
-        if interpret is not self._interpret:
-            return False
-        self.received[counter] += 1
-        self._reject(rejection, sender)
-        return True
-
-    def _repeat_advertisement(
-        self,
-        interpret: object,
-        counter: tuple[str, str],
-        service: TrackedService,
-        advertisement: Advertisement,
-        reception: Reception,
-    ) -> bool:
-        """
-        Process an announcement or a reply again.
-
-        :param interpret: Interpreter that has found the meaning.
-        :param service: Service of the advertisement.
-        :return: False if the search terms or the networks have changed since then, or the service was removed.
-        """
-        if interpret is not self._interpret or service.removed:
-            return False
-        self.received[counter] += 1
-        if not self._table.repeat(service, advertisement, reception, self._reactor.seconds()):
-            self._process(advertisement, reception)
-        return True
+    @property
+    def received(self) -> Counter[tuple[str, str]]:
+        """Number of messages by kind and interface."""
+        return self._messages.counts()
 
     def drop(self, error: MessageError, reception: Reception, peer: PeerAddress) -> None:
         """Count a datagram that is not an accepted SSDP message."""
@@ -516,7 +488,7 @@ class Registry(Service):
         if broadcasts != self.broadcasts:
             # Each LOCATION is compared with them.
             self.broadcasts = broadcasts
-            self._interpret = interpreter(self._terms, self._locations)
+            self._interpret_anew()
         if opened:
             self._search()
             self._search(_SECOND_ROUND)

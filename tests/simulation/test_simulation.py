@@ -217,7 +217,7 @@ class WorldTests(SynchronousTestCase):
 
         def suspend() -> None:
             assert world.daemon is not None
-            world.daemon.table.hold = lambda until, interface="": None  # type: ignore[method-assign]
+            world.daemon.table._holds.hold = lambda until, interface="": None  # type: ignore[method-assign]
             world.daemon.process.suspended = True
             world.checker.fault_began("", "daemon: suspended")
             world.clock.callLater(800.0, world.daemon.process.resume)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ssdpreg.backends.catalog_format import CatalogFormat
-from ssdpreg.backends.consul_catalog import ConsulCatalog
+from ssdpreg.backends.catalog.backend import ConsulCatalog
+from ssdpreg.backends.catalog.format import CatalogFormat
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import IRegistryBackend

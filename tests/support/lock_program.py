@@ -16,10 +16,10 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogBeginner, textFileLogObserver
 
-from ssdpreg.backends import dead_scopes
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_lock import make_lock
-from ssdpreg.backends.consul_scopes import make_reaper
+from ssdpreg.backends.scopes import dead_scopes
+from ssdpreg.backends.scopes.lock import make_lock
+from ssdpreg.backends.scopes.reaper import make_reaper
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendError
 from ssdpreg.timers import RepeatingCall

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ssdpreg.backends.catalog_format import Operation
-from ssdpreg.backends.consul_session import LockKey
-from ssdpreg.backends.lock_holder import Holder, scope_key
-from ssdpreg.backends.scope_nodes import Removal, ScopeNode, ScopeNodes
-from ssdpreg.backends.scope_transactions import FenceError
+from ssdpreg.backends.catalog.format import Operation
+from ssdpreg.backends.scopes.holder import Holder, scope_key
+from ssdpreg.backends.scopes.nodes import Removal, ScopeNode, ScopeNodes
+from ssdpreg.backends.scopes.session import LockKey
+from ssdpreg.backends.scopes.transactions import FenceError
 from ssdpreg.errors import BackendError
 
 

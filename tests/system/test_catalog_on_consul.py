@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from ssdpreg.backends.catalog_format import CatalogFormat, NodeContent, catalog_check_id
+from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent, catalog_check_id
+from ssdpreg.backends.catalog.locked import LockedCatalog, make_backend
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.locked_catalog import LockedCatalog, make_backend
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendError
 from ssdpreg.registration import Check, Plan

@@ -17,12 +17,12 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from ssdpreg.backends.consul_connection import connect
-from ssdpreg.backends.consul_lock import make_lock
-from ssdpreg.backends.consul_scopes import REAPER_KEY
-from ssdpreg.backends.consul_session import InvalidSessionError, LockRequests
-from ssdpreg.backends.lock_holder import Holder, lock_node, lock_node_meta
-from ssdpreg.backends.scope_nodes import Removal, ScopeNodes
-from ssdpreg.backends.scope_transactions import FenceError, key_fence
+from ssdpreg.backends.scopes.holder import Holder, lock_node, lock_node_meta
+from ssdpreg.backends.scopes.lock import make_lock
+from ssdpreg.backends.scopes.nodes import Removal, ScopeNodes
+from ssdpreg.backends.scopes.reaper import REAPER_KEY
+from ssdpreg.backends.scopes.session import InvalidSessionError, LockRequests
+from ssdpreg.backends.scopes.transactions import FenceError, key_fence
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendRefusedError
 from tests.support.consul import ConsulProcess, shared_consul, skip_without_consul

@@ -25,8 +25,8 @@ from tests.support.waiting import wait_until
 
 #: Shorter times of the reaper: a scope is dead after 5 s, and its nodes are removed after a fifth of the usual time.
 _HASTY = """
-from ssdpreg.backends import consul_scopes, dead_scopes
-consul_scopes._INTERVAL, consul_scopes._ELECTION_INTERVAL = 1.0, 2.0
+from ssdpreg.backends.scopes import dead_scopes, reaper
+reaper._INTERVAL, reaper._ELECTION_INTERVAL = 1.0, 2.0
 dead_scopes.DEAD_AFTER = 5.0
 before = dead_scopes.DeadScopes.__init__
 dead_scopes.DeadScopes.__init__ = lambda self, reap_after: before(self, reap_after / 5)

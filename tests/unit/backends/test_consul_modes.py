@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends import find_backend
-from ssdpreg.backends.catalog_format import CatalogFormat
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.locked import LockedCatalog
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.locked_catalog import LockedCatalog
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import NotHolderError
 from ssdpreg.registration import Outcome, Plan

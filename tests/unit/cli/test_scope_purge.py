@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from ssdpreg.backends.consul_session import LockKey
+from ssdpreg.backends.scopes.session import LockKey
 from ssdpreg.cli.scope_purge import purge_nodes
 from tests.support.command import CommandTestCase
 from tests.support.memory_scopes import MemoryScopes

@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.capacity import TOO_MANY, TOO_MANY_OF_SENDER, Capacity
-from ssdpreg.discovery.claims import Claim, TrackedService
+from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
 from tests.unit.discovery.table_case import advertisement

@@ -6,8 +6,9 @@ import math
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.claims import Claim, TrackedService
+from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
 
@@ -34,7 +35,7 @@ class AnnouncementTests(SynchronousTestCase):
         for number in range(1, 15):
             counts.append((renewed.announcements, repeated.announcements))
             renew(renewed, 1000 + 11.0 * number)
-            repeated.repeat(1000 + 11.0 * number, reply=False)
+            repeated.repeat(1000 + 11.0 * number, is_reply=False)
         self.assertEqual(counts, [(number, number) for number in (*range(1, 11), 10, 10, 10, 10)])
 
     def test_copies(self) -> None:
@@ -42,7 +43,7 @@ class AnnouncementTests(SynchronousTestCase):
         renewed, repeated = claim(), claim()
         for now in (1000.1, 1010.1, 1020.1):
             renew(renewed, now)
-            repeated.repeat(now, reply=False)
+            repeated.repeat(now, is_reply=False)
         self.assertEqual((renewed.announcements, repeated.announcements), (1, 1))
 
     def test_other_senders(self) -> None:
@@ -50,7 +51,7 @@ class AnnouncementTests(SynchronousTestCase):
         renewed, repeated = claim(OTHER), claim(OTHER)
         for now in (1020, 1040):
             renew(renewed, now, OTHER)
-            repeated.repeat(now, reply=False)
+            repeated.repeat(now, is_reply=False)
         self.assertEqual((renewed.announcements, repeated.announcements), (0, 0))
         renew(renewed, 1060)
         self.assertEqual(renewed.announcements, 1)
@@ -67,16 +68,16 @@ class ReplyTests(SynchronousTestCase):
         """The time of the latest reply of the LOCATION's host is recorded."""
         one = claim()
         self.assertEqual(one.replied_at, -math.inf)
-        one.repeat(1020, reply=False)
+        one.repeat(1020, is_reply=False)
         self.assertEqual(one.replied_at, -math.inf)
-        one.repeat(1030, reply=True)
+        one.repeat(1030, is_reply=True)
         self.assertEqual(one.replied_at, 1030)
         self.assertEqual(claim(channel=Channel.SEARCH).replied_at, 1000)
 
     def test_reply_of_another_sender(self) -> None:
         """A reply of another sender is none of the LOCATION's host."""
         one = claim(OTHER, Channel.SEARCH)
-        one.repeat(1030, reply=True)
+        one.repeat(1030, is_reply=True)
         self.assertEqual((one.replied_at, one.answers), (-math.inf, False))
 
     def test_missed_search(self) -> None:

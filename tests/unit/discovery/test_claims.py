@@ -7,9 +7,12 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.claims import Claim, Contest, TrackedService
+from ssdpreg.discovery.claims import Claim
+from ssdpreg.discovery.contests import Contest
+from ssdpreg.discovery.decision import decide
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.unit.discovery.table_case import advertisement
 
@@ -128,7 +131,7 @@ class ClaimTests(SynchronousTestCase):
         """A repetition prolongs a claim as a renewal by the same advertisement does."""
         one, other = claim(), claim()
         for now in (1050, 1060, 1070.5, 1100):
-            one.repeat(now, reply=False)
+            one.repeat(now, is_reply=False)
             self.renew(other, now)
             self.assertEqual(
                 (one.received_at, one.previous_at, one.search_at, one.expires_at),
@@ -199,7 +202,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(service.due, 1002)
         service.searched = False
         service.leaves_at = service.move_at = math.inf
-        self.claim.expires_at = 1001
+        self.claim.lifetime = 1.0
         self.assertEqual(service.due, 1001)
 
     def test_pause_between_contests(self) -> None:
@@ -300,7 +303,7 @@ class TrackedServiceTests(SynchronousTestCase):
         for _ in range(1000):
             self.service.contested_at = random.uniform(0, 1e6)
             self.service.deferred_at = self.service.contested_at + 1
-            self.claim.search_at = self.claim.expires_at = 1e9
+            self.claim.max_age = self.claim.lifetime = 10**9
             self.assertFalse(self.service.may_contest(self.service.contested_at + 9.9))
             self.assertTrue(self.service.may_contest(self.service.due))
         self.service.begin_contest(self.service.due)
@@ -375,7 +378,7 @@ class TrackedServiceTests(SynchronousTestCase):
 
 
 class DecisionTests(SynchronousTestCase):
-    """Tests for :meth:`TrackedService.decide`."""
+    """Tests for :func:`ssdpreg.discovery.decision.decide`."""
 
     def setUp(self) -> None:
         self.current = claim(max_age=1000)
@@ -389,7 +392,7 @@ class DecisionTests(SynchronousTestCase):
 
     def assert_winner(self, winner: Claim, trust: Standing = Standing.INDIRECT, now: float = 1106.0) -> None:
         """Check which claim wins."""
-        self.assertEqual(self.service.decide(now, trust).advertisement.location, winner.advertisement.location)
+        self.assertEqual(decide(self.service, now, trust).advertisement.location, winner.advertisement.location)
 
     def test_no_evidence(self) -> None:
         """The current claim wins without evidence."""
@@ -488,7 +491,7 @@ class DecisionTests(SynchronousTestCase):
     def test_expired_claims(self) -> None:
         """A claim that has expired does not win."""
         self.contest.answered = {FIRST, SECOND}
-        self.second.expires_at = 1105
+        self.second.lifetime = 4.0
         self.assert_winner(self.first)
 
     def test_trust(self) -> None:

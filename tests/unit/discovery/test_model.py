@@ -114,7 +114,7 @@ class TableMachine(RuleBasedStateMachine):
         reception = same_reception(sender or host, interface, channel, on_link)
         key = device, urn
         tracked = self.is_tracked(key)
-        self.created_before = Counter(service.creator for service in self.table._services())
+        self.created_before = Counter(service.creator for service in self.table._services)
         try:
             events = self.table.observe(one, reception, self.now)
         except RejectedError as error:
@@ -247,11 +247,11 @@ class TableMachine(RuleBasedStateMachine):
         self.undisputed.pop(key, None)
 
     def is_tracked(self, key: Key) -> bool:
-        return key[1] in self.table._devices.get(key[0].casefold(), {})
+        return key[1] in self.table._services._devices.get(key[0].casefold(), {})
 
     def created(self, sender: str) -> int:
         """Return the number of services that a sender created."""
-        return sum(service.creator == sender for service in self.table._services())
+        return sum(service.creator == sender for service in self.table._services)
 
     def check(self) -> None:
         """Check all invariants."""
@@ -272,18 +272,26 @@ class TableMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_agree(self) -> None:
-        services = list(self.table._services())
+        services = list(self.table._services)
         assert self.table.tracked == len(services) <= LIMIT
         assert all(not service.removed and service.creator for service in services)
         for sender in {service.creator for service in services}:
-            assert self.table._capacity._created[sender] == self.created(sender)
-        assert sum(map(len, self.table._capacity._ranks)) == len(services)
+            assert self.table._services.capacity._created[sender] == self.created(sender)
+        assert sum(map(len, self.table._services.capacity._ranks)) == len(services)
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert len(self.table._schedule) <= 2 * self.table.tracked + 1024
-        for service in self.table._services():
+        assert len(self.table._services._schedule) <= 2 * self.table.tracked + 1024
+        for service in self.table._services:
             assert len(service.others) <= 4 and len(service._held) <= 5
+
+    @invariant()
+    def repetitions_only_prolong(self) -> None:
+        for service in self.table._services:
+            assert all(claim.latest is None for claim in service.others)
+            if service.claim.latest is not None:
+                assert service.live and service.contest is None and not service.searched
+                assert service.scheduled_at <= service.claim.search_at
 
     @invariant()
     def twins_agree(self) -> None:
@@ -314,7 +322,7 @@ class TableMachine(RuleBasedStateMachine):
         for _ in range(20):
             self.wait(400.0)
         assert (self.known, self.table.tracked, self.table.next_due) == ({}, 0, math.inf)
-        assert not self.table._capacity._created
+        assert not self.table._services.capacity._created
 
 
 class TableTests(SynchronousTestCase):

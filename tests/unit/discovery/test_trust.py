@@ -390,9 +390,9 @@ class UnsentSearchTests(TableTestCase):
         self.table = AdvertisementTable(trust=Standing.CONFIRMED)
         for number in range(50):
             self.receive(advertisement(urn=f"urn:x:{number}", max_age=1))
-        self.assertEqual(len(self.table._unsent), 50)
+        self.assertEqual(len(self.table._services.searches), 50)
         self.wait(500)
-        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+        self.assertEqual((self.table.tracked, len(self.table._services.searches)), (0, 0))
 
     def test_nothing_is_kept_after_a_change_of_the_announced_version(self) -> None:
         """The same holds for a service whose current claim has another announced version than the search."""
@@ -405,7 +405,7 @@ class UnsentSearchTests(TableTestCase):
         self.receive(second, channel=Channel.HOST)
         self.assertEqual(self.hosts(), ["10.0.0.6"])
         self.wait(5000)
-        self.assertEqual((self.table.tracked, len(self.table._unsent)), (0, 0))
+        self.assertEqual((self.table.tracked, len(self.table._services.searches)), (0, 0))
 
     def test_search_that_is_sent_late(self) -> None:
         """The rounds take their time from the moment at which the search is sent."""
@@ -454,7 +454,7 @@ class MoveTests(TableTestCase):
             self.wait(11)
         self.receive(advertisement(T, port=83, max_age=1))
         self.wait(100)
-        (service,) = self.table._services()
+        (service,) = self.table._services
         self.assertEqual((service.claim.superseded, service.next_move), (False, None))
 
     def test_new_port_of_the_holder(self) -> None:
@@ -780,7 +780,7 @@ class CapacityTests(TableTestCase):
             self.table.expire(self.now)
         self.wait(10)
         self.assertEqual((len(self.table), self.table.tracked), (0, 0))
-        self.assertLess(len(self.table._schedule), 2000)
+        self.assertLess(len(self.table._services._schedule), 2000)
 
     def test_forged_services_give_way(self) -> None:
         """Forged services in the name of a device do not exclude its further services, which are searched for."""

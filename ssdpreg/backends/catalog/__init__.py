@@ -1,0 +1,1 @@
+"""Backend for Consul in catalog mode: each device is a node of the catalog."""

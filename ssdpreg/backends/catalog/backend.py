@@ -1,0 +1,149 @@
+"""
+Backend for Consul in catalog mode: each device is a node of the catalog, with its services.
+
+Many devices are written by one transaction. Every write begins with a check of the scope's lock, so that of several
+daemons only the one that holds the lock can write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from ssdpreg.backends.catalog.format import CatalogFormat
+from ssdpreg.backends.catalog.migration import Migration
+from ssdpreg.backends.catalog.nodes import CatalogNodes
+from ssdpreg.backends.catalog.reader import CatalogReader
+from ssdpreg.backends.catalog.requests import ConsulTransactions
+from ssdpreg.backends.catalog.writer import CatalogWriter
+from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.scopes.fence import Fence
+from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
+from ssdpreg.registration import Outcome, Plan, Registration
+
+#: Share of the nodes whose contents are compared each time. With 30 s between two comparisons, a round takes 10 min.
+_SHARE = 1 / 20
+#: Nodes that are processed before the reactor processes other events: they take a few milliseconds.
+_PART = 1000
+
+
+@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations)
+class ConsulCatalog:
+    """
+    Backend that writes the services of one scope to Consul's catalog.
+
+    :param reactor: Provides ``IReactorTime``.
+    :param http: Client of Consul.
+    :param fence: Lock of the scope.
+    :param format: Format of the scope.
+    :param migration: Removes the services of agent mode after each comparison.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        http: ConsulHTTP,
+        fence: Fence,
+        format: CatalogFormat,
+        migration: Migration | None = None,
+    ) -> None:
+        self._reactor, self._http, self._fence, self._migration = reactor, http, fence, migration
+        self._nodes = CatalogNodes(format)
+        self._transactions = ConsulTransactions(http, fence)
+        self._reader = CatalogReader(http, self._transactions, format, self._nodes)
+        self._writer = CatalogWriter(self._transactions, format, self._nodes, self._reader)
+        # Session in which everything was read; empty if that is still to be done.
+        self._session = ""
+        self.known: Mapping[str, Registration] = {}
+
+    @property
+    def requests(self) -> Mapping[tuple[str, str], int]:
+        return self._http.requests
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        return self._http.seconds
+
+    @property
+    def too_long(self) -> int:
+        """Number of responses that were not accepted because of their length."""
+        return self._http.too_long
+
+    @property
+    def credentials_version(self) -> int:
+        return self._http.token_version
+
+    async def read(self) -> Mapping[str, Registration]:
+        session = self._current_session()
+        await self._transactions.find_limit()
+        if session != self._session or not self._reader.complete:
+            # Another daemon may have written since this one held the lock the last time.
+            self._session = ""
+            await self._reader.read_all()
+            self._session = session
+        else:
+            await self._writer.remove_empty(await self._reader.compare(_SHARE))
+        found = await self._collect()
+        if self._migration is not None:
+            await self._migration.run(found.keys())
+        return found
+
+    async def apply(self, plan: Plan) -> Outcome:
+        if not plan:
+            return Outcome()
+        try:
+            session = self._current_session()
+            await self._transactions.find_limit()
+            if session != self._session or not self._reader.complete:
+                # The operations depend on what is in the catalog.
+                await self.read()
+        except BackendUnavailableError as error:
+            return Outcome(unavailable=error)
+        except BackendRefusedError as error:
+            return Outcome(refused={each.service_id: error for each in (*plan.register, *plan.deregister)})
+        return await self._writer.apply(plan)
+
+    async def probe(self) -> None:
+        await self._transactions.check_fence()
+
+    async def keep_alive(self) -> None:
+        session = self._current_session()
+        if self._session and session != self._session:
+            self._session = ""
+            raise BackendForgotError("the session ended, and this daemon acquired the lock again")
+
+    async def retire(self) -> None:
+        """Do nothing: the lock represents the daemon, and is released when the backend is closed."""
+
+    async def close(self) -> None:
+        if self._migration is not None:
+            await self._migration.close()
+        await self._http.close()
+
+    def _current_session(self) -> str:
+        """
+        Return the session that holds the lock.
+
+        :raise NotHolderError: If this daemon does not hold it.
+        """
+        try:
+            session: str = self._fence.operation()["KV"]["Session"]
+        except NotHolderError:
+            self._session = ""
+            raise
+        return session
+
+    async def _collect(self) -> dict[str, Registration]:
+        """Return the known registrations by service ID."""
+        found: dict[str, Registration] = {}
+        names = iter(list(self._nodes.by_name))
+        while part := list(islice(names, _PART)):
+            found.update((each.service_id, each) for each in self._nodes.registrations(part, self.known))
+            if len(part) == _PART:
+                await deferLater(self._reactor, 0.0)
+        return found

@@ -1,0 +1,118 @@
+"""Table of the nodes that the daemon is known to have in Consul's catalog, with their services. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent, has_definition
+from ssdpreg.registration import Registration
+
+
+@dataclass(slots=True)
+class CatalogNode:
+    """
+    A node of the scope in the catalog.
+
+    :ivar content: Its address and other fields.
+    :ivar index: Index of the latest change of the node, without its services.
+    :ivar services: Registrations on the node, as far as they are known.
+    :ivar lost: IDs of services that another program, such as consul-esm, removed from the node.
+    """
+
+    content: NodeContent
+    index: int
+    services: tuple[Registration, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    def find(self, service_id: str) -> Registration | None:
+        """Return the registration with an ID, or None."""
+        return next((each for each in self.services if each.service_id == service_id), None)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the node's own fields are those that its services require."""
+        return not self.services or (
+            any(each.address == self.content.address for each in self.services)
+            and self.content.external == has_definition(self.services)
+        )
+
+
+class CatalogNodes:
+    """
+    Nodes of the scope by name.
+
+    :param format: Format of the scope.
+    :ivar by_name: The nodes.
+    :ivar misplaced: Nodes of services that are not on the node of their device, by service ID.
+    :ivar uncertain: Services that may be on a node, by its name, because the outcome of a transaction is unknown.
+    """
+
+    def __init__(self, format: CatalogFormat) -> None:
+        self._format = format
+        self.by_name: dict[str, CatalogNode] = {}
+        self.uncertain: dict[str, tuple[Registration, ...]] = {}
+        # Names of the nodes whose contents are still to be compared in this round.
+        self._round: list[str] = []
+        # There are some after a change of the prefix.
+        self.misplaced: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def clear(self) -> None:
+        """Remove all nodes."""
+        self.by_name.clear()
+        self.uncertain.clear()
+        self._round.clear()
+        self.misplaced.clear()
+
+    def set_services(self, name: str, services: Iterable[Registration]) -> None:
+        """Replace the known services of a node."""
+        node = self.by_name[name]
+        for each in node.services:
+            self.misplaced.pop(each.service_id, None)
+        node.services = tuple(services)
+        for each in node.services:
+            if self._format.node_name(each) != name:
+                self.misplaced[each.service_id] = name
+
+    def remove(self, name: str) -> None:
+        """Remove a node that does not exist any more."""
+        if name in self.by_name:
+            self.set_services(name, ())
+            del self.by_name[name]
+
+    def next_round(self, share: float) -> list[str]:
+        """
+        Return the names of the nodes whose contents are to be compared next.
+
+        :param share: Share of all nodes, so that a round takes ``1 / share`` calls.
+        """
+        if not self._round:
+            self._round = list(self.by_name)
+        count = max(1, math.ceil(len(self.by_name) * share))
+        taken, self._round = self._round[-count:], self._round[:-count]
+        return [name for name in taken if name in self.by_name]
+
+    def registrations(self, names: Iterable[str], known: Mapping[str, Registration]) -> Iterator[Registration]:
+        """
+        Return the registrations on some nodes, as a backend's ``read`` does.
+
+        :param known: Registrations by service ID, which are kept in place of equal ones.
+        """
+        for name in names:
+            node = self.by_name.get(name)
+            if node is None:
+                continue
+            for each in node.services:
+                other = known.get(each.service_id)
+                if other is not None and other is not each and other == each:
+                    node.services = tuple(other if one is each else one for one in node.services)
+                    each = other
+                if node.is_right and (not self.misplaced or each.service_id not in self.misplaced):
+                    yield each
+                else:
+                    # It differs from every live service, so the service is registered again, with its node.
+                    yield replace(each, checks=frozenset())

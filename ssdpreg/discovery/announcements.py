@@ -1,0 +1,201 @@
+"""Processing of advertisements: new services, renewed claims, and claims of another LOCATION. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.claims import Claim
+from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.events import Event, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.moves import Moves
+from ssdpreg.discovery.rates import SenderBuckets
+from ssdpreg.discovery.standing import Standing, standing_of
+from ssdpreg.discovery.tracked import TrackedService
+from ssdpreg.discovery.tracked_services import TrackedServices
+from ssdpreg.errors import RejectedError
+from ssdpreg.ssdp.reception import Reception
+
+#: Searches in a second, and burst, for new services of a sender that has reached its number of services.
+_SENDER_SEARCH_RATE = 0.1
+_SENDER_SEARCH_BURST = 2.0
+
+
+class Announcements:
+    """
+    Processing of advertisements.
+
+    :ivar admit: See :class:`~ssdpreg.discovery.table.AdvertisementTable`.
+    """
+
+    def __init__(self, services: TrackedServices, moves: Moves) -> None:
+        self._services, self._moves = services, moves
+        # Searches of senders that have reached their number of services.
+        self._sender_searches = SenderBuckets(_SENDER_SEARCH_RATE, _SENDER_SEARCH_BURST)
+        self.admit: Callable[[str, float], bool] = lambda sender, now: True
+
+    def create(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        """
+        Create the service of an advertisement.
+
+        :raise RejectedError: If a limit is reached.
+        """
+        if not self.admit(reception.sender, now):
+            raise RejectedError("too many new services at a time")
+        claim = Claim(advertisement, reception, now)
+        capacity = self._services.capacity
+        replaces = capacity.is_full_for(reception.sender)
+        evicted = capacity.admit(reception.sender, claim.standing, claim.answers, now)
+        events = [] if evicted is None else self._services.remove(evicted, "evicted", now)
+        events += self._services.add(claim, now)
+        service = self._services.find_advertised(advertisement)
+        if replaces and service is not None and not claim.answers and not service.awaits:
+            # A service whose host replies is never evicted.
+            events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        return events
+
+    def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
+        """See :meth:`~ssdpreg.discovery.table.AdvertisementTable.search_for_rejected`."""
+        if (
+            self._services.find_advertised(advertisement) is not None
+            or standing_of(advertisement, reception) is Standing.INDIRECT
+            or reception.is_reply
+            or not self._services.capacity.is_full_for(reception.sender)
+            or not self._sender_searches.take(reception.sender, now)
+        ):
+            return []
+        host = advertisement.endpoint.host
+        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
+
+    def process(
+        self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
+    ) -> list[Event]:
+        """
+        Process an advertisement of a service in the table.
+
+        :raise RejectedError: If a limit is reached.
+        """
+        if service.claim.advertisement.location == advertisement.location:
+            return self._renew(service, advertisement, reception, now)
+        return self._process_other(service, advertisement, reception, now)
+
+    def _renew(
+        self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
+    ) -> list[Event]:
+        """Process an advertisement of the current LOCATION."""
+        claim = service.claim
+        before = claim.standing, claim.answers, claim.is_adopted
+        if not claim.renew(advertisement, reception, now):
+            return []
+        service.searched = False
+        if (claim.standing, claim.answers, claim.is_adopted) != before:
+            self._services.capacity.update(service)
+        standing = standing_of(advertisement, reception)
+        if standing:
+            if service.contest is not None:
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+            if claim.host == service.home:
+                # The home is alive: nothing remains to decide, and a decision that waits for the budget is outdated.
+                self._moves.end_contest(service)
+                service.cancel_move()
+        changed = False
+        if service.leaves_at < math.inf and (not reception.is_reply or standing):
+            # The byebye was forged, or the device restarted, possibly with other software.
+            service.leaves_at = math.inf
+            self._services.searches.cancel_needless(service)
+            changed = claim.advertisement != advertisement
+            claim.advertisement = advertisement
+        claim.latest = advertisement if _is_settled(service, standing) else None
+        if not service.live and claim.standing < self._services.trust and service.may_contest(now):
+            service.contested_at = now
+            return [self._services.searches.request(service, ROUND, now)]
+        return self._services.publish(service, now, changed=changed)
+
+    def _process_other(
+        self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
+    ) -> list[Event]:
+        """Process an advertisement of another LOCATION than the current one."""
+        current = service.claim
+        service.drop_expired(now)
+        claim = service.claim_at(advertisement.location)
+        is_new, was_superseded = claim is None, claim is not None and claim.superseded
+        if claim is None:
+            claim = Claim(advertisement, reception, now)
+            if service.next_move is not None and service.next_move.sender == claim.sender:
+                # The new claim replaces the move that waits for the budget.
+                service.next_move.superseded = True
+            if not service.add_other(claim):
+                raise RejectedError("too many LOCATIONs of one service")
+        elif not claim.renew(advertisement, reception, now):
+            return []
+        if not service.live and claim.standing >= self._services.trust:
+            return self._moves.move(service, claim, now)
+        moves_itself = is_new and reception.sender == current.sender and _may_move_itself(current, claim)
+        if service.next_move is not None and service.next_move.sender != reception.sender:
+            # A contest has decided for another sender. The move waits for the budget.
+            moves_itself = False
+        if moves_itself and service.contest is None and claim.standing >= self._services.trust:
+            current.superseded = True
+            current.latest = None
+            return self._moves.move(service, claim, now)
+        if service.contest is not None:
+            if standing_of(advertisement, reception):
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+                if claim.host == service.home != current.host and claim.standing >= self._services.trust:
+                    # The home lost the service, and is alive: the service returns to it.
+                    return self._moves.move(service, claim, now)
+            # A contest that waits for a less urgent search has a better reason now.
+            return (
+                [self._services.searches.request(service, ROUND, now)]
+                if is_new and not service.contest.searching
+                else []
+            )
+        if is_new or was_superseded or _is_doubtful(service, claim, now):
+            if service.leaves_at == math.inf and service.may_contest(now):
+                return self._moves.begin_contest(service, now)
+            if claim.host == service.home and claim.is_direct:
+                # The home is alive: a decision for another host, which waits for the budget, is outdated.
+                service.cancel_move()
+            if not reception.is_reply:
+                # The contest begins after the pause. A reply belongs to the search of the contest before.
+                service.deferred_at = min(service.deferred_at, now)
+        return []
+
+
+def _is_settled(service: TrackedService, standing: Standing) -> bool:
+    """
+    Return whether the message that has just renewed the current claim only prolongs it when it is received again.
+
+    :param standing: Standing of its reception.
+    """
+    claim = service.claim
+    # Each reception of an adopted claim may end its adoption. A reception counts as an announcement by its standing.
+    return (
+        service.live
+        and service.contest is None
+        and not claim.is_adopted
+        and (standing is Standing.INDIRECT) == (claim.standing is Standing.INDIRECT)
+    )
+
+
+def _may_move_itself(current: Claim, claim: Claim) -> bool:
+    """Return whether a sender may move its service without a contest: on its own host, or at the same standing."""
+    return claim.standing > Standing.INDIRECT or current.standing is Standing.INDIRECT
+
+
+def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:
+    """Return whether another claim, which is not new, is a reason to begin a contest."""
+    current = service.claim
+    if claim.host == service.home and claim.host != current.host:
+        return True
+    # A device with two LOCATIONs announces both. A forgery, and an address that the device left, are not repeated.
+    if current.received_at < claim.previous_at:
+        return True
+    if claim.sender == current.sender:
+        return False
+    return (
+        claim.standing > current.standing
+        or current.received_at < service.contested_at
+        or current.silence(now) > current.expected_silence / 2
+    )

@@ -1,0 +1,58 @@
+"""Times in which no service expires, because this daemon could not receive. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.events import Event, SearchNeeded
+from ssdpreg.discovery.tracked import TrackedService
+
+#: Number of services, and part of all services, that may expire at once without a search.
+_FEW = 5
+_MOST = 0.5
+#: Seconds between two such searches.
+_MASS_CHECK_PAUSE = 60.0
+
+
+class Holds:
+    """Times until which nothing expires, by interface, and the hold before most services expire at once."""
+
+    def __init__(self) -> None:
+        # By the interface of a claim's latest reception; "" for all interfaces.
+        self._until: dict[str, float] = {}
+        self._next_mass_check = -math.inf
+
+    def hold(self, until: float, interface: str = "") -> None:
+        """
+        Prevent services from expiring before a time.
+
+        :param until: Time of the table's clock, infinite for an interface that is down.
+        :param interface: Interface whose services are concerned; empty for all.
+        """
+        self._until[interface] = until
+
+    def until(self, service: TrackedService) -> float:
+        """Return the time until which a service does not expire."""
+        if not service.claim.interface:
+            # It was adopted, and was not received since.
+            return max(self._until.values(), default=-math.inf)
+        return max(self._until.get("", -math.inf), self._until.get(service.claim.interface, -math.inf))
+
+    def check_mass_expiry(self, examined: Iterable[TrackedService], total: int, now: float) -> list[Event]:
+        """
+        Search before most services expire at once: the cause may be that this daemon does not receive.
+
+        :param examined: Services that may expire now.
+        :param total: Number of all services.
+        """
+        if now < self._next_mass_check:
+            return []
+        expiring = [service for service in examined if service.claim.expires_at <= now and self.until(service) <= now]
+        if len(expiring) <= _FEW or len(expiring) <= _MOST * total:
+            return []
+        self._next_mass_check = now + _MASS_CHECK_PAUSE
+        self.hold(now + 2 * ROUND)
+        by_target = {service.claim.advertisement.term.urn: service.claim.advertisement for service in expiring}
+        return [SearchNeeded(advertisement, 2 * ROUND, scheduled=True) for advertisement in by_target.values()]

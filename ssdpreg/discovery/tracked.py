@@ -1,0 +1,273 @@
+"""
+Services with their claims, and the decisions about them that are pending. Pure.
+
+*Home*: the host that has been the host of the current LOCATION for the longest time in all. It is known for a day after
+the service has left: see :mod:`ssdpreg.discovery.homes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ssdpreg.discovery.claims import Claim
+from ssdpreg.discovery.contests import ROUND, Contest
+from ssdpreg.discovery.homes import Home
+from ssdpreg.discovery.standing import Standing
+
+#: Part of max-age after which the search for a silent device is repeated.
+_REPEAT_AFTER = 0.06
+#: Seconds in which a device replies to a unicast search.
+_REPLY_TIME = 1.0
+#: Largest number of claims besides the current one. No device with more addresses is known.
+MAX_OTHER_CLAIMS = 4
+
+#: Seconds between two moves of a service: after its first move, and while it goes on moving.
+_MOVE_PAUSE = 10.0
+_LONG_MOVE_PAUSE = 60.0
+#: Seconds without a move after which the next pause is short again.
+_MOVE_MEMORY = 600.0
+
+#: Search rounds of a contest.
+_ROUNDS = 2
+#: Seconds between the beginnings of two contests about one service.
+_CONTEST_PAUSE = 10.0
+
+
+class TrackedService:
+    """
+    A service with its current claim, its other claims, and pending decisions.
+
+    :ivar claim: Current claim: the service is registered at its LOCATION.
+    :ivar others: Other claims, oldest first.
+    :ivar live: Whether the service has been published as live.
+    :ivar removed: Whether it is no longer in the table.
+    :ivar published: Standing with which the current claim was published.
+    :ivar creator: Sender of the first claim, whose quota the service counts against.
+    :ivar appeared_at: Time of the first reception or of the adoption.
+    :ivar home: Host of the current LOCATION for the longest time in all: see the module.
+    :ivar searched: Whether the device has been searched for since the latest reception.
+    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
+    :ivar asked_at: Time of the latest search that was requested for the service.
+    :ivar awaits: Search target of that search until it is sent, empty afterwards.
+    :ivar leaves_at: Time at which a received byebye takes effect, infinite without one.
+    :ivar bye_until: Time until which that byebye waits for the search by which the device can void it.
+    :ivar contest: Current contest, or None.
+    :ivar contested_at: Beginning of the latest contest.
+    :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
+    :ivar moved_at: Time of the latest move, or else of the first publication.
+    :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
+    :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
+    """
+
+    __slots__ = (
+        "_held",
+        "_move_pause",
+        "appeared_at",
+        "asked_at",
+        "awaits",
+        "bye_until",
+        "claim",
+        "contest",
+        "contested_at",
+        "creator",
+        "deferred_at",
+        "home",
+        "leaves_at",
+        "live",
+        "move_at",
+        "moved_at",
+        "next_move",
+        "others",
+        "published",
+        "removed",
+        "repeat_at",
+        "rounds_after_hold",
+        "scheduled_at",
+        "searched",
+    )
+
+    def __init__(self, claim: Claim, now: float) -> None:
+        self.claim = claim
+        self.others: tuple[Claim, ...] = ()
+        self.live = False
+        self.removed = False
+        self.published = Standing.INDIRECT
+        self.creator = claim.sender
+        self.appeared_at = now
+        self.home = claim.host
+        self.searched = False
+        self.repeat_at = math.inf
+        self.rounds_after_hold = 0
+        self.asked_at = -math.inf
+        self.awaits = ""
+        self.leaves_at = math.inf
+        self.bye_until = -math.inf
+        self.contest: Contest | None = None
+        self.contested_at = -math.inf
+        self.deferred_at = math.inf
+        self.next_move: Claim | None = None
+        self.move_at = math.inf
+        self.scheduled_at = math.inf
+        # Seconds for which each host was the host of the current LOCATION, until the latest move.
+        self._held: dict[str, float] = {}
+        self.moved_at = now
+        # No pause precedes the first move.
+        self._move_pause = 0.0
+
+    @property
+    def due(self) -> float:
+        """Time at which the next decision is due."""
+        claim = self.claim
+        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
+        return min(due, self.decision_due)
+
+    @property
+    def decision_due(self) -> float:
+        """Time at which the next decision is due, apart from the end of the current claim and the search before it."""
+        # A contest decides about a move that waits for the budget.
+        due = self.move_at if self.contest is None else self.contest.ends_at
+        if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
+            due = min(due, self.contested_at + _CONTEST_PAUSE)
+        return min(due, self.leaves_at)
+
+    def search_is_due(self, now: float) -> bool:
+        """Return whether the device has to be searched for, because it was not received in time."""
+        if self.searched:
+            return self.repeat_at <= now
+        return min(self.claim.search_at, self.claim.expires_at) <= now
+
+    def begin_search(self, now: float) -> bool:
+        """
+        Record that the device is searched for. It will be repeated if the device has replied to searches before: the
+        datagrams of a search may be lost.
+
+        :return: Whether it is a repetition.
+        """
+        is_repetition, claim = self.searched, self.claim
+        claim.latest = None
+        if not is_repetition:
+            self.searched = True
+            self.asked_at = now
+            self.rounds_after_hold = 0
+        self.repeat_at = math.inf
+        if claim.answers:
+            repeat_at = now + max(ROUND, _REPEAT_AFTER * claim.advertisement.max_age)
+            if repeat_at + _REPLY_TIME <= claim.expires_at:
+                self.repeat_at = repeat_at
+        return is_repetition
+
+    def claims(self, now: float) -> Iterator[Claim]:
+        """Yield the current claim and the other valid ones."""
+        yield self.claim
+        for claim in self.others:
+            if claim.expires_at > now:
+                yield claim
+
+    def claim_at(self, location: str) -> Claim | None:
+        """Return the other claim for a LOCATION."""
+        for claim in self.others:
+            if claim.advertisement.location == location:
+                return claim
+        return None
+
+    def add_other(self, claim: Claim) -> bool:
+        """
+        Add another claim. If there are too many, it replaces the most recent one of the lowest standing, if its own
+        standing is higher, or if the owner of several claims has to give one to an owner of fewer.
+
+        :return: Whether it was added.
+        """
+        if len(self.others) >= MAX_OTHER_CLAIMS:
+            lowest = _lowest(self.others)
+            if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
+                owned = Counter(other.sender for other in self.others)
+                owner, number = owned.most_common(1)[0]
+                if number < owned[claim.sender] + 2 or claim.standing is Standing.INDIRECT:
+                    return False
+                lowest = _lowest([other for other in self.others if other.sender == owner])
+            self.others = tuple(other for other in self.others if other is not lowest)
+        self.others += (claim,)
+        return True
+
+    def drop_expired(self, now: float) -> None:
+        """Remove the other claims that have expired."""
+        if self.others:
+            self.others = tuple(claim for claim in self.others if claim.expires_at > now)
+
+    def set_current(self, claim: Claim, now: float) -> None:
+        """Make another claim the current one, and cancel pending decisions. The present one joins the other claims."""
+        before = self.claim
+        moved_lately = self._move_pause and now - self.moved_at <= _MOVE_MEMORY
+        self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
+        self._held[before.host] = self._held.get(before.host, 0.0) + now - self.moved_at
+        self.moved_at = now
+        self.home = max(self._held, key=self._held.__getitem__)
+        if len(self._held) > MAX_OTHER_CLAIMS:
+            del self._held[min((host for host in self._held if host != self.home), key=self._held.__getitem__)]
+        others = tuple(other for other in self.others if other is not claim)
+        if before is not claim and before.expires_at > now:
+            others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
+        self.others = others
+        before.latest = None
+        self.claim = claim
+        self.searched = False
+        self.leaves_at = self.move_at = math.inf
+        self.next_move = None
+        self.contest = None
+
+    def may_move_at(self) -> float:
+        """Return the time from which the budget for moves permits the next one."""
+        return self.moved_at + self._move_pause
+
+    def cancel_move(self) -> None:
+        """Cancel a move to another host than the home that waits for the budget, unless the holder announced it."""
+        if (
+            self.next_move is not None
+            and self.home != self.next_move.host
+            and self.next_move.sender != self.claim.sender
+        ):
+            self.next_move, self.move_at = None, math.inf
+
+    def may_contest(self, now: float) -> bool:
+        """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
+        # The same sum as in `due`: a difference can be rounded to less than the pause.
+        return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE
+
+    def begin_contest(self, now: float) -> None:
+        """Begin a contest. Messages since the first one that was received in the pause count."""
+        self.contest = Contest(_ROUNDS, now)
+        self.contest.began_at = min(now, self.deferred_at)
+        self.contested_at = now
+        self.deferred_at = math.inf
+
+    def go_live(self, now: float, home: Home | None = None) -> None:
+        """
+        Record that the service is live, and begin to measure the time of each host, for the home.
+
+        :param home: Home of the service before it left, if it is known.
+        """
+        self.live = True
+        self.home = self.claim.host
+        self._held.clear()
+        self.moved_at = now
+        if home is not None:
+            self.home = home.host
+            self._held[home.host] = home.held
+
+    def holding_of_home(self, now: float) -> tuple[str, float]:
+        """Return the host that has held the service longest until now, and for how many seconds."""
+        held = self._held.get(self.claim.host, 0.0) + now - self.moved_at
+        # The home before the latest move comes first among the others.
+        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
+
+    def hosts(self, now: float) -> tuple[str, ...]:
+        """Return the hosts of all valid claims, each once."""
+        return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
+
+
+def _lowest(claims: Sequence[Claim]) -> Claim:
+    """Return the claim that gives way first: a superseded one, or else the most recent one of the lowest standing."""
+    return min(reversed(claims), key=lambda claim: (not claim.superseded, claim.standing, claim.answers))

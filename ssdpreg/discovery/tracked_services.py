@@ -1,0 +1,124 @@
+"""All services of the table, with the indexes that find them. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.awaited_searches import AwaitedSearches
+from ssdpreg.discovery.capacity import Capacity
+from ssdpreg.discovery.claims import Claim
+from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
+from ssdpreg.discovery.expiry import Schedule
+from ssdpreg.discovery.homes import Homes
+from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.tracked import TrackedService
+
+
+class TrackedServices:
+    """
+    Services by device and URN. Each is known to the capacity, to the schedule and to the searches that it waits for.
+
+    :param limit: Number of services in all.
+    :param limit_per_sender: Number of services that one sender may create.
+    :param trust: Lowest standing of a claim that makes a service live.
+    :ivar live: Number of live services.
+    """
+
+    def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
+        self.trust = trust
+        self.capacity = Capacity(limit, limit_per_sender)
+        self.searches = AwaitedSearches()
+        self.live = 0
+        self._schedule: Schedule[TrackedService] = Schedule()
+        self._homes = Homes()
+        self._devices: dict[str, dict[str, TrackedService]] = {}
+
+    def __len__(self) -> int:
+        return len(self.capacity)
+
+    def __iter__(self) -> Iterator[TrackedService]:
+        for services in self._devices.values():
+            yield from services.values()
+
+    def find(self, device_id: str, urn: str) -> TrackedService | None:
+        """Return the service of a device and URN, or None."""
+        return self._devices.get(device_id.casefold(), {}).get(urn)
+
+    def find_advertised(self, advertisement: Advertisement) -> TrackedService | None:
+        """Return the service that an advertisement is about, or None."""
+        return self.find(advertisement.device_id, advertisement.urn)
+
+    def of_device(self, device_id: str) -> Iterable[TrackedService]:
+        """Return the services of a device."""
+        return self._devices.get(device_id.casefold(), {}).values()
+
+    @property
+    def next_due(self) -> float:
+        """Earliest time at which :meth:`take_due` returns a service."""
+        return self._schedule.next_due
+
+    def take_due(self, now: float) -> Iterator[TrackedService]:
+        """Yield the services that have to be examined."""
+        return self._schedule.take_due(now)
+
+    def schedule(self, service: TrackedService, when: float | None = None) -> None:
+        """
+        Examine a service at a time at the latest.
+
+        :param when: None for the time of its next decision.
+        """
+        self._schedule.schedule(service, service.due if when is None else when)
+
+    def add(self, claim: Claim, now: float) -> list[Event]:
+        """Add a service."""
+        advertisement = claim.advertisement
+        service = TrackedService(claim, now)
+        self._devices.setdefault(advertisement.device_id.casefold(), {})[advertisement.urn] = service
+        self.capacity.add(service)
+        self.schedule(service)
+        return self.publish(service, now) or [self.searches.request(service, ROUND, now)]
+
+    def publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
+        """
+        Return the event that reports the current claim, if there is something to report.
+
+        :param changed: Whether the service has another LOCATION or other facts.
+        """
+        claim = service.claim
+        if claim.standing < self.trust:
+            return []
+        before, service.published = service.published, claim.standing
+        if not service.live:
+            service.go_live(now, self._homes.recall(_key(claim.advertisement), now))
+            self.live += 1
+            return [Appeared(claim.advertisement, claim.standing)]
+        # Health checks are configured for direct claims only.
+        if changed or (before is Standing.INDIRECT and claim.standing is not Standing.INDIRECT):
+            return [Changed(claim.advertisement, claim.standing)]
+        return []
+
+    def remove(self, service: TrackedService, reason: Reason, now: float) -> list[Event]:
+        """Remove a service."""
+        advertisement = service.claim.advertisement
+        device_id = advertisement.device_id.casefold()
+        services = self._devices[device_id]
+        del services[advertisement.urn]
+        if not services:
+            del self._devices[device_id]
+        self.capacity.remove(service)
+        self._schedule.discard(service)
+        service.removed = True
+        service.claim.latest = None
+        self.searches.cancel(service)
+        if not service.live:
+            return []
+        self._homes.remember(_key(advertisement), *service.holding_of_home(now), now)
+        service.live = False
+        self.live -= 1
+        return [Left(advertisement, reason)]
+
+
+def _key(advertisement: Advertisement) -> tuple[str, str]:
+    return advertisement.device_id.casefold(), advertisement.urn
