@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from ssdpreg import __version__
 from ssdpreg.backends.http_client import BoundedHTTPClient, ResponseTooLongError
-from ssdpreg.backends.http_connection import UncompressedAgent, make_pool
+from ssdpreg.backends.http_connection import make_pool
 from ssdpreg.description.redfish_root import RedfishFacts, parse_redfish_root
 from ssdpreg.description.source import Source
 from ssdpreg.description.upnp_description import UPnPDescriptionParser, UPnPFacts, split_document
@@ -77,8 +76,8 @@ class DocumentFetcher:
 
     async def _fetch(self, source: Source) -> bytes:
         connections = _Connections(self._reactor)
-        agent = _CookielessAgent(Agent(self._reactor, _UnverifiedTLS(), pool=connections.pool))
-        client = BoundedHTTPClient(self._reactor, source.url, HTTPClient(UncompressedAgent(agent)))
+        plain: Any = _PlainClient(Agent(self._reactor, _UnverifiedTLS(), pool=connections.pool))
+        client = BoundedHTTPClient(self._reactor, source.url, plain)
         try:
             response = await client.request("GET", source.path, headers=_HEADERS, timeout=TIMEOUT, limit=MAX_BODY)
         except ResponseTooLongError as error:
@@ -164,30 +163,25 @@ class _UnverifiedTLS:
         return CertificateOptions()
 
 
-@implementer(IAgent)
-class _CookielessAgent:
+class _PlainClient:
     """
-    Agent that discards the cookies of responses, which treq would parse.
+    The part of a treq client that :class:`BoundedHTTPClient` uses, without cookies, compression and redirects.
+
+    treq parses the cookies of each response, decompresses bodies, and rejects URLs with an IPv6 address.
 
     :param agent: Agent that sends the requests.
     """
 
-    def __init__(self, agent: Any) -> None:
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
 
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803
-    ) -> Deferred[IResponse]:
-        requesting: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
-        return requesting.addCallback(_without_cookies)
+    def request(self, method: str, url: Any, *, headers: Headers, **options: object) -> Deferred[IResponse]:
+        """
+        Send a request without a body.
 
-
-def _without_cookies(response: IResponse) -> IResponse:
-    headers: Any = response.headers
-    for name in ("Set-Cookie", "Set-Cookie2"):
-        headers.removeHeader(name)
-    return response
+        :param url: URL as text or as a value of hyperlink, quoted.
+        :param options: Options of treq, which mean what this class does anyway.
+        """
+        text = url if isinstance(url, str) else url.to_text()
+        requesting: Deferred[IResponse] = self._agent.request(method.encode("ascii"), text.encode("ascii"), headers)
+        return requesting

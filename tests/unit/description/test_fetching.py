@@ -136,6 +136,16 @@ class DocumentFetcherTests(TestCase):
         self.assertEqual(names, ["accept", "connection", "host", "user-agent"])
         await self.check_connections(server)
 
+    async def test_ipv6(self) -> None:
+        """The host may be an IPv6 address."""
+        server = Server(lambda transport: (transport.write(OK + b"\r\n" + DESCRIPTION), transport.loseConnection()))
+        port = reactor.listenTCP(0, server, interface="::1")
+        self.addCleanup(port.stopListening)
+        endpoint = Endpoint("http", "::1", port.getHost().port)
+        source = Source(Target("d", "::1", is_redfish=False), endpoint, "/", f"http://{endpoint.netloc}/")
+        self.assertEqual(await DocumentFetcher(reactor)(source), {"ssdp-model": "M"})
+        self.assertIn(f"Host: {endpoint.netloc}\r\n".encode(), server.connections[0].received)
+
     async def test_service_root(self) -> None:
         """The facts of a service root are entries of Meta."""
         self.serve(OK + b"\r\n" + (FOLDER / "redfish-root.json").read_bytes())
