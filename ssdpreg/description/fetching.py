@@ -57,6 +57,7 @@ class DocumentFetcher:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._tls = _UnverifiedTLS()
 
     async def __call__(self, source: Source) -> Mapping[str, str]:
         """
@@ -76,7 +77,7 @@ class DocumentFetcher:
 
     async def _fetch(self, source: Source) -> bytes:
         connections = _Connections(self._reactor)
-        plain: Any = _PlainClient(Agent(self._reactor, _UnverifiedTLS(), pool=connections.pool))
+        plain: Any = _PlainClient(Agent(self._reactor, self._tls, pool=connections.pool))
         client = BoundedHTTPClient(self._reactor, source.url, plain)
         try:
             response = await client.request("GET", source.path, headers=_HEADERS, timeout=TIMEOUT, limit=MAX_BODY)
@@ -159,8 +160,11 @@ class _Connections:
 class _UnverifiedTLS:
     """TLS options that accept any certificate: BMCs have self-signed ones."""
 
+    def __init__(self) -> None:
+        self._options = CertificateOptions()
+
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        return CertificateOptions()
+        return self._options
 
 
 class _PlainClient:

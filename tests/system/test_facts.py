@@ -116,6 +116,13 @@ class FactsTests(FactsTestCase):
                 notify(REDFISH, BMC, "http://10.77.0.3/redfish/v1/"),
             )
 
+    def indexes(self) -> dict[str, int]:
+        """Return the index of the last write of each service in Consul's catalog."""
+        entries = [
+            entry for name in self.rack.names() for entry in self.rack.request(f"/v1/catalog/service/{name}").json()
+        ]
+        return {entry["ServiceID"]: entry["ModifyIndex"] for entry in entries}
+
     def test_facts(self) -> None:
         """The facts are in Consul, on the page, in the targets, in the output of the commands, and in the metrics."""
         server = self.start_server(self.device)
@@ -159,13 +166,38 @@ class FactsTests(FactsTestCase):
         metrics = self.host.http("/metrics", port=8580).body.decode()
         self.assertIn('ssdpreg_description_fetches_total{result="ok"} 2.0', metrics)
 
-        # Each service was registered, and updated once. Nothing is written from now on.
+        # Each service was registered, and updated at most once. Further announcements cause neither writes nor fetches.
+        self.assertEqual(daemon.output.count("] Registered "), 3)
+        self.assertLessEqual(daemon.output.count("] Updated "), 3)
+        before = self.indexes()
         self.announce()
-        self.assertEqual(daemon.output.count("] Updated "), 3, daemon.output)
+        self.device.send(notify(MEDIA, "other", "http://10.77.0.3/missing"))
+        wait_until(lambda: len(self.indexes()) == 4, 10, what="registration of another service")
+        after = self.indexes()
+        self.assertEqual({service_id: after[service_id] for service_id in before}, before)
+        wait_until(lambda: "GET /missing" in server.output, 10, what="fetch from another device")
         requests = [line for line in server.output.splitlines() if line.startswith("GET")]
-        self.assertEqual(sorted(line.split()[1] for line in requests), ["/desc.xml", "/redfish/v1/"])
+        self.assertEqual(sorted(line.split()[1] for line in requests), ["/desc.xml", "/missing", "/redfish/v1/"])
         for word in ("Authorization", "Cookie", "Accept-Encoding"):
             self.assertNotIn(word, server.output)
+
+    def test_catalog_mode(self) -> None:
+        """In catalog mode the facts are in the Meta of the service on the node of its device."""
+        self.start_server(self.device)
+        self.rack.start_daemon({**CONFIG, "backend": {"mode": "catalog"}})
+        self.announce()
+
+        def find() -> list[dict[str, str]]:
+            entries = self.rack.request("/v1/catalog/service/RackHD-service:api:2.0").json()
+            return [entry["ServiceMeta"] for entry in entries if "ssdp-model" in entry["ServiceMeta"]]
+
+        (meta,) = wait_until(find, 20, 0.1, what="facts in the catalog")
+        self.assertEqual(meta["ssdp-friendly-name"], "Rack controller <7>")
+        (node,) = self.rack.request("/v1/catalog/service/RackHD-service:api:2.0").json()
+        index = node["ModifyIndex"]
+        self.announce()
+        (node,) = self.rack.request("/v1/catalog/service/RackHD-service:api:2.0").json()
+        self.assertEqual((node["Node"], node["ModifyIndex"]), (DEVICE, index))
 
     def test_restart(self) -> None:
         """The facts survive a restart without a change in Consul, and are fetched again."""
