@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.description.redfish_root import RedfishFacts, parse_redfish_root
 from ssdpreg.errors import DescriptionError
 from tests.support.paths import ROOT
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=5,
+)
 
 
 class RedfishRootTests(SynchronousTestCase):
@@ -49,3 +60,11 @@ class RedfishRootTests(SynchronousTestCase):
     def test_long_number(self) -> None:
         """Numbers are not converted."""
         self.assertEqual(parse_redfish_root(b'{"RedfishVersion": ' + b"1" * 250_000 + b"}"), RedfishFacts())
+
+    @settings(max_examples=120, deadline=None)
+    @given(st.dictionaries(st.sampled_from(["RedfishVersion", "Vendor", "UUID", "x"]), _JSON), st.binary(max_size=3))
+    def test_any_content(self, root: dict[str, object], after: bytes) -> None:
+        """Any JSON, and any bytes after it, result in texts or in a rejection."""
+        with contextlib.suppress(DescriptionError):
+            facts = parse_redfish_root(json.dumps(root).encode() + after)
+            self.assertTrue(all(isinstance(each, str) for each in (facts.vendor, facts.version, facts.uuid)))

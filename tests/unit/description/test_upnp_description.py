@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.description.upnp_description import (
@@ -16,6 +20,26 @@ from ssdpreg.errors import DescriptionError
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "tests" / "data" / "descriptions"
+#: Bytes that have a meaning in XML, and any others.
+_PIECES = st.binary(max_size=8) | st.sampled_from(
+    [
+        *(
+            b"<",
+            b">",
+            b"&",
+            b"&#0;",
+            b"&#x110000;",
+            b"]]>",
+            b"<![CDATA[",
+            b"<!--",
+            b"-->",
+            b"<?x?>",
+            b"\0",
+            b"\xff\xfe",
+        ),
+        *(b"<device>", b"</device>", b"<UDN>", b"</root>", b"<!DOCTYPE x>", b'<?xml version="1.0" encoding="cp037"?>'),
+    ]
+)
 LOCATION = "http://10.77.0.3:8200/rootDesc.xml"
 
 
@@ -190,3 +214,15 @@ class HostileTests(SynchronousTestCase):
             (b"\x1f\x8b\x08\0\0\0\0\0", "not well-formed"),
         ):
             self.assert_rejected(content, reason)
+
+    @settings(max_examples=120, deadline=None)
+    @given(st.data())
+    def test_any_content(self, data: st.DataObject) -> None:
+        """Any change of a description results in facts or in a rejection, never in another error."""
+        content = bytearray((FOLDER / "miniupnpd-2.3.1.xml").read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, len(content)))
+            content[start : start + data.draw(st.integers(0, 20))] = data.draw(_PIECES)
+        with contextlib.suppress(DescriptionError):
+            facts = parse(bytes(content))
+            self.assertLessEqual(max(map(len, (facts.friendly_name, facts.model, facts.serial))), 2048)
