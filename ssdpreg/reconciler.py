@@ -306,6 +306,8 @@ class Reconciler(Service):
             self._next_turn.request(self._reactor.seconds() + delay)
 
     def _take_turn(self) -> None:
+        # The coroutine runs up to its first request before it is a Deferred. It may request a turn meanwhile.
+        self._turn = Deferred()
         self._turn = Deferred.fromCoroutine(self._reconcile())
         self._turn.addErrback(self._log_unexpected)
         self._turn.addCallback(self._end_turn)

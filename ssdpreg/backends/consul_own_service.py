@@ -15,7 +15,13 @@ from ssdpreg.backends.consul_format import REAP_AFTER, format_duration, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.instance import Instance, current_instance
-from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendUnavailableError
+from ssdpreg.errors import (
+    BackendError,
+    BackendForgotError,
+    BackendInUseError,
+    BackendRefusedError,
+    BackendUnavailableError,
+)
 from ssdpreg.registration import SOURCE
 
 #: Seconds of the TTL check. The daemon passes the check every 10 s, so two attempts may fail.
@@ -124,7 +130,7 @@ class OwnService:
         :raise BackendForgotError: If the agent has lost the check. It is registered again.
         """
         try:
-            await self._http.put("keep-alive", f"/v1/agent/check/pass/{quote(self._check_id, safe='')}")
+            await self._pass()
         except BackendForgotError:
             self._registered = False
             await self.register_again()
@@ -157,6 +163,7 @@ class OwnService:
         }
 
     async def _register(self, always: bool) -> None:
+        found = None
         if not self._registered or self._http.now() - self._confirmed_at >= _TTL:
             found = await self._find()
             if found is not None:
@@ -176,8 +183,17 @@ class OwnService:
         except BackendForgotError as error:
             # A Consul agent does not send this response to a registration.
             raise BackendUnavailableError(f"{self._http.url} answers a registration with: {error}") from error
+        except BackendRefusedError:
+            if found is not None:
+                # The service of an earlier run exists. If its check expires, Consul removes all registrations.
+                with suppress(BackendError):
+                    await self._pass()
+            raise
         self._registered = True
         self._confirmed_at = self._http.now()
+
+    async def _pass(self) -> None:
+        await self._http.put("keep-alive", f"/v1/agent/check/pass/{quote(self._check_id, safe='')}")
 
     async def _find(self) -> Mapping[str, Any] | None:
         """Return the service, or None if there is none. Choose its ID if that is still to be done."""

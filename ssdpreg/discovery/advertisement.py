@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm, search_target
@@ -19,9 +20,12 @@ _GRACE = 0.1
 _GRACE_BOUNDS = (1.0, 60.0)
 
 
+@lru_cache(1024)
 def lifetime(max_age: int) -> float:
     """
     Return the lifetime of a service that is not received again, in seconds: max-age plus a grace period.
+
+    Services with one max-age share the number.
 
     :param max_age: Seconds.
     """

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.shared import shared_with
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
 
@@ -26,6 +27,9 @@ _COPIES = 10.0
 _MAX_INDIRECT_LIFETIME = 1800.0
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
+
+#: A shared number: each evaluation of ``-math.inf`` makes one.
+_NEVER = -math.inf
 
 
 class Claim:
@@ -68,15 +72,14 @@ class Claim:
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = reception.sender
+        self.sender = shared_with(advertisement.endpoint.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None
-        self.replied_at = -math.inf
-        self.previous_at = self.received_at = -math.inf
+        self.replied_at = self.previous_at = self.received_at = _NEVER
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
     @classmethod

@@ -15,7 +15,7 @@ from ssdpreg.discovery.tracked_services import TrackedServices
 
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
-#: Searches for a device that answers searches, between the end of a hold and the expiry of its service.
+#: Searches for a device that answers searches, or whose service was adopted, between the end of a hold and the expiry.
 _ROUNDS_AFTER_HOLD = 3
 
 
@@ -54,8 +54,8 @@ class DueDecisions:
             when = min(self._holds.until(service), now + _HELD_PAUSE, service.decision_due)
             # The next reception is the reason to examine it earlier.
             claim.latest = None
-            # The search at the end of the hold may be lost.
-            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers else 0
+            # The search at the end of the hold may be lost. An adopted service may have replied to the earlier run.
+            service.rounds_after_hold = _ROUNDS_AFTER_HOLD if claim.answers or claim.is_adopted else 0
         self._services.schedule(service, when)
         return events
 

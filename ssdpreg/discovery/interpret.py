@@ -10,6 +10,7 @@ from typing import Protocol
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.shared import shared_number, shared_text, shared_with
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
@@ -100,10 +101,10 @@ def _interpret_announcement(
         device_id=announcer,
         urn=urn,
         term=term,
-        nt=nt,
+        nt=shared_with(urn, nt),
         usn=message.usn,
         location=message.location,
         endpoint=endpoint,
-        max_age=DEFAULT_MAX_AGE if message.max_age is None else min(message.max_age, LONGEST_MAX_AGE),
-        server=message.server,
+        max_age=DEFAULT_MAX_AGE if message.max_age is None else shared_number(min(message.max_age, LONGEST_MAX_AGE)),
+        server=shared_text(message.server),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ssdpreg.discovery.hosts import IPNetwork, check_address, check_name, parse_host, parse_sender
+from ssdpreg.discovery.shared import shared_number
 from ssdpreg.errors import RejectedError
 
 #: RFC 3986, sections 3.1 to 3.3: scheme, user, host, port, and the rest. The parser of urllib accepts control
@@ -75,8 +76,8 @@ class LocationRules:
             raise RejectedError("LOCATION is no http or https URL")
         if match["user"] is not None:
             raise RejectedError("LOCATION has a user or password")
-        scheme = match["scheme"].lower()
-        port = int(match["port"] or _DEFAULT_PORTS[scheme])
+        scheme = "https" if match["scheme"].lower() == "https" else "http"
+        port = shared_number(int(match["port"] or _DEFAULT_PORTS[scheme]))
         if not 1 <= port <= 65535:
             raise RejectedError("LOCATION's port is not 1 to 65535")
         return Endpoint(scheme, self._host(match["host"], sender), port)

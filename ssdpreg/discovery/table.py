@@ -244,5 +244,11 @@ def _state(service: TrackedService) -> TrackedState:
 def _snapshot(service: TrackedService) -> LiveService:
     claim = service.claim
     return LiveService(
-        claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at, claim.standing
+        claim.advertisement,
+        claim.sender,
+        service.appeared_at,
+        claim.received_at,
+        claim.expires_at,
+        claim.standing,
+        claim.interface,
     )

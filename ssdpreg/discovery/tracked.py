@@ -34,6 +34,9 @@ _ROUNDS = 2
 #: Seconds between the beginnings of two contests about one service.
 _CONTEST_PAUSE = 10.0
 
+#: A shared number: each evaluation of ``-math.inf`` makes one.
+_NEVER = -math.inf
+
 
 class TrackedService:
     """
@@ -101,18 +104,19 @@ class TrackedService:
         self.searched = False
         self.repeat_at = math.inf
         self.rounds_after_hold = 0
-        self.asked_at = -math.inf
+        self.asked_at = _NEVER
         self.awaits = ""
         self.leaves_at = math.inf
-        self.bye_until = -math.inf
+        self.bye_until = _NEVER
         self.contest: Contest | None = None
-        self.contested_at = -math.inf
+        self.contested_at = _NEVER
         self.deferred_at = math.inf
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
-        # Seconds for which each host was the host of the current LOCATION, until the latest move.
-        self._held: dict[str, float] = {}
+        # Seconds for which each host was the host of the current LOCATION, until the latest move. Most services never
+        # move.
+        self._held: dict[str, float] | None = None
         self.moved_at = now
         # No pause precedes the first move.
         self._move_pause = 0.0
@@ -202,11 +206,12 @@ class TrackedService:
         before = self.claim
         moved_lately = self._move_pause and now - self.moved_at <= _MOVE_MEMORY
         self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
-        self._held[before.host] = self._held.get(before.host, 0.0) + now - self.moved_at
+        held = self._held = self._held or {}
+        held[before.host] = held.get(before.host, 0.0) + now - self.moved_at
         self.moved_at = now
-        self.home = max(self._held, key=self._held.__getitem__)
-        if len(self._held) > MAX_OTHER_CLAIMS:
-            del self._held[min((host for host in self._held if host != self.home), key=self._held.__getitem__)]
+        self.home = max(held, key=held.__getitem__)
+        if len(held) > MAX_OTHER_CLAIMS:
+            del held[min((host for host in held if host != self.home), key=held.__getitem__)]
         others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
             others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
@@ -251,17 +256,18 @@ class TrackedService:
         """
         self.live = True
         self.home = self.claim.host
-        self._held.clear()
+        self._held = None
         self.moved_at = now
         if home is not None:
             self.home = home.host
-            self._held[home.host] = home.held
+            self._held = {home.host: home.held}
 
     def holding_of_home(self, now: float) -> tuple[str, float]:
         """Return the host that has held the service longest until now, and for how many seconds."""
-        held = self._held.get(self.claim.host, 0.0) + now - self.moved_at
+        before = self._held or {}
+        held = before.get(self.claim.host, 0.0) + now - self.moved_at
         # The home before the latest move comes first among the others.
-        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
+        return max(((self.claim.host, held), *before.items()), key=lambda item: item[1])
 
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once."""

@@ -6,12 +6,18 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
 from twisted.logger import globalLogBeginner
 
 from tests.simulation.trace import ViolationError
 from tests.simulation.world import Settings, World
+
+#: Whether an invariant was violated, and the lines of the report.
+Result = tuple[bool, list[str]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--hours", type=float, default=24.0, help="simulated hours of each run")
     parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
     parser.add_argument("--runs", type=int, default=1, help="number of runs, with successive seeds")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes that make the runs")
     parser.add_argument("--devices", type=int, default=300)
     parser.add_argument("--loss", type=float, default=0.01, help="probability that a datagram is lost")
     parser.add_argument("--no-faults", action="store_true", help="no faults of Consul, the network and the daemon")
@@ -28,10 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--churn", type=float, default=14400.0, help="mean seconds between two changes of a device")
     parser.add_argument("--keep-going", action="store_true", help="run the other seeds after a violation, too")
     options = parser.parse_args(arguments)
-    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
-    status = 0
-    for seed in range(options.seed, options.seed + options.runs):
-        settings = Settings(
+    settings = [
+        Settings(
             seed=seed,
             hours=options.hours,
             devices=options.devices,
@@ -41,33 +46,64 @@ def main(arguments: Sequence[str]) -> int:
             attacks=not options.no_attacks,
             measure=options.measure,
         )
-        status = max(status, run(settings, brief=options.runs > 1))
-        if status and not options.keep_going:
-            break
+        for seed in range(options.seed, options.seed + options.runs)
+    ]
+    status = 0
+    with _mapped(partial(run, brief=options.runs > 1), settings, jobs=options.jobs) as results:
+        for violated, lines in results:
+            _write(*lines)
+            status = max(status, int(violated))
+            if status and not options.keep_going:
+                break
     return status
 
 
-def run(settings: Settings, *, brief: bool) -> int:
-    """Run one simulation and print its result. Return 1 after a violation."""
+@contextmanager
+def _mapped(
+    function: Callable[[Settings], Result], settings: Sequence[Settings], *, jobs: int
+) -> Iterator[Iterator[Result]]:
+    """
+    Provide the results of a function in the order of its arguments. At the end, cancel the calls that have not begun.
+
+    :param jobs: Number of processes that call the function. One means this process.
+    """
+    if jobs == 1:
+        _discard_log()
+        yield map(function, settings)
+        return
+    with ProcessPoolExecutor(jobs, initializer=_discard_log) as processes:
+        try:
+            yield processes.map(function, settings)
+        finally:
+            processes.shutdown(wait=False, cancel_futures=True)
+
+
+def _discard_log() -> None:
+    """Let the log of this process go to the simulated worlds only."""
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+
+
+def run(settings: Settings, *, brief: bool) -> Result:
+    """Run one simulation. Return whether an invariant was violated, and the lines of the report."""
     started = time.perf_counter()
     world = World(settings)
     try:
         world.run()
     except ViolationError as violation:
-        _write(f"VIOLATION with seed {settings.seed}, hours {settings.hours:g}: {violation}")
-        _write(*("    " + line for line in world.trace.last_events(violation.subject)))
-        _write(f"repeat with: make simulate HOURS={settings.hours:g} SEED={settings.seed}{_options(settings)}")
-        return 1
+        return True, [
+            f"VIOLATION with seed {settings.seed}, hours {settings.hours:g}: {violation}",
+            *("    " + line for line in world.trace.last_events(violation.subject)),
+            f"repeat with: make simulate HOURS={settings.hours:g} SEED={settings.seed}{_options(settings)}",
+        ]
     except Exception:
-        _write(traceback.format_exc())
-        _write(*("    " + line for line in world.trace.last_events()))
-        _write(f"VIOLATION with seed {settings.seed}: an exception left the daemon's code")
-        return 1
+        return True, [
+            *traceback.format_exc().splitlines(),
+            *("    " + line for line in world.trace.last_events()),
+            f"VIOLATION with seed {settings.seed}: an exception left the daemon's code",
+        ]
     if brief:
-        _write(f"seed {settings.seed}: violations: 0, {world.clock.steps} steps, digest {world.trace.digest}")
-    else:
-        _write(*world.summary(), f"violations: 0 ({time.perf_counter() - started:.0f} s)")
-    return 0
+        return False, [f"seed {settings.seed}: violations: 0, {world.clock.steps} steps, digest {world.trace.digest}"]
+    return False, [*world.summary(), f"violations: 0 ({time.perf_counter() - started:.0f} s)"]
 
 
 def _options(settings: Settings) -> str:

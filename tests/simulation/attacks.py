@@ -38,6 +38,7 @@ class AttackKind:
     :ivar to_searches: Whether the messages are sent to the open sockets for searches instead of the group. No message
         of such an attack may have any effect.
     :ivar duration: Shortest and longest seconds.
+    :ivar restarts: Whether the target restarts during the attack.
     """
 
     name: str
@@ -49,6 +50,12 @@ class AttackKind:
     on_link: bool = True
     to_searches: bool = False
     duration: tuple[float, float] = (20.0, 240.0)
+    restarts: bool = False
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a device that answers searches keeps its service during the attack."""
+        return not (self.spoofs or self.answers)
 
 
 class Attack:
@@ -226,6 +233,14 @@ ATTACKS = (
     AttackKind("spoofed-byebye", "on", 20.0, lambda attack: _byebyes(attack, _spoofed(attack)), spoofs=True),
     AttackKind("mover", "on", 5.0, lambda attack: _claims(attack, attack.address, _own(attack))),
     AttackKind("mover-once", "on", 900.0, lambda attack: _claims(attack, attack.address, _own(attack))),
+    AttackKind(
+        "usurper",
+        "on",
+        0.5,
+        lambda attack: _claims(attack, attack.address, _own(attack)),
+        duration=(20.0, 60.0),
+        restarts=True,
+    ),
     AttackKind("elsewhere", "on", 5.0, lambda attack: _claims(attack, attack.address, f"http://{attack.third}:6/")),
     AttackKind("spoofed-mover", "on", 5.0, lambda attack: _claims(attack, _spoofed(attack), _own(attack)), spoofs=True),
     AttackKind(

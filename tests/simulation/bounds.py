@@ -27,8 +27,9 @@ UNHEARD = 1860.0
 #: A device that never answers searches takes over from another claim when that has been silent for its max-age, at most
 #: for this long.
 SILENT_CLAIM = 1800.0
-#: A byebye that the daemon received takes effect: 2 s for the reply that would void it, and :data:`CATALOG`.
-BYEBYE = 2.0 + CATALOG
+#: A byebye that the daemon received takes effect: 2 s for the reply that would void it, 5 s if the search for that
+#: reply waits for the budget, and :data:`CATALOG`.
+BYEBYE = 5.0 + CATALOG
 #: A service leaves at the end of its lifetime: two search rounds if most services expire at once.
 EXPIRED = 12.0 + CATALOG
 #: The same after the end of an interruption of the reception: the devices are searched for first, which takes 15 s. An
@@ -70,6 +71,11 @@ FLAPS = 4
 #: Entries in memory for each service in the table, and besides.
 ENTRIES_PER_SERVICE = 30
 ENTRIES = 6_000
+#: Services that the reconciler may keep although they are neither live nor in Consul: those of one plan.
+REMEMBERED = 300
+#: Seconds for which a device holds its service longer than every other host, so that it is certainly the home.
+HOME = 660.0
+HOME_MARGIN = 60.0
 #: Requests a minute in quiet times, and writes that are not the end of a service.
 QUIET_REQUESTS = 20
 QUIET_WRITES = 0

@@ -43,6 +43,7 @@ class Expectation:
     :ivar registered_at: Time at which the daemon registered it last.
     :ivar evicted_at: Time at which the full table gave its place to another device.
     :ivar valid_until: End of the lifetime of everything that was received.
+    :ivar revived_at: Time of the latest announcement or reply that was received after that.
     :ivar bye_at: Time of the latest byebye that was received while the service was right.
     :ivar said_bye_at: Time of the latest byebye that was received.
     :ivar forged_until: End of the lifetime of forged announcements that can have taken the place of an absent device.
@@ -50,6 +51,11 @@ class Expectation:
     :ivar attack_ended_at: End of the latest one.
     :ivar excused_until: Time until which Consul refuses this service.
     :ivar adopted_at: Time of its latest adoption.
+    :ivar forgers: Addresses of attackers that neither answer searches nor forge their own address, while they attack.
+    :ivar strong_attacks: Number of other attacks that are under way.
+    :ivar holder: Host at which the registry has the service, empty without one.
+    :ivar held_since: Time since which it is there.
+    :ivar held: Seconds for which each host was the holder before, in this process of the daemon.
     :ivar failed: Number of searches for it since ``last_heard`` that failed because of losses.
     """
 
@@ -59,6 +65,7 @@ class Expectation:
         self.wrong_since = self.heard_at = self.known_at = math.inf
         self.epoch = 0
         self.last_heard = self.registered_at = self.evicted_at = -math.inf
+        self.revived_at = -math.inf
         self.valid_until = self.bye_at = self.said_bye_at = self.forged_until = -math.inf
         self.attacks = 0
         self.attack_ended_at = self.excused_until = -math.inf
@@ -66,6 +73,11 @@ class Expectation:
         self.spoofed = False
         self.adopted_at = -math.inf
         self.failed = 0
+        self.forgers: dict[str, None] = {}
+        self.strong_attacks = 0
+        self.holder = ""
+        self.held_since = 0.0
+        self.held: dict[str, float] = {}
         self.changes: deque[float] = deque()
         self.flaps: deque[float] = deque()
 
@@ -175,11 +187,15 @@ class Checker:
             return
         if isinstance(message, ByeBye):
             expected.said_bye_at = now
-            if not expected.wrong and len(device.addresses) == 1:
+            # The service of a device that has left is wrong already.
+            holds = expected.wrong in ("", "stale") and expected.holder == address
+            if holds and len(device.addresses) == 1:
                 expected.bye_at = now
             return
         expected.last_heard = now
         expected.failed = 0
+        if now > expected.valid_until:
+            expected.revived_at = now
         expected.valid_until = max(expected.valid_until, now + lifetime(device.max_age))
         if expected.wrong and device.on and address in device.addresses:
             self._renew_epoch(expected)
@@ -206,11 +222,34 @@ class Checker:
             else:
                 self._forged[registration.service_id] = until
 
+    def held(self, registration: Registration) -> None:
+        """Process that a service is live in the registry, at the address of the registration."""
+        expected = self._expected.get(registration.service_id)
+        if expected is not None and expected.holder != registration.address:
+            self._change_holder(expected, registration.address)
+
+    def _change_holder(self, expected: Expectation, holder: str) -> None:
+        now = self._seconds()
+        if expected.holder:
+            before = expected.held.get(expected.holder, 0.0)
+            expected.held[expected.holder] = before + now - expected.held_since
+        expected.holder, expected.held_since = holder, now
+
+    def forget_holders(self) -> None:
+        """Process the start of another process: it does not know for how long each host held a service."""
+        for expected in self._expected.values():
+            expected.holder = ""
+            expected.held.clear()
+
     def left(self, registration: Registration, reason: str) -> None:
         """Process that a service is no longer live in the registry."""
         expected = self._expected.get(registration.service_id)
         if expected is None:
             return
+        self._change_holder(expected, "")
+        # Only the home is known after the service has left.
+        home = max(expected.held, key=expected.held.__getitem__, default="")
+        expected.held = {home: expected.held[home]} if expected.held.get(home, 0.0) > bounds.HOME else {}
         if reason == "evicted":
             expected.evicted_at = self._seconds()
         elif reason == "expired":
@@ -243,6 +282,10 @@ class Checker:
         if attack.target is not None and not attack.kind.to_searches:
             for expected in self._by_device[attack.target].values():
                 expected.attacks += 1
+                if attack.kind.is_weak:
+                    expected.forgers[attack.address] = expected.forgers[attack.third] = None
+                else:
+                    expected.strong_attacks += 1
                 expected.spoofed = expected.spoofed or attack.kind.spoofs
 
     def attack_heard(self, attack: Attack, message: Message, address: str) -> None:
@@ -250,6 +293,9 @@ class Checker:
         if attack.kind.to_searches:
             self.fail("no unicast datagram is accepted without a search, or from another network", f"{message}")
         now = self._seconds()
+        if not attack.active and attack.target is not None:
+            # The daemon was suspended, and reads the datagrams of the attack later.
+            self._end_attack(attack.target)
         match message:
             case Alive(nt=nt, usn=usn, max_age=max_age) | SearchResponse(st=nt, usn=usn, max_age=max_age):
                 pass
@@ -277,8 +323,18 @@ class Checker:
         if attack.target is not None and not attack.kind.to_searches:
             for expected in self._by_device[attack.target].values():
                 expected.attacks -= 1
-                expected.attack_ended_at = self._seconds()
-                expected.heard_at = math.inf
+                if attack.kind.is_weak:
+                    expected.forgers.pop(attack.address, None)
+                    expected.forgers.pop(attack.third, None)
+                else:
+                    expected.strong_attacks -= 1
+            self._end_attack(attack.target)
+
+    def _end_attack(self, device: Device) -> None:
+        """Process the last effect of an attack: from now on, messages of the device count."""
+        for expected in self._by_device[device].values():
+            expected.attack_ended_at = self._seconds()
+            expected.heard_at = math.inf
 
     # Faults.
 
@@ -338,6 +394,11 @@ class Checker:
         expected = self._expected.get(service_id)
         return "" if expected is None else expected.device.name
 
+    def device_of(self, service_id: str) -> Device | None:
+        """Return the device that offers a service, or None."""
+        expected = self._expected.get(service_id)
+        return None if expected is None else expected.device
+
     def service_ids(self, device: Device) -> list[str]:
         """Return the IDs of the services of a device."""
         return [expected.service_id for expected in self._by_device[device].values()]
@@ -364,10 +425,10 @@ class Checker:
     # Consul.
 
     def _requested(self, method: str, path: str, process: ProcessClock) -> None:
-        if process is self.standby and method == "PUT":
-            self.fail("a second daemon writes nothing", f"{method} {path}")
         if "_service_maintenance" in path:
             self.fail("maintenance mode is not touched", f"{method} {path}")
+        if process is self.standby and method == "PUT":
+            self.fail("a second daemon writes nothing", f"{method} {path}")
 
     def _consul_changed(self, service_id: str, by: str) -> None:
         entry = self._consul.services.get(service_id)
@@ -387,6 +448,8 @@ class Checker:
             return
         if by == "daemon":
             self._check_change(expected, entry is None)
+            if entry is not None and entry["Address"] in expected.forgers:
+                self._check_forgery(expected, str(entry["Address"]))
         self._update(expected)
 
     def _check_change(self, expected: Expectation, removed: bool) -> None:
@@ -402,6 +465,19 @@ class Checker:
             self._check_removal(expected, now)
         elif not removed and not expected.wrong and not expected.attacks and now - expected.attack_ended_at > 90:
             self._check_flaps(expected, now)
+
+    def _check_forgery(self, expected: Expectation, address: str) -> None:
+        """
+        Check that a device that answers searches keeps its service while an attacker that does not claims it.
+
+        An attacker that had the service before, because the device was off, may be its home.
+        """
+        device, now = expected.device, self._seconds()
+        is_known = expected.last_heard > max(expected.said_bye_at, device.changed_at) and address not in expected.held
+        calm = self.network_undisturbed_for > 60.0 and not expected.failed and now >= self._full_until
+        if device.on and device.answers and not (expected.wrong or expected.strong_attacks) and is_known and calm:
+            text = f"{expected.service_id} is at {address}"
+            self.fail("a claim that its host does not confirm moves no device that answers", text, device)
 
     def _check_flaps(self, expected: Expectation, now: float) -> None:
         if self.network_undisturbed_for < 120 or now - expected.device.changed_at < 3600:
@@ -429,6 +505,9 @@ class Checker:
         elif self._is_full(now) and max(expected.said_bye_at, expected.evicted_at) > expected.registered_at:
             # The device has to wait until there is a place in the table.
             reason = "evicted"
+        elif now - expected.revived_at < bounds.CATALOG + bounds.BUSY:
+            # Consul executes the removal after the expiry, when the device is received again.
+            reason = "lost"
         elif heard:
             reason = "valid"
         else:
@@ -438,7 +517,7 @@ class Checker:
         text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
         if reason == "valid":
             self.fail("a device is not removed while its announcement is valid", text, device)
-        if device.answers and reason == "lost" and not lossy and not self._measure:
+        if device.answers and reason == "lost" and not heard and not lossy and not self._measure:
             self.fail("a device that answers is not removed", text, device)
 
     def _is_full(self, now: float) -> bool:
@@ -570,7 +649,19 @@ class Checker:
         if device.answers:
             # The place is contested when the device was received twice, at the latest by two searches.
             return expected.heard_at + bounds.MOVED + full + (bounds.SECOND_MESSAGE if attacked else 0.0)
+        if self._is_home(expected):
+            # At its next announcement, or the second one.
+            longest = device.kind.pause[1] * device.max_age if device.kind.pause is not None else math.inf
+            return expected.heard_at + longest + bounds.MOVED + full
         return expected.heard_at + bounds.SILENT_CLAIM + 1.1 * device.max_age + 120.0 + bounds.MOVED + full
+
+    def _is_home(self, expected: Expectation) -> bool:
+        """Return whether the address of a device certainly is the home of its service."""
+        held = dict(expected.held)
+        if expected.holder:
+            held[expected.holder] = held.get(expected.holder, 0.0) + self._seconds() - expected.held_since
+        own = held.pop(expected.device.addresses[0], 0.0)
+        return own > max(bounds.HOME, max(held.values(), default=0.0) + bounds.HOME_MARGIN)
 
     def check_quiet(self) -> None:
         """Check that Consul equals the truth, apart from lifetimes that have not ended."""

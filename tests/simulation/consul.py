@@ -90,6 +90,10 @@ class SimulatedConsul:
     def accepts_keep_alives(self) -> bool:
         """Whether a keep-alive of the daemon succeeds soon."""
         passes = self.fault is None or getattr(self.fault, "passes_keep_alives", False)
+        refuses = getattr(self.fault, "refuses_writes", False) or not self.tokens.get(self.token_file)
+        if refuses and "ssdpreg:alive" not in self._ttl:
+            # The check would have to be registered first.
+            return False
         return self.reachable and not self.silent and self.latency[1] < 5.0 and passes
 
     # The agent's own work.

@@ -102,6 +102,7 @@ def _fail_writes(status: int, text: str) -> Callable[[SimulatedConsul], None]:
             raise Answer(status, text)
         return None
 
+    fault.refuses_writes = True  # type: ignore[attr-defined]
     return _set(fault=_pass_keep_alives(fault))
 
 
@@ -114,7 +115,7 @@ CONSUL_FAULTS: tuple[Fault, ...] = (
     ConsulFault("429", _answer(429, ""), total=True),
     ConsulFault("429, Retry-After 5", _answer(429, "", "5"), total=True),
     ConsulFault("429, Retry-After 120", _answer(429, "", "120"), total=True),
-    ConsulFault("429, Retry-After absurd", _answer(429, "", "99999999999"), total=True),
+    ConsulFault("429, Retry-After absurd", _answer(429, "", "999999999"), total=True),
     ConsulFault("503, Retry-After is a date", _answer(503, "", "Wed, 21 Oct 2037 07:28:00 GMT"), total=True),
     ConsulFault("400 for all", _answer(400, "Request decode failed"), total=True),
     ConsulFault("403 for all", _answer(403, "Permission denied"), total=True),
@@ -189,7 +190,7 @@ def replace_token(world: World) -> None:
     world.consul_fault = "token replaced"
     world.trace.add("", "fault", "Consul: the token is replaced")
     consul.latency = (0.3, 1.5)
-    world.burst(12, 3.0)
+    world.burst(30, 3.0)
     world.checker.slow_until = now + 10.0 + bounds.NEW_TOKEN
 
     def replace() -> None:
@@ -200,7 +201,7 @@ def replace_token(world: World) -> None:
         consul.latency = (0.001, 0.02)
         world.consul_fault = ""
 
-    world.clock.callLater(world.random.uniform(0.5, 4.0), replace)
+    world.clock.callLater(world.random.uniform(2.0, 4.0), replace)
     world.clock.callLater(10.0, end)
 
 
@@ -376,13 +377,20 @@ DAEMON_FAULTS: tuple[Fault, ...] = (
 
 
 def set_maintenance(world: World) -> None:
-    """Set the maintenance mode of a service, of the daemon or of another program."""
+    """
+    Set the maintenance mode of a service, of the daemon or of another program.
+
+    The device of the service moves soon, so that the daemon registers it again.
+    """
     consul = world.consul
     if not consul.services:
         return
     service_id = world.random.choice(sorted(consul.services))
     world.trace.add("", "operator", f"maintenance mode of {service_id}")
     consul.put_check(f"_service_maintenance:{service_id}", service_id, "critical", "maintenance")
+    device = world.checker.device_of(service_id)
+    if device is not None and device.kind.move:
+        world.clock.callLater(world.random.uniform(5.0, 60.0), world.move_now, device)
 
 
 def delete_service(world: World) -> None:

@@ -26,6 +26,8 @@ _HOST_REPLY = 0.3
 _ROUND = 6.5
 #: Datagrams that the receive buffers of the sockets of one interface hold.
 _BUFFER = 2000
+#: Seconds that the daemon needs for one of them.
+_PROCESSING = 20e-6
 
 encoded = lru_cache(65536)(encode)
 
@@ -373,8 +375,9 @@ class SimulatedSockets:
 
     def _read_buffer(self) -> None:
         buffered, self._buffer = self._buffer, []
-        for each in buffered:
-            self._receive(*each)
+        for number, each in enumerate(buffered):
+            # No two datagrams are processed at the same time.
+            self.process.callLater(number * _PROCESSING, self._receive, *each)
 
     def _receive(self, data: bytes, address: str, sender: Sender, receiver: _Socket) -> None:
         if receiver.alive:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from io import StringIO
 from random import Random
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.events import Event, SearchUrgency
+from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
+from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Reception
+from tests.simulation import __main__ as command
 from tests.simulation import bounds
+from tests.simulation.__main__ import Result
+from tests.simulation.attacks import ATTACKS, Attack
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.consul import SimulatedClient, SimulatedConsul
 from tests.simulation.daemon import count_entries
@@ -163,6 +171,28 @@ class EntryTests(SynchronousTestCase):
         self.assertLess(full, empty + 100 * bounds.ENTRIES_PER_SERVICE)
 
 
+def violate(settings: Settings, *, brief: bool) -> Result:
+    """Stand for a simulation: the second seed violates an invariant, the first one takes longer than that."""
+    time.sleep(0.3 if settings.seed == 1 else 0.0)
+    return settings.seed == 2, [f"seed {settings.seed}"]
+
+
+class CommandTests(SynchronousTestCase):
+    """Tests for the command."""
+
+    def test_first_violation(self) -> None:
+        """The command ends at the first violation in the order of the seeds, unless it has to go on."""
+        self.patch(command, "run", violate)
+        self.patch(command, "_discard_log", lambda: None)
+        for jobs in ("1", "2"):
+            for options, expected in (([], ["1", "2"]), (["--keep-going"], ["1", "2", "3", "4"])):
+                output = StringIO()
+                self.patch(sys, "stdout", output)
+                status = command.main(["--runs", "4", "--jobs", jobs, *options])
+                self.assertEqual(output.getvalue().split("seed")[1:], [f" {seed}\n" for seed in expected])
+                self.assertEqual(status, 1)
+
+
 class WorldTests(SynchronousTestCase):
     """Short simulations."""
 
@@ -180,20 +210,33 @@ class WorldTests(SynchronousTestCase):
     def test_same_run(self) -> None:
         """The same seed gives the same run with other hashes of strings, and another seed gives another run."""
         arguments = ["--hours", "0.17", "--devices", "60", "--seed"]
-        digests = []
-        for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1")):
-            finished = subprocess.run(
-                [sys.executable, "-m", "tests.simulation", *arguments, seed],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONHASHSEED": hash_seed},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            self.assertEqual(finished.returncode, 0, finished.stdout + finished.stderr)
-            digests.append(finished.stdout.partition("digest ")[2].split()[0])
+        outputs = [
+            self.run_command(*arguments, seed, hash_seed=hash_seed)
+            for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1"))
+        ]
+        digests = [output.partition("digest ")[2].split()[0] for output in outputs]
         self.assertEqual(digests[0], digests[1])
         self.assertNotEqual(digests[0], digests[2])
+
+    def test_parallel_runs(self) -> None:
+        """Two processes give the same output as one."""
+        arguments = ["--hours", "0.17", "--devices", "20", "--runs", "3"]
+        one, two = (self.run_command(*arguments, "--jobs", jobs) for jobs in ("1", "2"))
+        self.assertEqual([line.partition(":")[0] for line in one.splitlines()], ["seed 1", "seed 2", "seed 3"])
+        self.assertEqual(one, two)
+
+    def run_command(self, *arguments: str, hash_seed: str = "1") -> str:
+        """Run the command. Return its output."""
+        finished = subprocess.run(
+            [sys.executable, "-m", "tests.simulation", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(finished.returncode, 0, finished.stdout + finished.stderr)
+        return finished.stdout
 
     def test_notices_a_lost_service(self) -> None:
         """A service that the daemon does not register again is a violation, reported with the events of its device."""
@@ -227,3 +270,61 @@ class WorldTests(SynchronousTestCase):
             world.run()
         self.assertEqual(caught.exception.invariant, "a device that answers does not expire before it is searched for")
         self.flushLoggedErrors()
+
+    def test_notices_a_forged_move(self) -> None:
+        """The move of a device that answers searches to an attacker that does not is a violation."""
+
+        def move(moves: Moves, service: TrackedService, now: float, *urgency: SearchUrgency) -> list[Event]:
+            return moves.move(service, service.others[-1], now)
+
+        self.patch(Moves, "begin_contest", move)
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+        world.clock.callLater(400.0, self.attack, world, "mover")
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(
+            caught.exception.invariant, "a claim that its host does not confirm moves no device that answers"
+        )
+
+    def test_attack_without_effect(self) -> None:
+        """The same attack moves no device."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+        world.clock.callLater(400.0, self.attack, world, "mover")
+        world.run()
+        self.assertEqual(world.trace.counts["attack began"], 1)
+
+    def attack(self, world: World, name: str) -> None:
+        """Begin an attack on a device that announces itself and answers searches."""
+        kind = next(kind for kind in ATTACKS if kind.name == name)
+        target = next(each for each in world.devices if each.on and each.kind.name == "announcing")
+        Attack(1, kind, world.clock, world.network, target.segment, target, Random(1), world.checker)
+
+    def test_notices_a_late_byebye(self) -> None:
+        """A service that stays in Consul after the byebye of its device is a violation."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False, churn=1e9))
+
+        def leave() -> None:
+            assert world.daemon is not None
+            world.daemon.table.bye = lambda *arguments: []  # type: ignore[method-assign]
+            next(each for each in world.devices if each.on and each.kind.name == "announcing").leave(True)
+
+        world.clock.callLater(400.0, leave)
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(caught.exception.invariant, "a device that left is removed")
+        self.assertLess(world.clock.seconds(), 430.0)
+
+    def test_notices_what_the_reconciler_keeps(self) -> None:
+        """Reasons that the reconciler keeps for services that are gone are a violation."""
+        world = World(Settings(seed=1, hours=0.5, devices=30, faults=False, attacks=False))
+
+        def keep() -> None:
+            assert world.daemon is not None
+            reasons = world.daemon.reconciler._differences._reasons
+            world.daemon.reconciler._differences.load = lambda found, now: None  # type: ignore[method-assign]
+            reasons.update({f"gone-{number}": "byebye" for number in range(1000)})
+
+        world.clock.callLater(899.0, keep)
+        with self.assertRaises(ViolationError) as caught:
+            world.run()
+        self.assertEqual(caught.exception.invariant, "services that the reconciler keeps")

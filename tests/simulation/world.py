@@ -32,6 +32,11 @@ TERMS = {API: "RackHD", "urn:dmtf-org:service:redfish-rest:*": "RackHD", AGENT: 
 _CHECK = 1.0
 _MINUTE = 60.0
 _MEMORY = 900.0
+#: Mean seconds between two attacks. Short runs have more attacks, and more faults of the network and the daemon: a day
+#: must not take more than two minutes.
+_ATTACK = 250.0
+_SHORT = 6.0
+_RATE_OF_SHORT_RUNS = 1.8
 #: The end of each period is quiet: nothing changes, and no fault is active.
 _PERIOD = 3 * 3600.0
 _QUIET = 1500.0
@@ -69,22 +74,27 @@ class _Changes:
     """
     Counter of the changes of live services.
 
-    :param left: Called with each registration that leaves, and the reason.
+    :param checker: Receives the changes, too.
     """
 
-    def __init__(self, left: Callable[[Registration, str], None] = lambda registration, reason: None) -> None:
+    def __init__(self, checker: Checker | None = None) -> None:
         self.count = 0
-        self._left = left
+        self._checker = checker
 
     def appeared(self, registration: Registration) -> None:
         self.count += 1
+        if self._checker is not None:
+            self._checker.held(registration)
 
     def changed(self, registration: Registration, before: Registration) -> None:
         self.count += 1
+        if self._checker is not None:
+            self._checker.held(registration)
 
     def left(self, registration: Registration, reason: str) -> None:
         self.count += 1
-        self._left(registration, reason)
+        if self._checker is not None:
+            self._checker.left(registration, reason)
 
 
 class World:
@@ -112,9 +122,10 @@ class World:
         self.daemon: Daemon | None = None
         self.second: Daemon | None = None
         self.end = settings.hours * 3600.0
+        self._rate = _RATE_OF_SHORT_RUNS if settings.hours <= _SHORT else 1.0
         self.lines = 0
         self.peaks: Counter[str] = Counter()
-        self._changes = _Changes(self.checker.left)
+        self._changes = _Changes(self.checker)
         self._running: dict[str, None] = {}
         self._processes = 0
         self._attacks = 0
@@ -151,11 +162,11 @@ class World:
                 self._plan(self._change, device, mean=self.settings.churn)
             if self.settings.faults:
                 self._drive(CONSUL_FAULTS, 450.0)
-                self._drive(NETWORK_FAULTS, 900.0)
-                self._drive(DAEMON_FAULTS, 1500.0)
+                self._drive(NETWORK_FAULTS, 900.0 / self._rate)
+                self._drive(DAEMON_FAULTS, 1500.0 / self._rate)
                 self._drive(OPERATORS, 900.0)
             if self.settings.attacks:
-                self._plan(self._attack, mean=250.0)
+                self._plan(self._attack, mean=_ATTACK / self._rate)
             self.clock.callLater(_CHECK, self._check)
             self.clock.callLater(_MINUTE, self._check_minute)
             self.clock.callLater(_MEMORY, self._check_memory)
@@ -223,6 +234,11 @@ class World:
             device = self.random.choice(self.devices)
             self.clock.callLater(self.random.uniform(0.0, seconds), self._change_now, device)
 
+    def move_now(self, device: Device) -> None:
+        """Let a device move, unless it is busy."""
+        if not self.is_quiet and device.on and device not in self._busy:
+            device.move(False)
+
     def _change_now(self, device: Device) -> None:
         if not self.is_quiet and device.on:
             self._change_once(device)
@@ -243,7 +259,7 @@ class World:
     # Attacks.
 
     def _attack(self) -> None:
-        self._plan(self._attack, mean=250.0)
+        self._plan(self._attack, mean=_ATTACK / self._rate)
         if self.is_quiet or self.clock.seconds() < 300.0:
             return
         kind = self.random.choice(ATTACKS)
@@ -252,12 +268,28 @@ class World:
             candidates = [each for each in self.devices if each.on == (kind.target == "on")]
             if not candidates:
                 return
-            target = self.random.choice(candidates)
+            mute = [each for each in candidates if not each.answers]
+            # Devices that never answer searches are few, and have rules of their own.
+            part = 0.6 if kind.answers or kind.target == "off" else 0.2
+            target = self.random.choice(mute if mute and self.random.random() < part else candidates)
         segment = target.segment if target is not None else self.random.choice(self.network.segments)
         self._attacks += 1
         attack = Attack(self._attacks, kind, self.clock, self.network, segment, target, self._fork(), self.checker)
+        if target is not None and kind.restarts:
+            self.clock.callLater(self.random.uniform(4.0, 15.0), self._restart, target)
         if not kind.target and not self.consul_fault and self.random.random() < 0.6:
             self._keep_busy(attack)
+
+    def _restart(self, device: Device) -> None:
+        """Let a device restart within the time that the daemon waits after a byebye."""
+        if not self.is_quiet and device.on and device not in self._busy:
+            device.leave(True)
+            self._busy[device] = None
+            self.clock.callLater(self.random.uniform(0.05, 1.5), self._boot_again, device)
+
+    def _boot_again(self, device: Device) -> None:
+        self._busy.pop(device, None)
+        self._boot(device)
 
     def _keep_busy(self, attack: Attack) -> None:
         """Let Consul respond more slowly during an attack, while devices change."""
@@ -316,6 +348,7 @@ class World:
 
     def _observe(self, daemon: Daemon) -> None:
         self.checker.daemon, self.network.observed = daemon, daemon.process
+        self.checker.forget_holders()
 
     def _make_daemon(self, changes: _Changes, failing_adoptions: int = 0) -> Daemon:
         self._processes += 1
@@ -412,6 +445,9 @@ class World:
         self.peaks["entries"] = max(self.peaks["entries"], entries)
         tracked = max(self.daemon.table.tracked, len(self.consul.services))
         self._compare("entries in memory", entries, bounds.ENTRIES + bounds.ENTRIES_PER_SERVICE * tracked)
+        differences = self.daemon.reconciler._differences
+        known = len(self.daemon.registry.registrations) + len(differences.actual or ())
+        self._compare("services that the reconciler keeps", differences.remembered, known + bounds.REMEMBERED)
 
     def _compare(self, what: str, value: int, bound: int) -> None:
         if value > bound:

@@ -1040,6 +1040,20 @@ class RefusalTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE))
         self.assertNotIn("read", self.backend.calls)
 
+    def test_changed_credentials_at_the_beginning_of_a_turn(self) -> None:
+        """When a turn begins with changed credentials, no second turn begins while its requests are under way."""
+        self.backend.credentials_version = 0  # type: ignore[attr-defined]
+        directlyProvides(self.backend, ICredentials)
+        self.start()
+        self.advance(1)
+        self.backend.hanging_names = {"apply"}
+        self.appear(ONE)
+        self.backend.credentials_version = 1  # type: ignore[attr-defined]
+        self.advance(1)
+        self.appear(TWO)
+        self.advance(1)
+        self.assertEqual(len(self.backend.waiting), 1)
+
     def test_changed_credentials_in_an_outage(self) -> None:
         """When the credentials change while everything is rejected, everything is tried at the next keep-alive."""
         self.backend.credentials_version = 0  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.errors import BackendForgotError
+from ssdpreg.errors import BackendForgotError, BackendRefusedError
 from ssdpreg.testing import FakeConsulAgent
 from tests.support.consul_agent_tests import request_fake
 
@@ -70,6 +70,18 @@ class OwnServiceTests(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.service.pass_check()), BackendForgotError)
         self.assertEqual(self.agent.services.keys(), {"ssdpreg"})
         self.run_now(self.service.pass_check())
+
+    def test_refused_registration(self) -> None:
+        """While the agent refuses to register it, the check of the service of an earlier run is passed."""
+        self.run_now(self.service.ensure_registered())
+        self.agent.services["ssdpreg"]["Meta"]["ssdpreg-version"] = "0"
+        self.agent.checks["ssdpreg:alive"]["Status"] = "critical"
+        self.agent.denied.add("ssdpreg")
+        restarted = self.make_service()
+        for faults in ({"/v1/agent/check": (500, "")}, {}):
+            self.agent.faults = faults
+            self.failureResultOf(Deferred.fromCoroutine(restarted.ensure_registered()), BackendRefusedError)
+            self.assertEqual(self.agent.checks["ssdpreg:alive"]["Status"], "critical" if faults else "passing")
 
     def exists(self) -> bool:
         """Return whether the service exists although a listing lacks it."""

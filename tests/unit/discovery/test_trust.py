@@ -595,6 +595,19 @@ class HoldTests(TableTestCase):
         self.table.hold(self.now + 8, "eth0")
         self.assertEqual(len(self.wait(40)), 1)
 
+    def test_reply_of_an_adopted_service_after_a_hold(self) -> None:
+        """An adopted service is searched for three times after the end of the hold, and stays if its device replies."""
+        for replies in (True, False):
+            self.setUp()
+            self.table.adopt(TRUE, self.now)
+            self.table.hold(self.now + 2000)
+            self.now += 1990
+            self.assertEqual(self.wait(17), [])
+            self.assertEqual([at for at, _ in self.searched], [1990, 2000, 2003, 2006])
+            if replies:
+                self.receive(TRUE, channel=Channel.HOST)
+            self.assertEqual(self.wait(30), [] if replies else [(2, Left(TRUE, "expired"))])
+
     def test_silent_device_during_a_hold(self) -> None:
         """A device that has not replied to a search is searched for once."""
         self.receive(TRUE)

@@ -34,6 +34,8 @@ class MetricsTests(MetricsTestCase):
             ("ssdpreg_services_appeared_total",): 3,
             ("ssdpreg_services_left_total", "byebye"): 1,
             ("ssdpreg_services_left_total", "expired"): 0,
+            ("ssdpreg_web_services_with_changes",): 1,
+            ("ssdpreg_web_changes_displaced_total",): 0,
             ("ssdpreg_backend_up",): 1,
             ("ssdpreg_backend_pending",): 0,
             ("ssdpreg_backend_requests_total", "ok", "register"): 2,
