@@ -90,7 +90,7 @@ class LocationRules:
         if len(location) > _MAX_LENGTH:
             raise RejectedError("LOCATION is too long")
         match = _URL.fullmatch(location)
-        # Devices send blanks and umlauts in paths unquoted. A path is displayed, but never requested.
+        # Devices send blanks and umlauts in paths unquoted. A path is displayed, and quoted for requests.
         if match is None or not location.isprintable():
             raise RejectedError("LOCATION is no http or https URL")
         if match["user"] is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.location import Endpoint
-from ssdpreg.registration.meta import sanitize, to_meta
+from ssdpreg.registration.meta import NO_FACTS, sanitize, to_meta
 from ssdpreg.registration.model import Check, Registration
 
 
@@ -37,9 +38,10 @@ class AnnouncedRegistration(Registration):
     :ivar advertisement: The advertisement.
     """
 
-    __slots__ = ("_rule", "_scope", "advertisement")
+    __slots__ = ("_facts", "_rule", "_scope", "advertisement")
 
     advertisement: Advertisement
+    _facts: Mapping[str, str]
     _rule: CheckRule | None
     _scope: str
 
@@ -56,11 +58,13 @@ class AnnouncedRegistration(Registration):
         advertisement: Advertisement,
         scope: str,
         rule: CheckRule | None,
+        facts: Mapping[str, str] = NO_FACTS,
     ) -> AnnouncedRegistration:
         """
         Return the registration of a live service.
 
         :param rule: The configured check, or None if there is only the check ``alive``.
+        :param facts: Facts that the device states about itself: see :func:`ssdpreg.registration.meta.make_facts`.
         """
         self = object.__new__(cls)
         set_field = object.__setattr__
@@ -72,12 +76,13 @@ class AnnouncedRegistration(Registration):
         set_field(self, "advertisement", advertisement)
         set_field(self, "_scope", scope)
         set_field(self, "_rule", rule)
+        set_field(self, "_facts", facts)
         return self
 
     @property
     def meta(self) -> dict[str, str]:
         """See :func:`ssdpreg.registration.meta.to_meta`."""
-        return to_meta(self.advertisement, self._scope)
+        return to_meta(self.advertisement, self._scope, self._facts)
 
     @property
     def checks(self) -> frozenset[Check]:

@@ -13,6 +13,7 @@ from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.discovery.probing import may_probe
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.registration.announced import AnnouncedRegistration, CheckRule
+from ssdpreg.registration.meta import NO_FACTS
 from ssdpreg.registration.names import dns_name, seed_name
 
 #: Beginning of all service IDs of this program.
@@ -39,12 +40,18 @@ class RegistrationRules:
     checks: Mapping[str, CheckRule] = field(default_factory=dict)
     named_networks: tuple[IPNetwork, ...] = ()
 
-    def registration(self, advertisement: Advertisement, standing: Standing = Standing.DIRECT) -> AnnouncedRegistration:
+    def registration(
+        self,
+        advertisement: Advertisement,
+        standing: Standing = Standing.DIRECT,
+        facts: Mapping[str, str] = NO_FACTS,
+    ) -> AnnouncedRegistration:
         """
         Return the registration of a live service.
 
         :param standing: Standing of its claim. The configured check is registered for direct and confirmed claims, and
             for addresses in the networks that the operator named: otherwise any sender could aim Consul's checks.
+        :param facts: Facts that the device states about itself: see :func:`ssdpreg.registration.meta.make_facts`.
         """
         make_name = dns_name if self.dns_names else seed_name
         return AnnouncedRegistration.make(
@@ -54,6 +61,7 @@ class RegistrationRules:
             advertisement,
             self.scope,
             self._check_rule(advertisement, standing) if self.checks else None,
+            facts,
         )
 
     def service_id(self, device_id: str, urn: str) -> str:

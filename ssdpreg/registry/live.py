@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from twisted.logger import Logger
@@ -25,10 +25,23 @@ class LiveRegistrations:
         self._by_id: dict[str, AnnouncedRegistration] = {}
         self._listeners: list[IRegistrationListener] = []
         self.by_id: Mapping[str, AnnouncedRegistration] = MappingProxyType(self._by_id)
+        self._observers: list[Callable[[str], object]] = []
 
     def subscribe(self, listener: IRegistrationListener) -> None:
         """Publish every further change to a listener."""
         self._listeners.append(listener)
+
+    def observe_claims(self, observe: Callable[[str], object]) -> None:
+        """Call a function with the service ID at each :meth:`report_claim`."""
+        self._observers.append(observe)
+
+    def report_claim(self, service_id: str) -> None:
+        """Call the observers for a service with another claim, whether its registration has changed or not."""
+        for observe in self._observers:
+            try:
+                observe(service_id)
+            except Exception:  # noqa: PERF203
+                self.log.failure("{observer} failed to process a claim", observer=observe)
 
     def put(self, registration: AnnouncedRegistration) -> None:
         """Add or replace a registration. Nothing is published if it is equal to the present one."""

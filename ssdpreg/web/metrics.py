@@ -23,6 +23,8 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 import ssdpreg
+from ssdpreg.description.describer import Describer
+from ssdpreg.description.source import FAILURES
 from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
 from ssdpreg.web.backend_states import STATES, BackendStates
 from ssdpreg.web.catalogue import Catalogue
@@ -125,6 +127,8 @@ class DaemonCollector(Collector):
             yield from _requests(view.requests)
         if view.locked is not None:
             yield from _lock(view.locked)
+        if view.describer is not None:
+            yield from _descriptions(view.describer)
         yield from _connections(self._numbers.connections)
 
     def _network(self) -> Iterator[Metric]:
@@ -244,6 +248,26 @@ def _lock(locked: ILockedBackend) -> Iterator[Metric]:
         ("reaper_failures", "Rounds of the reaper that failed.", reaper.failures),
     ):
         yield CounterMetricFamily(f"ssdpreg_{name}", text, number)
+
+
+def _descriptions(describer: Describer) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "ssdpreg_description_devices", "Devices whose facts are fetched, and kept up to date.", describer.targets
+    )
+    yield GaugeMetricFamily(
+        "ssdpreg_description_waiting", "Documents with facts that wait for their fetch.", describer.waiting
+    )
+    fetches = CounterMetricFamily(
+        "ssdpreg_description_fetches", "Fetches of documents with facts, by result.", labels=("result",)
+    )
+    for result in ("ok", *FAILURES):
+        fetches.add_metric((result,), describer.fetches[result])
+    yield fetches
+    yield CounterMetricFamily(
+        "ssdpreg_description_skipped",
+        "Services whose facts are not fetched because of the limit of devices.",
+        describer.skipped,
+    )
 
 
 def _connections(connections: Connections) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ssdpreg.discovery.events import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
+from ssdpreg.registration.meta import facts_by_name
 from ssdpreg.web.history import PastEvent
 from ssdpreg.web.status_query import PAGE_SIZE
 
@@ -37,6 +38,7 @@ class Row:
     :ivar silence: Seconds since the latest reception.
     :ivar sender: IP address that announced the service.
     :ivar interface: Interface of the latest reception; empty if the service was not received in this run.
+    :ivar facts: Facts that the device states about itself, by name.
     """
 
     registration: Registration
@@ -50,6 +52,17 @@ class Row:
     silence: float
     sender: str
     interface: str
+    facts: Mapping[str, str]
+
+    @property
+    def device_name(self) -> str:
+        """Names that the device has for itself and for its model, as far as they are known and differ."""
+        names = [
+            self.facts.get("friendly_name", ""),
+            self.facts.get("manufacturer", self.facts.get("redfish_vendor", "")),
+            self.facts.get("model", self.facts.get("redfish_product", "")),
+        ]
+        return ", ".join(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,7 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
         silence=now - live.received_at,
         sender=live.sender,
         interface=live.interface,
+        facts=facts_by_name(registration.meta),
     )
 
 

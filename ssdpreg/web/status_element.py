@@ -201,6 +201,7 @@ class PageElement(Element):
                     "expanded": "true" if details else "false",
                     "name": row.registration.name,
                     "device": row.registration.device_id,
+                    "device-name": tags.span(" ", row.device_name, class_="device-name") if row.device_name else "",
                     "location": row.registration.location,
                     "address": row.address,
                     "tag": row.tag,

@@ -88,6 +88,9 @@ class DaemonTests(ReaderTestCase):
             },
         )
         self.assertEqual(len(self.read(daemon.root, "RackHD-service:api:2.0")), 2)
+        daemon.registry.set_facts(services[1].key[1], {"ssdp-presentation-url": "http://x/", "redfish-uuid": "u"})
+        document = self.read(daemon.root)[1].document()
+        self.assertEqual((document["presentation_url"], document["redfish_uuid"]), ("http://x/", "u"))
 
     def test_quoted_name(self) -> None:
         """Characters with a meaning in URLs are quoted in service names."""

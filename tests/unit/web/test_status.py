@@ -56,6 +56,18 @@ class RowTests(SynchronousTestCase):
         row = row_of(make_live("a"), ServiceState("registered"))
         self.assertEqual((row.age, row.remaining, row.silence), (8.0, 1852.0, 3.0))
 
+    def test_facts(self) -> None:
+        """The name of a device consists of the facts that are known, each of them once."""
+        live = make_live("a")
+        for facts, name in (
+            ({}, ""),
+            ({"ssdp-friendly-name": "Lab", "ssdp-manufacturer": "Example", "ssdp-model": "X"}, "Lab, Example, X"),
+            ({"ssdp-friendly-name": "X", "ssdp-model": "X", "ssdp-serial": "4711"}, "X"),
+            ({"redfish-vendor": "Example", "redfish-product": "Server", "redfish-version": "1.0"}, "Example, Server"),
+        ):
+            registration = RegistrationRules("rack-7").registration(live.advertisement, facts=facts)
+            self.assertEqual(make_row(registration, live, ServiceState("registered"), 1008.0).device_name, name)
+
     def test_events(self) -> None:
         """Events have ages, not readings of the clock."""
         registration = make_registration(1)

@@ -131,8 +131,11 @@ class StatusPageTests(SynchronousTestCase):
         elements = [tag for tag, _ in _Parser(self.get("/?q=x")).elements]
         for hostile in ('<script>alert("1")</script>', '"><img src=x onerror=alert(1)>', "&lt;b&gt;"):
             daemon.receive_alive(hostile)
+        for service_id in list(daemon.registry.registrations):
+            daemon.registry.set_facts(service_id, {"ssdp-model": "<script>alert(2)</script>"})
         self.assertIn('<script>alert("1")</script>', self.text())
         self.assertIn("&lt;b&gt;", self.text())
+        self.assertIn("<script>alert(2)</script>", self.text())
         found = _Parser(self.get('/?q="><script>x</script>'))
         self.assertEqual([tag for tag, _ in found.elements if tag != "li" and tag != "rect"].count("script"), 1)
         self.assertEqual(elements.count("img"), 1)
