@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 
+from ssdpreg.backends.http_connection import PreparedURL
 from tests.simulation.clock import ProcessClock, WorldClock
 
 #: Seconds between two searches of the agent for services with checks that have been critical for too long.
@@ -369,7 +370,7 @@ class SimulatedClient:
         self._process, self._consul = process, consul
 
     def request(
-        self, method: str, url: str, *, data: bytes | None = None, headers: object = None, **options: object
+        self, method: str, url: PreparedURL, *, data: bytes | None = None, headers: object = None, **options: object
     ) -> Deferred[SimulatedResponse]:
         """Send a request. The Deferred fires with the response, and can be cancelled."""
         consul = self._consul
@@ -389,7 +390,7 @@ class SimulatedClient:
             if not consul.reachable:
                 self._process.callLater(0.0, refuse)
             elif not consul.silent:
-                status, body, retry_after = consul.request(method, url, data, self._process, token)
+                status, body, retry_after = consul.request(method, url.to_text(), data, self._process, token)
                 self._process.callLater(consul.delay() / 2, respond, SimulatedResponse(status, body, retry_after))
 
         def respond(response: SimulatedResponse) -> None:

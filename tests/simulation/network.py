@@ -345,7 +345,11 @@ class SimulatedSockets:
 
     # Calls of the daemon's sockets, in place of :class:`ssdpreg.ssdp.sockets.UDPSockets`.
 
-    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+    def is_source(self, peer: PeerAddress) -> bool:
+        """Return whether a datagram was sent from an open socket for searches of this process."""
+        return peer in self.sources
+
+    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol, *, group: str) -> _Socket:
         """Open the socket that receives announcements on an interface."""
         opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
         return opened

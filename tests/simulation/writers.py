@@ -15,6 +15,7 @@ from ssdpreg.backends.catalog.format import CatalogFormat
 from ssdpreg.backends.catalog.locked import LockedCatalog
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_connection import PreparedURL
 from ssdpreg.backends.scopes.holder import Holder
 from ssdpreg.backends.scopes.lock import ScopeLock
 from ssdpreg.backends.scopes.nodes import ScopeNodes
@@ -70,7 +71,13 @@ class CatalogClient:
         self._process, self._catalog = process, catalog
 
     def request(
-        self, method: str, url: str, *, data: bytes | None = None, headers: Headers | None = None, **options: object
+        self,
+        method: str,
+        url: PreparedURL,
+        *,
+        data: bytes | None = None,
+        headers: Headers | None = None,
+        **options: object,
     ) -> Deferred[SimulatedResponse]:
         """Send a request. The Deferred fires with the response, and can be cancelled."""
         process, catalog = self._process, self._catalog
@@ -95,7 +102,7 @@ class CatalogClient:
             if not catalog.reachable:
                 process.callLater(0.0, refuse)
             elif not catalog.silent:
-                catalog.serve(process, method, url, data or b"", respond)
+                catalog.serve(process, method, url.to_text(), data or b"", respond)
 
         catalog.send(process, arrive)
         return answered
