@@ -76,6 +76,8 @@ class Sockets(Protocol):
     @property
     def overflows(self) -> int: ...
     @property
+    def rejected_searches(self) -> int: ...
+    @property
     def memo_bytes(self) -> int: ...
 
 
@@ -88,7 +90,8 @@ class RegistryStatistics:
     :ivar evictions: Services that gave way to others when the table was full.
     :ivar moves: Moves of services.
     :ivar contests: Contests about services.
-    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget.
+    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
+        socket.
     :ivar interruptions: Times in which datagrams may have been lost.
     :ivar overflows: Datagrams that the kernel dropped because a receive buffer was full.
     :ivar memo_bytes: Size of the memo of repeated datagrams, in bytes.
@@ -250,7 +253,7 @@ class Registry(Service):
             evictions=self._table.evictions,
             moves=self._table.moves,
             contests=self._table.contests,
-            rejected_searches=self.needed_searches.rejected,
+            rejected_searches=self.needed_searches.rejected + self._network.rejected_searches,
             interruptions=self.reception.holds,
             overflows=self._network.overflows,
             memo_bytes=self._network.memo_bytes,

@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -24,6 +25,12 @@ from ssdpreg.ssdp.quiet_port import listen_quietly
 _MAX_DATAGRAM = 65507
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
+
+#: Largest number of open sockets that search single hosts: of one interface, and of all. Each is open for at most 6 s.
+MOST_HOST_SOCKETS = 128
+_MOST_HOST_SOCKETS_IN_ALL = 256
+#: Ports of a range that those sockets leave to searches of the group.
+_GROUP_PORTS = 5
 
 # Linux: <asm-generic/socket.h>, <linux/in.h>, <linux/sock_diag.h>. Python does not define them.
 _SO_RCVBUFFORCE = 33
@@ -46,6 +53,8 @@ class OpenSocket:
         host = port.getHost()
         #: IP address and port that it is bound to.
         self.address: PeerAddress = (host.host, host.port)
+        #: Whether it searches a single host.
+        self.searches_host = False
         self._dropped = 0
 
     @property
@@ -77,6 +86,7 @@ class UDPSockets:
     :param random: Source of the port that is tried first.
     :param limit: Largest number of open sockets: descriptors are needed for connections too.
     :ivar sources: Address and port of each open socket that sends searches.
+    :ivar rejected_searches: Number of searches of single hosts that were not sent, because too many sockets were open.
     """
 
     def __init__(
@@ -90,7 +100,10 @@ class UDPSockets:
         self._reactor, self._ttl, self._ports, self._limit = reactor, ttl, ports, limit
         self._random = random or Random()
         self.sources: set[PeerAddress] = set()
+        self.rejected_searches = 0
         self._open: set[OpenSocket] = set()
+        #: Sockets that search single hosts.
+        self._host_sockets: Counter[str] = Counter()
         self._closing: set[Deferred[Any]] = set()
 
     def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol, port: int = PORT) -> OpenSocket:
@@ -113,13 +126,25 @@ class UDPSockets:
 
         return self._listen(protocol, port, GROUP, configure, shared=True)
 
-    def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
+    def may_search_host(self, address: str) -> bool:
+        """
+        Return whether another socket that searches a single host may be opened on an address of this host.
+
+        Such sockets leave descriptors and ports to the other ones.
+        """
+        most = MOST_HOST_SOCKETS
+        if self._ports is not None:
+            most = min(most, max(1, self._ports[1] - self._ports[0] + 1 - _GROUP_PORTS))
+        return self._host_sockets[address] < most and self._host_sockets.total() < _MOST_HOST_SOCKETS_IN_ALL
+
+    def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol, *, host: bool = False) -> OpenSocket:
         """
         Open a socket that sends searches on one interface, from a free port of its address.
 
         Searches are not sent from port 1900: the port may be shared with other programs, and Linux delivers a unicast
         datagram to only one of the sockets that share a port.
 
+        :param host: Whether it searches a single host: see :meth:`may_search_host`.
         :raise CannotListenError: If no port is free, or the interface no longer has the address.
         :raise OSError: If the interface no longer exists.
         """
@@ -129,6 +154,9 @@ class UDPSockets:
 
         opened = self._listen_in_range(interface.address, protocol, configure)
         self.sources.add(opened.address)
+        if host:
+            opened.searches_host = True
+            self._host_sockets[interface.address] += 1
         return opened
 
     def open_announcing(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
@@ -149,6 +177,8 @@ class UDPSockets:
     def close(self, opened: OpenSocket) -> None:
         """Begin to close a socket. It may have been closed before."""
         self.sources.discard(opened.address)
+        if opened in self._open and opened.searches_host:
+            self._host_sockets[opened.address[0]] -= 1
         self._open.discard(opened)
         self._wait_for(opened.port.stopListening())
 
