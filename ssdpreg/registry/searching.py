@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
-from ssdpreg.discovery.rates import TokenBucket
+from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.registry.scheduled import ScheduledSearches
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from ssdpreg.timers import EarliestCall
@@ -22,6 +22,12 @@ _RESERVE = 14.0
 #: Repeated searches of single hosts in a second, on average, and at once.
 _REPEAT_RATE = 20.0
 _REPEAT_BURST = 200.0
+#: Searches of single hosts after byebyes of their own address, in a second on average and at once: in all, and for each
+#: host. They do not wait for the budget of searches of the group, which any sender can use up.
+_BYE_RATE = 20.0
+_BYE_BURST = 100.0
+_BYE_RATE_OF_HOST = 1.0
+_BYE_BURST_OF_HOST = 16.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 16
@@ -65,6 +71,8 @@ class NeededSearches:
     urgent ones, which any sender can cause, come last, and leave a reserve of the budget. A search that no service
     waits for any more is not sent.
 
+    If the search after a byebye has to wait, the hosts of the service are searched at once, with a budget of their own.
+
     Scheduled searches have a budget of their own: see :mod:`ssdpreg.registry.scheduled`. Each repetition of one is sent
     to the host, which has replied before, and to the group only if the budget of the others permits that: all devices
     reply to a search of the group, and every silent device needs repetitions.
@@ -92,6 +100,8 @@ class NeededSearches:
         # Searches by urgency and search target.
         self._waiting: dict[SearchUrgency, dict[str, _Waiting]] = {urgency: {} for urgency in SearchUrgency}
         self._repetitions = TokenBucket(_REPEAT_RATE, _REPEAT_BURST)
+        self._byebyes = TokenBucket(_BYE_RATE, _BYE_BURST)
+        self._byebyes_of_host = SenderBuckets(_BYE_RATE_OF_HOST, _BYE_BURST_OF_HOST)
         self._latest = SearchUrgency.CLAIM
         self._next = EarliestCall(reactor, self._send_waiting)
         self.rejected = 0
@@ -105,14 +115,29 @@ class NeededSearches:
         if event.scheduled:
             self._scheduled.request(target, event.within, event.hosts)
             return
+        added = self._add(target, event)
+        self._send_waiting()
+        waits = not added or target in self._waiting[event.urgency]
+        # A reply of the host voids the byebye. The search of the group, which other devices can delay, may come later.
+        if event.urgency is SearchUrgency.BYEBYE and waits:
+            self._search_hosts_after_byebye(target, event.hosts)
+
+    def _add(self, target: str, event: SearchNeeded) -> bool:
+        """Add a search to those that wait for the budget. Return False if too many wait."""
         waiting = self._waiting[event.urgency]
         if target not in waiting and len(waiting) >= _MAX_WAITING:
             self._drop_obsolete(waiting)
             if len(waiting) >= _MAX_WAITING:
                 self.rejected += 1
-                return
+                return False
         waiting.setdefault(target, _Waiting()).merge(event.within, event.hosts, is_tracked=event.is_tracked)
-        self._send_waiting()
+        return True
+
+    def _search_hosts_after_byebye(self, target: str, hosts: Iterable[str]) -> None:
+        now = self._reactor.seconds()
+        chosen = [host for host in hosts if self._byebyes_of_host.take(host, now) and self._byebyes.take(now)]
+        if chosen:
+            self._network.search_hosts(target, chosen)
 
     def stop(self) -> None:
         """Cancel the searches that wait for the budget."""

@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
@@ -393,6 +394,10 @@ class Registry(Service):
                     self._live.put(self._rules.registration(advertisement, standing))
                 case Left(advertisement, reason):
                     self._live.remove(self._service_id(advertisement), reason)
+                    if reason == "byebye":
+                        # The byebye may have been forged, and the reply of the device lost or late.
+                        search = SearchNeeded(advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+                        self.needed_searches.request(search)
                 case SearchNeeded():
                     self.needed_searches.request(event)
         self._request_expiry()

@@ -113,6 +113,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.use_up()
         for name, urgency in (("a", SearchUrgency.UNFOUNDED), ("b", SearchUrgency.CLAIM), ("c", SearchUrgency.BYEBYE)):
             self.request(name, urgency=urgency)
+        self.sent()
         self.clock.pump([1] * 20)
         self.assertEqual([target for target, _ in self.sent()], ["urn:c", "urn:b", "urn:a"])
         self.assertEqual(len(self.clock.getDelayedCalls()), 0)
@@ -123,9 +124,47 @@ class NeededSearchesTests(SynchronousTestCase):
         for number in range(20):
             self.request(f"bye-{number}", urgency=SearchUrgency.BYEBYE)
             self.request(f"claim-{number}")
+        self.sent()
         self.clock.pump([1] * 10)
         targets = [target for target, _ in self.sent()]
         self.assertEqual(targets[:4], ["urn:bye-0", "urn:claim-0", "urn:bye-1", "urn:claim-1"])
+
+    def test_byebye_without_budget(self) -> None:
+        """After a byebye the host is searched at once, whatever waits. The search of the group waits for its turn."""
+        targets: list[str] = []
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
+        self.use_up()
+        targets.clear()
+        for number in range(100):
+            self.request(f"claim-{number}")
+        self.request("bye", urgency=SearchUrgency.BYEBYE)
+        self.assertEqual((self.sent(), targets), ([("urn:bye", ("10.0.0.5",))], []))
+        self.clock.advance(1)
+        self.assertEqual((self.sent(), targets), ([("urn:bye", ("10.0.0.5",))], ["urn:bye"]))
+
+    def test_byebye_while_too_many_wait(self) -> None:
+        """After a byebye the host is searched, also if too many targets wait for a search of the group."""
+        self.use_up()
+        for number in range(80):
+            self.request(f"{number}", hosts=(f"10.0.1.{number}",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(self.sent(), [(f"urn:{number}", (f"10.0.1.{number}",)) for number in range(80)])
+
+    def test_limit_of_byebyes(self) -> None:
+        """After byebyes, 100 single hosts are searched at once, each 16 times, then 20 in a second, each once."""
+        self.use_up()
+        for _ in range(30):
+            self.request("a", hosts=("10.0.0.5",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(len(self.sent()), 16)
+        for number in range(200):
+            self.request("a", hosts=(f"10.0.1.{number}",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(len(self.sent()), 84)
+        self.clock.advance(1)
+        self.sent()
+        self.use_up()
+        for number in range(200):
+            self.request("a", hosts=("10.0.0.5", f"10.0.2.{number}"), urgency=SearchUrgency.BYEBYE)
+        sent = [host for _, hosts in self.sent() for host in hosts]
+        self.assertEqual((len(sent), sent.count("10.0.0.5")), (20, 1))
 
     def test_reserve(self) -> None:
         """Searches after unfounded byebyes leave a reserve of 14 for the others."""
@@ -186,6 +225,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.use_up()
         for host, urgency in zip(("10.0.0.5", "10.0.0.6", "10.0.0.7"), reversed(SearchUrgency), strict=True):
             self.request("a", hosts=(host,), urgency=urgency)
+        self.sent()
         self.clock.pump([1] * 20)
         self.assertEqual(self.sent(), [("urn:a", ("10.0.0.7", "10.0.0.6", "10.0.0.5"))])
 
