@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Protocol
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
@@ -30,7 +31,7 @@ _BYE_RATE_OF_HOST = 1.0
 _BYE_BURST_OF_HOST = 16.0
 #: Largest number of search targets that wait for the budget, and of hosts for each target.
 _MAX_WAITING = 64
-_MAX_HOSTS = 16
+_MAX_HOSTS = 64
 
 
 class UnicastSearches(Protocol):
@@ -53,13 +54,18 @@ class _Waiting:
     hosts: dict[str, None] = field(default_factory=dict)
     is_tracked: bool = True
 
-    def merge(self, within: float, hosts: Iterable[str], *, is_tracked: bool) -> None:
-        """Add another search for the same target."""
+    def merge(self, within: float, hosts: Iterable[str], *, is_tracked: bool, random: Random) -> int:
+        """Add another search for the same target. Drop random hosts if there are too many, and return how many."""
         self.within = min(self.within, within)
-        for host in hosts:
-            if len(self.hosts) < _MAX_HOSTS:
-                self.hosts[host] = None
         self.is_tracked = self.is_tracked and is_tracked
+        dropped = 0
+        for host in hosts:
+            self.hosts[host] = None
+            if len(self.hosts) > _MAX_HOSTS:
+                # Whichever came first: the hosts of one sender must not keep out the others.
+                del self.hosts[random.choice(list(self.hosts))]
+                dropped += 1
+        return dropped
 
 
 class NeededSearches:
@@ -82,7 +88,9 @@ class NeededSearches:
     :param network: Searches single hosts.
     :param sent: Called with the search target of each search that is sent, except scheduled ones.
     :param awaited: Called with a search target. Returns whether a service still waits for that search.
-    :ivar rejected: Number of searches that were not sent, because too many were waiting.
+    :param random: Selects the hosts that are dropped when a search has too many.
+    :ivar rejected: Number of searches that were not sent, because too many were waiting, and of hosts that
+        were not searched with others.
     """
 
     def __init__(
@@ -92,7 +100,9 @@ class NeededSearches:
         network: UnicastSearches,
         sent: Callable[[str], None] = lambda target: None,
         awaited: Callable[[str], bool] = lambda target: True,
+        random: Random | None = None,
     ) -> None:
+        self._random = random or Random()
         self._reactor, self._scheduler, self._network = reactor, scheduler, network
         self._sent, self._awaited = sent, awaited
         self._scheduled = ScheduledSearches(reactor, self._send)
@@ -130,8 +140,12 @@ class NeededSearches:
             if len(waiting) >= _MAX_WAITING:
                 self.rejected += 1
                 return False
-        waiting.setdefault(target, _Waiting()).merge(event.within, event.hosts, is_tracked=event.is_tracked)
+        search = waiting.setdefault(target, _Waiting())
+        self._merge(search, event.within, event.hosts, is_tracked=event.is_tracked)
         return True
+
+    def _merge(self, search: _Waiting, within: float, hosts: Iterable[str], *, is_tracked: bool) -> None:
+        self.rejected += search.merge(within, hosts, is_tracked=is_tracked, random=self._random)
 
     def _search_hosts_after_byebye(self, target: str, hosts: Iterable[str]) -> None:
         now = self._reactor.seconds()
@@ -170,7 +184,7 @@ class NeededSearches:
             # One search decides about all services of its type.
             for waiting in self._waiting.values():
                 if (other := waiting.pop(target, None)) is not None and other is not search:
-                    search.merge(other.within, other.hosts, is_tracked=other.is_tracked)
+                    self._merge(search, other.within, other.hosts, is_tracked=other.is_tracked)
             self._send(target, search.within, tuple(search.hosts))
             self._sent(target)
 

@@ -157,8 +157,11 @@ class Registry(Service):
         self._live = LiveRegistrations()
         self._messages = MessageGroups(reactor.seconds, self._process, self._reject)
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
-        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent, table.awaits)
+        random = random or Random()
+        self._scheduler = SearchScheduler(reactor, self._network.search, mx, random)
+        self.needed_searches = NeededSearches(
+            reactor, self._scheduler, self._network, self._search_sent, table.awaits, random
+        )
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
         self._search_interval = search_interval

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -25,7 +26,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.network = MemoryNetwork(lambda *_: None, lambda *_: None)
         self.network.refresh()
         self.scheduler = SearchScheduler(self.clock, self.network.search, 3, Random(1))
-        self.searches = NeededSearches(self.clock, self.scheduler, self.network)
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, random=Random(1))
 
     def request(
         self,
@@ -270,7 +271,20 @@ class NeededSearchesTests(SynchronousTestCase):
             self.request("a", hosts=(f"10.0.0.{number}",))
         self.clock.advance(1)
         ((_, hosts),) = self.sent()
-        self.assertEqual(len(hosts), 16)
+        self.assertEqual((len(hosts), self.searches.rejected), (64, 36))
+
+    def test_flood_of_hosts(self) -> None:
+        """No host keeps out others by being the first: of 200, the last and the first are searched as often."""
+        self.use_up()
+        searched: Counter[str] = Counter()
+        for _ in range(200):
+            for number in range(200):
+                self.request("a", hosts=(f"10.0.0.{number}",))
+            self.clock.advance(1)
+            for _, hosts in self.sent():
+                searched.update(hosts)
+        first, last = (sum(searched[f"10.0.0.{n}"] for n in part) for part in (range(100), range(100, 200)))
+        self.assertGreater(min(first, last), 500, (first, last))
 
     def test_limit_of_targets(self) -> None:
         """The number of targets that wait is limited. Further ones are counted. Known ones are still merged."""
