@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.registry.scheduled import ScheduledSearches
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from ssdpreg.timers import EarliestCall
 
@@ -149,7 +150,11 @@ class NeededSearches:
 
     def _search_hosts_after_byebye(self, target: str, hosts: Iterable[str]) -> None:
         now = self._reactor.seconds()
-        chosen = [host for host in hosts if self._byebyes_of_host.take(host, now) and self._byebyes.take(now)]
+        chosen = [
+            address
+            for address in hosts
+            if self._byebyes_of_host.take(parse_search_address(address)[0], now) and self._byebyes.take(now)
+        ]
         if chosen:
             self._network.search_hosts(target, chosen)
 

@@ -12,10 +12,11 @@ from twisted.logger import Logger
 
 from ssdpreg.errors import MessageError, OffLinkReplyError, UnsolicitedError
 from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import GROUPS, PORT, Alive, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
 #: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
@@ -155,18 +156,19 @@ class SearchRounds:
         current = self._round(None)
         if current is not None:
             self._keep_open(current, reply_time(Channel.SEARCH, request))
-            current.send(request, (GROUP, PORT))
+            for group in GROUPS[self._interface.version]:
+                current.send(request, (group, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
         """
         Send a search to each of some hosts, each from a socket of its own, or when a socket can be opened.
 
-        :param hosts: IPv4 addresses on the network of the interface.
+        :param hosts: IP addresses on the network of the interface.
         """
         self._send_waiting()
-        for host in hosts:
-            if not self._search_host(st, host):
-                self._wait(st, host)
+        for address in hosts:
+            if not self._search_host(st, address):
+                self._wait(st, address)
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""
@@ -178,16 +180,20 @@ class SearchRounds:
         for each in list(self._open):
             self._close(each)
 
-    def _search_host(self, st: str, host: str) -> bool:
+    def _search_host(self, st: str, address: str) -> bool:
         """Send a search to a host. Return False if it has to wait for a socket."""
-        if self._reusable(host) is None and not self._sockets.may_search_host(self._interface.address):
+        host, port = parse_search_address(address)
+        if self._reusable(host) is None and not self._sockets.may_search_host(self._interface):
             return False
         current = self._round(host)
         if current is not None:
             # UDA, 1.3.2: a unicast search has no MX.
             request = SearchRequest(st, None)
             self._keep_open(current, reply_time(Channel.HOST, request))
-            current.send(request, (host, PORT))
+            # Sent to port 1900 as well as to the device's own port, whose number may be forged. The socket sends on its
+            # interface only, so that a zone is not needed.
+            for number in dict.fromkeys((port, PORT)):
+                current.send(request, (host.partition("%")[0], number))
         return True
 
     def _wait(self, st: str, host: str) -> None:
