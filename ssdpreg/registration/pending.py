@@ -78,7 +78,7 @@ class PendingChanges:
         """
         Remove and return the next services, at most so many, in the order of their urgency.
 
-        A quarter of them are changes, and a quarter new services. What one kind does not use is for the most urgent
+        A quarter of them are changes, and a quarter new services. The rest of a share is for the most urgent
         other ones. Thus thousands of departures or moves, which a single sender can cause, do not delay the others.
         """
         share = count // 4

@@ -39,7 +39,7 @@ class PendingChangesTests(SynchronousTestCase):
             self.assertEqual(kinds, ["DEPARTURE"] * 4 + ["CHANGE"] * 2 + ["NEW"] * 2)
 
     def test_unused_shares(self) -> None:
-        """What a kind of changes does not use of its share is for the most urgent other ones."""
+        """The unused part of the share of one kind is for the most urgent other ones."""
         for waiting, expected in (
             ((100, 100, 0), (6, 2, 0)),
             ((100, 0, 100), (6, 0, 2)),

@@ -131,7 +131,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual(targets[:4], ["urn:bye-0", "urn:claim-0", "urn:bye-1", "urn:claim-1"])
 
     def test_byebye_without_budget(self) -> None:
-        """After a byebye the host is searched at once, whatever waits. The search of the group waits for its turn."""
+        """After a byebye the host is searched at once. The search of the group waits for its turn."""
         targets: list[str] = []
         self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
         self.use_up()
