@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -48,8 +49,9 @@ class ReplayClock(Clock):
 
     def advance_to(self, when: float) -> None:
         """Make the calls up to a time, in their order. A time in the past changes nothing."""
-        while self.calls and self.calls[0].getTime() <= when:
-            self.rightNow = max(self.rightNow, self.calls[0].getTime())
+        # The list is not sorted after a call was postponed.
+        while (following := min((call.getTime() for call in self.calls), default=math.inf)) <= when:
+            self.rightNow = max(self.rightNow, following)
             self.advance(0)
         self.rightNow = max(self.rightNow, when)
 
@@ -59,6 +61,7 @@ class ReplayNetwork:
 
     interfaces: Sequence[tuple[str, str]] = ()
     overflows = 0
+    rejected_searches = 0
     receiving: frozenset[str] = frozenset()
     broadcasts: frozenset[str] = frozenset()
 
@@ -94,6 +97,12 @@ class _Round:
     ends_at: float
     hosts: set[str] | None
     own: bool = field(default=True)
+
+    def searched(self, sender: str) -> str | None:
+        """Return the sender if it was searched, another text if it was not, and None for a search of the group."""
+        if self.hosts is None:
+            return None
+        return sender if sender in self.hosts else ""
 
 
 class Replay:
@@ -179,7 +188,8 @@ class Replay:
             channel = Channel.SEARCH if current.hosts is None else Channel.HOST
             if not isinstance(message, MessageError):
                 reception = self._reception(datagram.source[0], datagram.interface, channel)
-                error = check_reply(message, reception, current.hosts)
+                host = current.searched(reception.sender)
+                error = check_reply(message, reception, host)
                 if error is not None:
                     self._explainer.drop(error, reception, datagram.source, message)
                     return
@@ -210,7 +220,9 @@ class Replay:
         channel = Channel.HOST if to_host else Channel.SEARCH
         ends_at = self._clock.seconds() + reply_time(channel, request)
         current = self._rounds.get(datagram.source)
-        if current is not None and (current.hosts is not None) == to_host:
+        # A later socket may have the port of one that was closed.
+        is_open = current is not None and current.ends_at >= self._clock.seconds()
+        if current is not None and is_open and (current.hosts is not None) == to_host:
             current.ends_at = max(current.ends_at, ends_at)
             current.own = own
         else:

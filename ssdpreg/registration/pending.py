@@ -20,10 +20,10 @@ class PendingChanges:
     Ordered set of service IDs. It contains no operations: the operation follows from the state of the service at the
     time when it is taken.
 
-    The order is: departures, changes of registered services, new services of the highest priority, other new services.
-    Among services of the same place in this order, the hosts take turns: first the hosts that had no turn yet,
-    beginning with the latest one. Each host begins with its own latest change. Thus the single service of a new host
-    does not wait for thousands of services of other hosts.
+    The order within the shares of :meth:`take` is: departures, changes of registered services, new services of the
+    highest priority, other new services. Among services of the same place in this order, the hosts take turns: first
+    the hosts that had no turn yet, beginning with the latest one. Each host begins with its own latest change. Thus the
+    single service of a new host does not wait for thousands of services of other hosts.
     """
 
     def __init__(self) -> None:
@@ -75,13 +75,26 @@ class PendingChanges:
         self._places.clear()
 
     def take(self, count: int) -> list[str]:
-        """Remove and return the most urgent services, at most so many."""
-        taken: list[str] = []
-        for place in sorted(self._queues):
+        """
+        Remove and return the next services, at most so many, in the order of their urgency.
+
+        A quarter of them are changes, and a quarter new services. The rest of a share is for the most urgent
+        other ones. Thus thousands of departures or moves, which a single sender can cause, do not delay the others.
+        """
+        share = count // 4
+        shares = {Urgency.DEPARTURE: count - 2 * share, Urgency.CHANGE: share, Urgency.NEW: share}
+        taken: dict[Urgency, list[str]] = {urgency: [] for urgency in shares}
+        for urgency, services in taken.items():
+            self._take_of(urgency, shares[urgency], services)
+        for urgency, services in taken.items():
+            left = count - sum(map(len, taken.values()))
+            self._take_of(urgency, len(services) + left, services)
+        return [service_id for services in taken.values() for service_id in services]
+
+    def _take_of(self, urgency: Urgency, count: int, taken: list[str]) -> None:
+        """Take services of one urgency until there are so many."""
+        for place in sorted(place for place in self._queues if place[0] == urgency):
             self._take_from(place, count, taken)
-            if len(taken) == count:
-                break
-        return taken
 
     def _take_from(self, place: tuple[int, int], count: int, taken: list[str]) -> None:
         queue = self._queues[place]

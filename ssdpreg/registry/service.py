@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
+from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
@@ -76,6 +77,8 @@ class Sockets(Protocol):
     @property
     def overflows(self) -> int: ...
     @property
+    def rejected_searches(self) -> int: ...
+    @property
     def memo_bytes(self) -> int: ...
 
 
@@ -88,7 +91,8 @@ class RegistryStatistics:
     :ivar evictions: Services that gave way to others when the table was full.
     :ivar moves: Moves of services.
     :ivar contests: Contests about services.
-    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget.
+    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
+        socket.
     :ivar interruptions: Times in which datagrams may have been lost.
     :ivar overflows: Datagrams that the kernel dropped because a receive buffer was full.
     :ivar memo_bytes: Size of the memo of repeated datagrams, in bytes.
@@ -155,8 +159,11 @@ class Registry(Service):
         self._live = LiveRegistrations()
         self._messages = MessageGroups(reactor.seconds, self._process, self._reject)
         self._network = open_network(deliver=self.deliver, drop=self.drop)
-        self._scheduler = SearchScheduler(reactor, self._network.search, mx, random or Random())
-        self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent, table.awaits)
+        random = random or Random()
+        self._scheduler = SearchScheduler(reactor, self._network.search, mx, random)
+        self.needed_searches = NeededSearches(
+            reactor, self._scheduler, self._network, self._search_sent, table.awaits, random
+        )
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
         self._describe = describe
@@ -279,7 +286,7 @@ class Registry(Service):
             evictions=self._table.evictions,
             moves=self._table.moves,
             contests=self._table.contests,
-            rejected_searches=self.needed_searches.rejected,
+            rejected_searches=self.needed_searches.rejected + self._network.rejected_searches,
             interruptions=self.reception.holds,
             overflows=self._network.overflows,
             memo_bytes=self._network.memo_bytes,
@@ -441,6 +448,10 @@ class Registry(Service):
                     service_id = self._service_id(advertisement)
                     self._facts.pop(service_id, None)
                     self._live.remove(service_id, reason)
+                    if reason == "byebye":
+                        # The byebye may have been forged, and the reply of the device lost or late.
+                        search = SearchNeeded(advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+                        self.needed_searches.request(search)
                 case SearchNeeded():
                     self.needed_searches.request(event)
         self._request_expiry()

@@ -278,7 +278,8 @@ def _required(fields: dict[str, str], name: str) -> str:
 
 def _server(fields: dict[str, str]) -> str:
     server = fields.get("SERVER", "")
-    return server[: _longest(server, _LONGEST_VALUE)]
+    # A field's value ends with no blank.
+    return server[: _longest(server, _LONGEST_VALUE)].rstrip()
 
 
 def _location(fields: dict[str, str]) -> str:

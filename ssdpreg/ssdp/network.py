@@ -113,6 +113,11 @@ class Network:
         return self._check.overflows
 
     @property
+    def rejected_searches(self) -> int:
+        """Number of searches of single hosts that were not sent, because too many sockets were open."""
+        return self._udp.rejected_searches
+
+    @property
     def memo_bytes(self) -> int:
         """Estimated size of the memo of repeated datagrams, in bytes."""
         return self._memo.size
@@ -182,7 +187,7 @@ class Network:
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
         """
-        Send a search to each of some hosts, from a socket that is open for the time of the replies.
+        Send a search to each of some hosts, each from a socket of its own that is open for the time of the replies.
 
         A host is searched on each interface on whose network it is: two networks can use the same private addresses. A
         host that is on the network of no interface is not searched.

@@ -20,7 +20,7 @@ DatagramKey: TypeAlias = tuple[bytes, str, int]
 #: Number of bytes of the memo: enough for about 6,000 datagrams that are in use at a time.
 MEMO_BYTES = 16 * 1024 * 1024
 #: Longest datagram that is kept, in bytes. Longer ones are rare.
-_LONGEST = 1024
+_LONGEST = 2048
 
 #: Bytes of an entry besides the datagram and the texts of its meaning: the key, the function, its arguments, and the
 #: place in the dictionary. Measured with Python 3.11: 1,050.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -30,22 +31,26 @@ HOST_REPLY_TIME = 2.5
 #: Longest MX. UDA, 1.3.3: a device treats a higher value as 5.
 _LONGEST_MX = 5
 #: Seconds from the opening of a socket until the next search opens another. A socket is open for at most this time and
-#: the time of replies, so that at most ten of an interface are open at the same time: (2 + 5.5) / 2 and (1 + 3) / 1,
-#: each rounded up and one more.
-_REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 1.0}
+#: the time of replies, so that an interface has at most five for searches of the group, which is (2 + 5.5) / 2 rounded
+#: up and one more, and two for each host.
+_REUSED_FOR = {Channel.SEARCH: 2.0, Channel.HOST: 3.0}
+#: Largest number of searches of single hosts that wait for a socket, and longest time in seconds that they wait. After
+#: that time the decision that needed the search has been made.
+_MAX_WAITING = 256
+_LONGEST_WAIT = 2.0
 
 _UNSOLICITED = UnsolicitedError("no reply to a search")
 _OFF_LINK = OffLinkReplyError("the sender is on another network")
 
 
-def check_reply(message: Message, reception: Reception, hosts: Collection[str] | None) -> MessageError | None:
+def check_reply(message: Message, reception: Reception, host: str | None) -> MessageError | None:
     """
     Return the error of a message that is received on the socket of a search and is not accepted, or None.
 
-    :param hosts: Hosts that were searched from that socket; None if the search was sent to the group.
+    :param host: Host that was searched from that socket; None if the search was sent to the group.
     """
     # Some devices, such as those with ssdpy, send an announcement in place of a reply.
-    if not isinstance(message, SearchResponse | Alive) or (hosts is not None and reception.sender not in hosts):
+    if not isinstance(message, SearchResponse | Alive) or (host is not None and reception.sender != host):
         return _UNSOLICITED
     return None if reception.on_link or reception.named else _OFF_LINK
 
@@ -63,11 +68,11 @@ class SearchRound:
 
     :param interface: The interface.
     :param receptions: Receptions of its senders.
-    :param hosts: Hosts that are searched, to which more can be added; None for a round that is sent to the group.
+    :param host: The only host that is searched; None for a round that is sent to the group. Only this host learns the
+        port of the socket. Another one that shared it could send a reply with the address of this one.
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
-    :param memo: Memo of repeated datagrams, and the scope of the round in it. A round with hosts has none, because its
-        hosts decide which datagrams are accepted.
+    :param memo: Memo of repeated datagrams, and the scope of the round in it. A round of one host has none.
     """
 
     def __init__(
@@ -75,18 +80,18 @@ class SearchRound:
         sockets: UDPSockets,
         interface: InterfaceAddress,
         receptions: Receptions,
-        hosts: set[str] | None,
+        host: str | None,
         deliver: Deliver,
         drop: Drop,
         reachability: GroupReachability,
         memo: tuple[RepeatMemo, int] | None,
     ) -> None:
-        self.hosts = hosts
+        self.host = host
         #: Call that closes the socket.
         self.closing: IDelayedCall | None = None
         self._receptions, self._deliver, self._drop = receptions, deliver, drop
         self._protocol = SSDPProtocol(self._receive, self._drop_invalid, reachability, memo)
-        self.socket: OpenSocket = sockets.open_search(interface, self._protocol)
+        self.socket: OpenSocket = sockets.open_search(interface, self._protocol, host=host is not None)
 
     def send(self, message: Message, address: PeerAddress) -> None:
         """Send a search."""
@@ -94,7 +99,7 @@ class SearchRound:
 
     def _receive(self, message: Message, peer: PeerAddress) -> Repeat | None:
         reception = self._receptions[peer[0]]
-        error = check_reply(message, reception, self.hosts)
+        error = check_reply(message, reception, self.host)
         if error is None:
             return self._deliver(message, reception, peer)
         self._drop(error, reception, peer)
@@ -115,6 +120,7 @@ class SearchRounds:
     :param deliver: Called for each reply.
     :param drop: Called for each other datagram.
     :param memo: Memo of repeated datagrams.
+    :param random: Selects the search that is dropped when too many wait for a socket.
     :ivar overflows: Number of datagrams that the kernel dropped because the receive buffer of a socket was full.
     """
 
@@ -129,21 +135,25 @@ class SearchRounds:
         deliver: Deliver,
         drop: Drop,
         memo: RepeatMemo,
+        random: Random | None = None,
     ) -> None:
+        self._random = random or Random()
         self._reactor, self._sockets, self._interface = reactor, sockets, interface
         self._make_receptions, self._deliver, self._drop = receptions, deliver, drop
         # All rounds that are sent to the group have one scope: devices repeat their replies in the next round.
         self._memo = memo, memo.new_scope()
         self._reachability = GroupReachability(interface.name)
-        #: The round that the next search is sent in, and the time at which it began, by channel.
-        self._current: dict[Channel, tuple[SearchRound, float]] = {}
+        #: The round that the next search is sent in, and the time at which it began, by host; None is the group.
+        self._current: dict[str | None, tuple[SearchRound, float]] = {}
+        #: Searches of single hosts that wait for a socket: the time until which they wait, by host and target.
+        self._waiting: dict[tuple[str, str], float] = {}
         self._open: set[SearchRound] = set()
         self._failed = False
         self.overflows = 0
 
     def search(self, request: SearchRequest) -> None:
         """Send a search to the group."""
-        current = self._round(Channel.SEARCH)
+        current = self._round(None)
         if current is not None:
             self._keep_open(current, reply_time(Channel.SEARCH, request))
             for group in GROUPS[self._interface.version]:
@@ -151,22 +161,14 @@ class SearchRounds:
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
         """
-        Send a search to each of some hosts.
+        Send a search to each of some hosts, each from a socket of its own, or when a socket can be opened.
 
         :param hosts: IP addresses on the network of the interface.
         """
-        current = self._round(Channel.HOST)
-        if current is not None and current.hosts is not None:
-            # UDA, 1.3.2: a unicast search has no MX.
-            request = SearchRequest(st, None)
-            self._keep_open(current, reply_time(Channel.HOST, request))
-            for each in hosts:
-                host, port = parse_search_address(each)
-                current.hosts.add(host)
-                # Sent to port 1900 as well as to the device's own port, whose number may be forged. The socket sends on
-                # its interface only, so that a zone is not needed.
-                for number in dict.fromkeys((port, PORT)):
-                    current.send(request, (host.partition("%")[0], number))
+        self._send_waiting()
+        for address in hosts:
+            if not self._search_host(st, address):
+                self._wait(st, address)
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""
@@ -174,25 +176,67 @@ class SearchRounds:
 
     def close(self) -> None:
         """Close all sockets."""
+        self._waiting.clear()
         for each in list(self._open):
             self._close(each)
 
-    def _round(self, channel: Channel) -> SearchRound | None:
-        """Return the present round of a channel, or a new one; None if no socket can be opened."""
+    def _search_host(self, st: str, address: str) -> bool:
+        """Send a search to a host. Return False if it has to wait for a socket."""
+        host, port = parse_search_address(address)
+        if self._reusable(host) is None and not self._sockets.may_search_host(self._interface):
+            return False
+        current = self._round(host)
+        if current is not None:
+            # UDA, 1.3.2: a unicast search has no MX.
+            request = SearchRequest(st, None)
+            self._keep_open(current, reply_time(Channel.HOST, request))
+            # Sent to port 1900 as well as to the device's own port, whose number may be forged. The socket sends on its
+            # interface only, so that a zone is not needed.
+            for number in dict.fromkeys((port, PORT)):
+                current.send(request, (host.partition("%")[0], number))
+        return True
+
+    def _wait(self, st: str, host: str) -> None:
+        """Let a search of a host wait for a socket. If too many wait, one of them is dropped, whichever it is."""
+        self._waiting.setdefault((host, st), self._reactor.seconds() + _LONGEST_WAIT)
+        if len(self._waiting) > _MAX_WAITING:
+            del self._waiting[self._random.choice(list(self._waiting))]
+            self._sockets.rejected_searches += 1
+
+    def _send_waiting(self) -> None:
+        """Send the searches that wait for a socket, as far as sockets can be opened. Drop those that are too late."""
         now = self._reactor.seconds()
-        current, began = self._current.get(channel, (None, 0.0))
-        if current is not None and current.socket.alive and now < began + _REUSED_FOR[channel]:
+        while self._waiting:
+            (host, st), until = next(iter(self._waiting.items()))
+            if until <= now:
+                self._sockets.rejected_searches += 1
+            elif not self._search_host(st, host):
+                return
+            del self._waiting[host, st]
+
+    def _reusable(self, host: str | None) -> SearchRound | None:
+        """Return the present round of a host, or of the group, if another search can be sent in it."""
+        current, began = self._current.get(host, (None, 0.0))
+        reused_for = _REUSED_FOR[Channel.SEARCH if host is None else Channel.HOST]
+        if current is not None and current.socket.alive and self._reactor.seconds() < began + reused_for:
+            return current
+        return None
+
+    def _round(self, host: str | None) -> SearchRound | None:
+        """Return the present round of a host, or of the group, or a new one; None if no socket can be opened."""
+        current = self._reusable(host)
+        if current is not None:
             return current
         try:
             opened = SearchRound(
                 self._sockets,
                 self._interface,
-                self._make_receptions(channel),
-                set() if channel is Channel.HOST else None,
+                self._make_receptions(Channel.SEARCH if host is None else Channel.HOST),
+                host,
                 self._deliver,
                 self._drop,
                 self._reachability,
-                None if channel is Channel.HOST else self._memo,
+                self._memo if host is None else None,
             )
         except (OSError, CannotListenError) as error:
             if not self._failed:
@@ -203,7 +247,7 @@ class SearchRounds:
             self.log.info("Can search on {interface} again", interface=self._interface.name)
         self._failed = False
         self._open.add(opened)
-        self._current[channel] = opened, now
+        self._current[host] = opened, self._reactor.seconds()
         return opened
 
     def _keep_open(self, opened: SearchRound, seconds: float) -> None:
@@ -216,9 +260,9 @@ class SearchRounds:
     def _close(self, opened: SearchRound) -> None:
         self.overflows += opened.socket.take_overflows()
         self._open.discard(opened)
-        for channel, (current, _) in list(self._current.items()):
-            if current is opened:
-                del self._current[channel]
+        if self._current.get(opened.host, (None, 0.0))[0] is opened:
+            del self._current[opened.host]
         if opened.closing is not None and opened.closing.active():
             opened.closing.cancel()
         self._sockets.close(opened.socket)
+        self._send_waiting()

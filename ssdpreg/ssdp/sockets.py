@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -26,6 +27,12 @@ _MAX_DATAGRAM = 65507
 _MAX_DATAGRAM_IPV6 = 65527
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
+
+#: Largest number of open sockets that search single hosts: of one interface, and of all. Each is open for at most 6 s.
+MOST_HOST_SOCKETS = 128
+_MOST_HOST_SOCKETS_IN_ALL = 256
+#: Ports of a range that those sockets leave to searches of the group.
+_GROUP_PORTS = 5
 
 # Linux: <asm-generic/socket.h>, <linux/in.h>, <linux/sock_diag.h>. Python does not define them.
 _SO_RCVBUFFORCE = 33
@@ -52,6 +59,8 @@ class OpenSocket:
         host = port.getHost()
         #: IP address and port that it is bound to.
         self.address: PeerAddress = (host.host, host.port)
+        #: Interface on which it searches a single host, or None.
+        self.searches_hosts_of: InterfaceAddress | None = None
         self._dropped = 0
 
     @property
@@ -83,6 +92,7 @@ class UDPSockets:
     :param random: Source of the port that is tried first.
     :param limit: Largest number of open sockets: descriptors are needed for connections too.
     :ivar sources: Address and port of each open socket that sends searches.
+    :ivar rejected_searches: Number of searches of single hosts that were not sent, because too many sockets were open.
     :ivar ipv6_addresses: IPv6 addresses of this host, without zones.
     """
 
@@ -97,8 +107,11 @@ class UDPSockets:
         self._reactor, self._ttl, self._ports, self._limit = reactor, ttl, ports, limit
         self._random = random or Random()
         self.sources: set[PeerAddress] = set()
+        self.rejected_searches = 0
         self.ipv6_addresses: frozenset[str] = frozenset()
         self._open: set[OpenSocket] = set()
+        #: Sockets that search single hosts.
+        self._host_sockets: Counter[InterfaceAddress] = Counter()
         self._closing: set[Deferred[Any]] = set()
 
     def is_source(self, peer: PeerAddress) -> bool:
@@ -130,6 +143,17 @@ class UDPSockets:
 
         return self._listen(protocol, port, GROUP, configure, shared=True)
 
+    def may_search_host(self, interface: InterfaceAddress) -> bool:
+        """
+        Return whether another socket that searches a single host may be opened on an interface.
+
+        Such sockets leave descriptors and ports to the other ones.
+        """
+        most = MOST_HOST_SOCKETS
+        if self._ports is not None:
+            most = min(most, max(1, self._ports[1] - self._ports[0] + 1 - _GROUP_PORTS))
+        return self._host_sockets[interface] < most and self._host_sockets.total() < _MOST_HOST_SOCKETS_IN_ALL
+
     def _open_group_ipv6(self, interface: InterfaceAddress, protocol: DatagramProtocol, group: str) -> OpenSocket:
         def configure(handle: socket.socket) -> None:
             # A link-local group is bound together with its interface, which needs no privilege.
@@ -147,21 +171,21 @@ class UDPSockets:
             ),
         )
 
-    def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
+    def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol, *, host: bool = False) -> OpenSocket:
         """
         Open a socket that sends searches on one interface, from a free port of its address.
 
         Searches are not sent from port 1900: the port may be shared with other programs, and Linux delivers a unicast
         datagram to only one of the sockets that share a port.
 
+        :param host: Whether it searches a single host: see :meth:`may_search_host`.
         :raise CannotListenError: If no port is free, or the interface no longer has the address.
         :raise OSError: If the interface no longer exists.
         """
 
         if interface.version == 6:
             opened = self._in_range(lambda number: self._listen_ipv6(interface, protocol, number))
-            self.sources.add(opened.address)
-            return opened
+            return self._add_search(opened, interface, host=host)
 
         def configure(handle: socket.socket) -> None:
             self._send_on(interface, handle)
@@ -169,7 +193,13 @@ class UDPSockets:
             handle.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, socket.htonl(interface.index))
 
         opened = self._in_range(lambda number: self._listen(protocol, number, interface.address, configure))
+        return self._add_search(opened, interface, host=host)
+
+    def _add_search(self, opened: OpenSocket, interface: InterfaceAddress, *, host: bool) -> OpenSocket:
         self.sources.add(opened.address)
+        if host:
+            opened.searches_hosts_of = interface
+            self._host_sockets[interface] += 1
         return opened
 
     def open_announcing(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
@@ -193,6 +223,8 @@ class UDPSockets:
     def close(self, opened: OpenSocket) -> None:
         """Begin to close a socket. It may have been closed before."""
         self.sources.discard(opened.address)
+        if opened in self._open and opened.searches_hosts_of is not None:
+            self._host_sockets[opened.searches_hosts_of] -= 1
         self._open.discard(opened)
         self._wait_for(opened.port.stopListening())
 

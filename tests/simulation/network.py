@@ -18,6 +18,7 @@ from ssdpreg.ssdp.protocol import PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop
+from ssdpreg.ssdp.sockets import MOST_HOST_SOCKETS
 from tests.simulation.clock import ProcessClock, WorldClock
 
 #: Longest time in seconds that a host waits before it replies to a search that was sent to it alone.
@@ -261,7 +262,7 @@ class SimulatedSockets:
         self._by_name = {segment.name: segment for segment in network.segments}
         self.searching: dict[str, dict[_Socket, None]] = {}
         self.sources: set[PeerAddress] = set()
-        self.overflows = 0
+        self.overflows = self.rejected_searches = 0
         self._memo = RepeatMemo()
         self._sender: Sender | None = None
         network.listeners.append(self)
@@ -354,7 +355,11 @@ class SimulatedSockets:
         opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
         return opened
 
-    def open_search(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+    def may_search_host(self, interface: InterfaceAddress) -> bool:
+        """Return whether another socket that searches a single host may be opened on an interface."""
+        return len(self.searching.get(interface.name, {})) < MOST_HOST_SOCKETS
+
+    def open_search(self, interface: InterfaceAddress, protocol: SSDPProtocol, *, host: bool = False) -> _Socket:
         """Open a socket that sends searches on an interface, and receives the replies."""
         opened = _Socket(self, self._by_name[interface.name], protocol)
         self.searching.setdefault(interface.name, {})[opened] = None

@@ -50,6 +50,7 @@ class SilentNetwork:
 
     interfaces: Sequence[tuple[str, str]] = ()
     overflows = 0
+    rejected_searches = 0
     memo_bytes = 0
 
     def __init__(self, deliver: object, drop: object) -> None:

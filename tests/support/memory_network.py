@@ -50,7 +50,7 @@ class MemoryNetwork:
         self.searches: list[SearchRequest] = []
         self.host_searches: list[tuple[str, tuple[str, ...]]] = []
         self.closed = False
-        self.overflows = 0
+        self.overflows = self.rejected_searches = 0
 
     def refresh(self) -> bool:
         opened = bool(self.adapters.keys() - self._open.keys())

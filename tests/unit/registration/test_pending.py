@@ -29,6 +29,33 @@ class PendingChangesTests(SynchronousTestCase):
         self.assertEqual(self.pending.take(10), ["departed", "changed", "confirmed", "direct", "new"])
         self.assertEqual((len(self.pending), self.pending.take(10)), (0, []))
 
+    def test_shares(self) -> None:
+        """Of 8 services, 4 are departures, 2 changes and 2 new ones, however many of each kind wait."""
+        for urgency in Urgency:
+            for number in range(100):
+                self.pending.add(f"{urgency.name}-{number}", "h", urgency)
+        for _ in range(3):
+            kinds = [service_id.partition("-")[0] for service_id in self.pending.take(8)]
+            self.assertEqual(kinds, ["DEPARTURE"] * 4 + ["CHANGE"] * 2 + ["NEW"] * 2)
+
+    def test_unused_shares(self) -> None:
+        """The unused part of the share of one kind is for the most urgent other ones."""
+        for waiting, expected in (
+            ((100, 100, 0), (6, 2, 0)),
+            ((100, 0, 100), (6, 0, 2)),
+            ((0, 100, 100), (0, 6, 2)),
+            ((1, 1, 100), (1, 1, 6)),
+            ((0, 3, 1), (0, 3, 1)),
+            ((5, 3, 1), (5, 2, 1)),
+        ):
+            self.pending.clear()
+            for urgency, count in zip(Urgency, waiting, strict=True):
+                for number in range(count):
+                    self.pending.add(f"{urgency.name}-{number}", "h", urgency)
+            taken = [service_id.partition("-")[0] for service_id in self.pending.take(8)]
+            self.assertEqual(tuple(taken.count(urgency.name) for urgency in Urgency), expected, waiting)
+            self.assertEqual(len(self.pending), sum(waiting) - len(taken))
+
     def test_default_priority(self) -> None:
         """A service without a priority has the priority 0."""
         self.pending.add("first", "a", Urgency.NEW, 0)

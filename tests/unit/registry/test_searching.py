@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from random import Random
 
@@ -25,7 +26,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.network = MemoryNetwork(lambda *_: None, lambda *_: None)
         self.network.refresh()
         self.scheduler = SearchScheduler(self.clock, self.network.search, 3, Random(1))
-        self.searches = NeededSearches(self.clock, self.scheduler, self.network)
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, random=Random(1))
 
     def request(
         self,
@@ -113,6 +114,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.use_up()
         for name, urgency in (("a", SearchUrgency.UNFOUNDED), ("b", SearchUrgency.CLAIM), ("c", SearchUrgency.BYEBYE)):
             self.request(name, urgency=urgency)
+        self.sent()
         self.clock.pump([1] * 20)
         self.assertEqual([target for target, _ in self.sent()], ["urn:c", "urn:b", "urn:a"])
         self.assertEqual(len(self.clock.getDelayedCalls()), 0)
@@ -123,9 +125,47 @@ class NeededSearchesTests(SynchronousTestCase):
         for number in range(20):
             self.request(f"bye-{number}", urgency=SearchUrgency.BYEBYE)
             self.request(f"claim-{number}")
+        self.sent()
         self.clock.pump([1] * 10)
         targets = [target for target, _ in self.sent()]
         self.assertEqual(targets[:4], ["urn:bye-0", "urn:claim-0", "urn:bye-1", "urn:claim-1"])
+
+    def test_byebye_without_budget(self) -> None:
+        """After a byebye the host is searched at once. The search of the group waits for its turn."""
+        targets: list[str] = []
+        self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
+        self.use_up()
+        targets.clear()
+        for number in range(100):
+            self.request(f"claim-{number}")
+        self.request("bye", urgency=SearchUrgency.BYEBYE)
+        self.assertEqual((self.sent(), targets), ([("urn:bye", ("10.0.0.5",))], []))
+        self.clock.advance(1)
+        self.assertEqual((self.sent(), targets), ([("urn:bye", ("10.0.0.5",))], ["urn:bye"]))
+
+    def test_byebye_while_too_many_wait(self) -> None:
+        """After a byebye the host is searched, also if too many targets wait for a search of the group."""
+        self.use_up()
+        for number in range(80):
+            self.request(f"{number}", hosts=(f"10.0.1.{number}",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(self.sent(), [(f"urn:{number}", (f"10.0.1.{number}",)) for number in range(80)])
+
+    def test_limit_of_byebyes(self) -> None:
+        """After byebyes, 100 single hosts are searched at once, each 16 times, then 20 in a second, each once."""
+        self.use_up()
+        for _ in range(30):
+            self.request("a", hosts=("10.0.0.5",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(len(self.sent()), 16)
+        for number in range(200):
+            self.request("a", hosts=(f"10.0.1.{number}",), urgency=SearchUrgency.BYEBYE)
+        self.assertEqual(len(self.sent()), 84)
+        self.clock.advance(1)
+        self.sent()
+        self.use_up()
+        for number in range(200):
+            self.request("a", hosts=("10.0.0.5", f"10.0.2.{number}"), urgency=SearchUrgency.BYEBYE)
+        sent = [host for _, hosts in self.sent() for host in hosts]
+        self.assertEqual((len(sent), sent.count("10.0.0.5")), (20, 1))
 
     def test_reserve(self) -> None:
         """Searches after unfounded byebyes leave a reserve of 14 for the others."""
@@ -186,6 +226,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.use_up()
         for host, urgency in zip(("10.0.0.5", "10.0.0.6", "10.0.0.7"), reversed(SearchUrgency), strict=True):
             self.request("a", hosts=(host,), urgency=urgency)
+        self.sent()
         self.clock.pump([1] * 20)
         self.assertEqual(self.sent(), [("urn:a", ("10.0.0.7", "10.0.0.6", "10.0.0.5"))])
 
@@ -230,7 +271,20 @@ class NeededSearchesTests(SynchronousTestCase):
             self.request("a", hosts=(f"10.0.0.{number}",))
         self.clock.advance(1)
         ((_, hosts),) = self.sent()
-        self.assertEqual(len(hosts), 16)
+        self.assertEqual((len(hosts), self.searches.rejected), (64, 36))
+
+    def test_flood_of_hosts(self) -> None:
+        """No host keeps out others by being the first: of 200, the last and the first are searched as often."""
+        self.use_up()
+        searched: Counter[str] = Counter()
+        for _ in range(200):
+            for number in range(200):
+                self.request("a", hosts=(f"10.0.0.{number}",))
+            self.clock.advance(1)
+            for _, hosts in self.sent():
+                searched.update(hosts)
+        first, last = (sum(searched[f"10.0.0.{n}"] for n in part) for part in (range(100), range(100, 200)))
+        self.assertGreater(min(first, last), 500, (first, last))
 
     def test_limit_of_targets(self) -> None:
         """The number of targets that wait is limited. Further ones are counted. Known ones are still merged."""

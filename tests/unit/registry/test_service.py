@@ -77,6 +77,17 @@ class MessageTests(RegistryTestCase):
         self.advance(0.2)
         self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
 
+    def test_search_after_byebye(self) -> None:
+        """A service that has left by a byebye is searched for once more: the byebye may have been forged."""
+        self.receive(alive())
+        self.receive(ByeBye(API, f"uuid:D::{API}"))
+        self.advance(1.9)
+        self.network.take_searches()
+        self.advance(0.2)
+        self.advance(1)
+        self.assertEqual(self.listener.events[1:], [("byebye", "RackHD-service:api:2.0 10.0.0.5:80")])
+        self.assertEqual([target for target, _ in self.network.take_searches()], [API])
+
     def test_byebye_of_a_device(self) -> None:
         """A byebye of the root device, or of the bare UUID, ends all services of the device."""
         for nt, usn in (("upnp:rootdevice", "uuid:d::upnp:rootdevice"), ("uuid:D", "UUID:D")):

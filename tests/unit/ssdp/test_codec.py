@@ -264,6 +264,11 @@ class DecodeTests(SynchronousTestCase):
         for name in ("NT", "USN"):
             with self.assertRaises(HeaderError):
                 decode(lines(*(f"{name}: {'ü' * 129}" if line.startswith(f"{name}:") else line for line in ALIVE)))
+        for character, longest in (("x", 512), ("ü", 128)):
+            # The cut leaves no blank at the end, which the message would not have when it is decoded again.
+            message = decode(lines(*ALIVE, f"SERVER: {character * (longest - 2)}  {character}"))
+            self.assertEqual(getattr(message, "server", ""), character * (longest - 2))
+            self.assertEqual(decode(encode(message)), message)
         message = decode(lines(*ALIVE, f"SERVER: {'ü' * 600}", f"LOCATION: {'ü' * 512}"))
         self.assertEqual(message, Alive("urn:a", "uuid:1::urn:a", "ü" * 512, server="ü" * 128))
 

@@ -119,9 +119,11 @@ class RepeatMemoTests(SynchronousTestCase):
         self.assertIs(self.memo.newer[b"x", "10.0.0.5", 1], int)
 
     def test_long(self) -> None:
-        """A long datagram is not kept."""
-        self.memo.add((b"x" * 1025, "10.0.0.5", 1), bool)
+        """A datagram of more than 2 KiB is not kept."""
+        self.memo.add((b"x" * 2049, "10.0.0.5", 1), bool)
         self.assertEqual(len(self.memo), 0)
+        self.memo.add((b"x" * 2048, "10.0.0.5", 1), bool)
+        self.assertEqual(len(self.memo), 1)
 
     def test_clear(self) -> None:
         """A cleared memo is empty."""

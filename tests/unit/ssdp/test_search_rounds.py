@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import LogLevel, capturedLogs
@@ -215,10 +216,18 @@ class HostTests(NetworkTestCase):
         self.network().search_hosts("urn:a", ["10.0.0.9", "10.2.0.9", "10.0.0.8", "10.0.0.9"])
         request = SearchRequest("urn:a", None)
         self.assertEqual(
-            self.port_of(HERE).written,
-            [(encode(request, (host, PORT)), (host, PORT)) for host in ("10.0.0.9", "10.0.0.8")],
+            [port.written for port in self.ports_of(HERE)],
+            [[(encode(request, (host, PORT)), (host, PORT))] for host in ("10.0.0.9", "10.0.0.8")],
         )
         self.assertEqual(self.port_of(THERE).written, [(encode(request, ("10.2.0.9", PORT)), ("10.2.0.9", PORT))])
+
+    def test_no_host_learns_the_port_of_another(self) -> None:
+        """The port of a host accepts no reply of another one that was searched with it: its address may be forged."""
+        self.network("eth0").search_hosts("a", ["10.0.0.8", "10.0.0.9"])
+        first, second = self.ports_of(HERE)
+        self.receive(first, RESPONSE, "10.0.0.9")
+        self.receive(second, RESPONSE, "10.0.0.8")
+        self.assertEqual((self.delivered, len(self.dropped)), ([], 2))
 
     def test_other_network(self) -> None:
         """Hosts on the network of no interface, names and IPv6 addresses are not searched."""
@@ -278,21 +287,103 @@ class HostTests(NetworkTestCase):
             self.receive(port, RESPONSE)
         self.assertEqual([reception.channel for _, reception in self.delivered], [Channel.SEARCH, Channel.HOST])
 
-    def test_one_socket_for_a_second(self) -> None:
-        """The searches of 1 s share a socket, which is closed 3 s after the last."""
+    def test_one_socket_for_three_seconds(self) -> None:
+        """The searches of a host share a socket for 3 s, which is closed 3 s after the last."""
         network = self.network("eth0")
-        network.search_hosts("a", ["10.0.0.8"])
-        self.reactor.advance(0.9)
         network.search_hosts("a", ["10.0.0.9"])
-        self.assertEqual(len(self.port_of(HERE).written), 2)
-        for host in ("10.0.0.8", "10.0.0.9"):
-            self.receive(self.port_of(HERE), RESPONSE, host)
-        self.assertEqual(len(self.delivered), 2)
         self.reactor.advance(2.9)
+        network.search_hosts("b", ["10.0.0.9"])
+        self.assertEqual(len(self.port_of(HERE).written), 2)
+        self.reactor.advance(0.2)
+        network.search_hosts("c", ["10.0.0.9"])
+        self.assertEqual([len(port.written) for port in self.ports_of(HERE)], [2, 1])
+        self.reactor.advance(2.9)
+        self.reactor.advance(0)
         self.assertEqual(len(self.ports_of(HERE)), 1)
         self.reactor.advance(0.2)
         self.reactor.advance(0)
         self.assertEqual(self.ports_of(HERE), [])
+
+
+class WaitingTests(NetworkTestCase):
+    """Tests for searches of single hosts that wait for a socket."""
+
+    def searched(self, address: str = HERE) -> list[str]:
+        """Return the hosts that were searched from the open sockets of an address."""
+        return [host for port in self.ports_of(address) for _, (host, _) in port.written]
+
+    def close_ports(self) -> None:
+        """Let the time of replies pass by."""
+        self.reactor.advance(3)
+        self.reactor.advance(0)
+
+    def test_limit(self) -> None:
+        """128 hosts of an interface are searched at once. The next ones wait until ports are closed."""
+        network = self.network("eth0")
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(100)])
+        self.reactor.advance(1.5)
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(100, 200)])
+        self.assertEqual(len(self.ports_of(HERE)), 128)
+        self.reactor.advance(1.5)
+        self.reactor.advance(0)
+        self.assertEqual(len(self.ports_of(HERE)), 100)
+        self.assertEqual(set(self.searched()), {f"10.0.0.{n}" for n in range(100, 200)})
+        self.assertEqual(network.rejected_searches, 0)
+
+    def test_too_late(self) -> None:
+        """A search that waited for more than 2 s is not sent, and is counted."""
+        network = self.network("eth0")
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(130)])
+        self.close_ports()
+        self.assertEqual((self.searched(), network.rejected_searches), ([], 2))
+
+    def test_known_host(self) -> None:
+        """A host whose socket is open is searched from it, however many others wait."""
+        network = self.network("eth0")
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(140)])
+        network.search_hosts("b", ["10.0.0.7"])
+        self.assertEqual(self.searched().count("10.0.0.7"), 2)
+
+    def test_limit_of_waiting_searches(self) -> None:
+        """At most 256 searches wait. Those that are dropped are counted, and are not always the latest or the first."""
+        network = self.network("eth0")
+        network.search_hosts("a", [f"10.0.0.{n % 250}" for n in range(128)])
+        self.reactor.advance(1.5)
+        for target in "bcd":
+            network.search_hosts(target, [f"10.0.0.{n}" for n in range(128, 250)])
+        self.assertEqual(network.rejected_searches, 3 * 122 - 256)
+        self.reactor.advance(1.5)
+        self.reactor.advance(0)
+        counts = [
+            sum(b"ST: " + target in data for port in self.ports_of(HERE) for data, _ in port.written)
+            for target in (b"b", b"c", b"d")
+        ]
+        self.assertEqual(sum(counts), 256)
+        self.assertTrue(all(0 < count < 122 for count in counts), counts)
+
+    def test_limit_of_all_interfaces(self) -> None:
+        """256 sockets of all interfaces search single hosts at most: descriptors are left for searches of the group."""
+        self.host_interfaces = [
+            NetworkInterface(f"v{n}", n, (f"10.9.{n}.2",), networks=(IPv4Network(f"10.9.{n}.0/24"),))
+            for n in range(1, 5)
+        ]
+        network = self.network()
+        network.search_hosts("a", [f"10.9.{n}.{m}" for n in range(1, 5) for m in range(10, 110)])
+        self.assertEqual(len(self.reactor.ports), 4 + 256)
+
+    def test_port_range(self) -> None:
+        """Of a range, 5 ports are left to searches of the group."""
+        network = self.network("eth0", ports=(40000, 40007))
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(50)])
+        self.assertEqual(len(self.ports_of(HERE)), 3)
+
+    def test_close(self) -> None:
+        """No socket is opened for a waiting search when the network is closed."""
+        network = self.network("eth0")
+        network.search_hosts("a", [f"10.0.0.{n}" for n in range(140)])
+        network.close()
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.ports, [])
 
 
 class LimitTests(NetworkTestCase):
@@ -316,7 +407,7 @@ class LimitTests(NetworkTestCase):
                     self.assertLessEqual(self.reactor.seconds() - began, 7.5 + spacing)
             network.close()
             self.reactor.advance(0)
-        self.assertLessEqual(most, 10)
+        self.assertLessEqual(most, 5 + 2)
 
     def test_most_sockets_of_all_interfaces(self) -> None:
         """With many interfaces, 512 sockets are open at most, and the log has one line for each other interface."""
