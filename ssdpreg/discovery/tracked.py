@@ -243,7 +243,23 @@ class TrackedService:
             and self.home != self.next_move.host
             and self.next_move.sender != self.claim.sender
         ):
-            self.next_move, self.move_at = None, math.inf
+            self._cancel_move()
+
+    def cancel_outdated_move(self) -> None:
+        """
+        Cancel a move that waits for the budget, because the host of the current LOCATION is still there.
+
+        A holder that is not the home cancels only a move that its own address announced: otherwise a forger could keep
+        the service of another device.
+        """
+        move = self.next_move
+        if move is not None and (
+            self.claim.host == self.home or (move.sender == self.claim.sender and move.host != self.home)
+        ):
+            self._cancel_move()
+
+    def _cancel_move(self) -> None:
+        self.next_move, self.move_at = None, math.inf
 
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""

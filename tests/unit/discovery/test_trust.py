@@ -1030,3 +1030,51 @@ class PendingMoveTests(TableTestCase):
         self.bye(E)
         self.wait(2)
         self.assertEqual(self.hosts(), [T])
+
+    def move_twice(self, host: str = T) -> None:
+        """Let a host move its service to port 6, and announce port 7 while the next move has to wait."""
+        self.receive(advertisement(host))
+        self.wait(20)
+        self.receive(advertisement(host, port=6))
+        self.wait(2)
+        self.receive(advertisement(host, port=7))
+
+    def ports(self) -> list[int]:
+        """Return the ports of the live services."""
+        return [live.advertisement.endpoint.port for live in self.table]
+
+    def test_moves_of_a_device(self) -> None:
+        """A device that announces only its new LOCATION moves when the budget permits it."""
+        self.move_twice()
+        self.assertEqual(self.ports(), [6])
+        self.wait(60)
+        self.assertEqual(self.ports(), [7])
+
+    def test_device_that_did_not_move(self) -> None:
+        """An announcement or a reply from the current LOCATION cancels a move that waits and has the same sender."""
+        for channel in (Channel.GROUP, Channel.HOST):
+            self.setUp()
+            self.move_twice()
+            self.receive(advertisement(port=6), channel=channel)
+            self.wait(90)
+            self.assertEqual(self.ports(), [6])
+
+    def test_new_address_that_did_not_move(self) -> None:
+        """The same holds for a holder that is not the home yet."""
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(6.5)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(advertisement(E, port=7))
+        self.receive(FORGED)
+        self.wait(90)
+        self.assertEqual(self.ports(), [80])
+
+    def test_holder_that_is_not_the_home(self) -> None:
+        """Announcements of a holder that is not the home do not cancel the return of the service to the home."""
+        self.prepare()
+        self.receive(FORGED)
+        self.wait(60)
+        self.assertEqual(self.hosts(), [T])
