@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.events import Event, SearchNeeded
+from ssdpreg.discovery.interruptions import Interruptions
 from ssdpreg.discovery.tracked import TrackedService
 
 #: Number of services, and part of all services, that may expire at once without a search.
@@ -14,6 +15,8 @@ _FEW = 5
 _MOST = 0.5
 #: Seconds between two such searches.
 _MASS_CHECK_PAUSE = 60.0
+#: Shortest time, in seconds, for which the expiry of an adopted service is held because some interface is down.
+_SHORTEST_LIMIT = 600.0
 
 
 class Holds:
@@ -22,6 +25,7 @@ class Holds:
     def __init__(self) -> None:
         # By the interface of a claim's latest reception; "" for all interfaces.
         self._until: dict[str, float] = {}
+        self._interruptions = Interruptions()
         self._next_mass_check = -math.inf
 
     def hold(self, until: float, interface: str = "") -> None:
@@ -33,12 +37,29 @@ class Holds:
         """
         self._until[interface] = until
 
+    def add_interruption(self, began_at: float, ended_at: float, interface: str = "") -> None:
+        """
+        Prolong the services whose devices have never replied to a search, by the time of an interruption.
+
+        :param interface: Interface that did not receive; empty for all.
+        """
+        self._interruptions.add(began_at, ended_at, interface)
+
     def until(self, service: TrackedService) -> float:
         """Return the time until which a service does not expire."""
-        if not service.claim.interface:
-            # It was adopted, and was not received since.
-            return max(self._until.values(), default=-math.inf)
-        return max(self._until.get("", -math.inf), self._until.get(service.claim.interface, -math.inf))
+        claim = service.claim
+        until = self._until.get("", -math.inf)
+        if claim.interface:
+            until = max(until, self._until.get(claim.interface, -math.inf))
+        else:
+            # It was adopted, and was not received since. Its interface may not be the one that is down.
+            limit = claim.expires_at + max(claim.max_age, _SHORTEST_LIMIT)
+            until = max(until, min(max(self._until.values(), default=-math.inf), limit))
+        if not claim.answers:
+            # No reply to a search shows after the interruption whether its device is alive.
+            deaf = self._interruptions.since(claim.received_at, claim.interface)
+            until = max(until, claim.expires_at + deaf)
+        return until
 
     def check_mass_expiry(self, examined: Iterable[TrackedService], total: int, now: float) -> list[Event]:
         """

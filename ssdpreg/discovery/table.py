@@ -213,6 +213,14 @@ class AdvertisementTable:
         """
         self._holds.hold(until, interface)
 
+    def add_interruption(self, began_at: float, ended_at: float, interface: str = "") -> None:
+        """
+        Record that the daemon received nothing for some time. It does not count for devices that never reply.
+
+        :param interface: Interface that did not receive; empty for all.
+        """
+        self._holds.add_interruption(began_at, ended_at, interface)
+
     def expire(self, now: float, limit: int = 1000) -> list[Event]:
         """
         Take decisions that are due.
