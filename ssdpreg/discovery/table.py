@@ -228,8 +228,7 @@ class AdvertisementTable:
         :param limit: Number of services to decide about at most. Further ones stay due.
         """
         due = list(islice(self._services.take_due(now), limit))
-        # More services may be due than the limit: then all are examined.
-        events = self._holds.check_mass_expiry(self._services if len(due) == limit else due, len(self._services), now)
+        events = self._holds.check_mass_expiry(due, self._services, now)
         for service in due:
             events += self._due.examine(service, now)
         return events

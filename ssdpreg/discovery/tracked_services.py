@@ -63,6 +63,10 @@ class TrackedServices:
         """Yield the services that have to be examined."""
         return self._schedule.take_due(now)
 
+    def sample(self, size: int) -> list[TrackedService]:
+        """Return some of the scheduled services: see :meth:`ssdpreg.discovery.expiry.Schedule.sample`."""
+        return self._schedule.sample(size)
+
     def schedule(self, service: TrackedService, when: float | None = None) -> None:
         """
         Examine a service at a time at the latest.

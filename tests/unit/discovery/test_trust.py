@@ -647,13 +647,13 @@ class HoldTests(TableTestCase):
 
     def test_most_of_many_services_at_once(self) -> None:
         """The check counts all services that expire at once, not only those of one call."""
-        last = TRUE
         for number in range(3000):
-            last = advertisement(f"10.0.{number % 250}.1", device_id=str(number))
-            self.receive(last)
+            self.receive(advertisement(f"10.0.{number % 250}.1", device_id=str(number)))
         self.wait(1859)
         self.now += 2
-        self.assertEqual(self.table.expire(self.now, limit=1000), [SearchNeeded(last, 6, scheduled=True)])
+        (search,) = self.table.expire(self.now, limit=1000)
+        assert isinstance(search, SearchNeeded)
+        self.assertEqual((search.within, search.hosts, search.scheduled), (6, (), True))
         for _ in range(5):
             self.assertEqual(self.table.expire(self.now, limit=1000), [])
         self.assertEqual(len(self.table), 3000)
