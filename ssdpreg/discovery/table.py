@@ -87,6 +87,11 @@ class AdvertisementTable:
         return self._services.capacity.evictions
 
     @property
+    def displaced_claims(self) -> int:
+        """Number of claims that gave way because services had too many claims besides their current ones."""
+        return self._services.other_claims.displaced
+
+    @property
     def moves(self) -> int:
         """Number of moves of services."""
         return self._moves.moves

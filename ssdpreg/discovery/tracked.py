@@ -187,6 +187,15 @@ class TrackedService:
         self.others += (claim,)
         return True
 
+    def can_give_up_claim(self) -> bool:
+        """Return whether another claim can be removed: nothing is being decided, and not all belong to the home."""
+        return self.contest is None and self.next_move is None and any(each.host != self.home for each in self.others)
+
+    def give_up_claim(self) -> None:
+        """Remove the least worthy other claim."""
+        lowest = self._least_worthy(self.others)
+        self.others = tuple(other for other in self.others if other is not lowest)
+
     def _least_worthy(self, claims: Sequence[Claim]) -> Claim:
         """
         Return the other claim that gives way first.
@@ -197,7 +206,8 @@ class TrackedService:
         """
         kept = [max((claim for claim in claims if claim.host == self.home), key=self._worth, default=None)]
         kept.append(self.next_move)
-        return min((claim for claim in claims if claim.superseded or claim not in kept), key=self._worth)
+        removable = [claim for claim in claims if claim.superseded or claim not in kept]
+        return min(removable or claims, key=self._worth)
 
     def _worth(self, claim: Claim) -> tuple[bool, bool, bool, float]:
         was_asked = claim.received_at < self.asked_at or claim.previous_at > -math.inf
@@ -222,8 +232,7 @@ class TrackedService:
         self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
             if len(self.others) >= MAX_OTHER_CLAIMS:
-                lowest = self._least_worthy(self.others)
-                self.others = tuple(other for other in self.others if other is not lowest)
+                self.give_up_claim()
             self.others += (before,)
         before.latest = None
         self.claim = claim

@@ -12,6 +12,7 @@ from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
+from ssdpreg.discovery.other_claims import OtherClaims
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 
@@ -29,6 +30,7 @@ class TrackedServices:
     def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
         self.trust = trust
         self.capacity = Capacity(limit, limit_per_sender)
+        self.other_claims = OtherClaims(limit)
         self.searches = AwaitedSearches()
         self.live = 0
         self._schedule: Schedule[TrackedService] = Schedule()
@@ -69,10 +71,11 @@ class TrackedServices:
 
     def schedule(self, service: TrackedService, when: float | None = None) -> None:
         """
-        Examine a service at a time at the latest.
+        Examine a service at a time at the latest. Called after each change of a service.
 
         :param when: None for the time of its next decision.
         """
+        self.other_claims.update(service)
         self._schedule.schedule(service, service.due if when is None else when)
 
     def add(self, claim: Claim, now: float) -> list[Event]:
@@ -112,6 +115,7 @@ class TrackedServices:
         if not services:
             del self._devices[device_id]
         self.capacity.remove(service)
+        self.other_claims.discard(service)
         self._schedule.discard(service)
         service.removed = True
         service.claim.latest = None
