@@ -60,6 +60,8 @@ class ReceptionMonitor:
         # Interfaces that are down, and since when.
         self._down: dict[str, float] = {}
         self._all_down = False
+        # Interfaces that are up again, and wait for the end of another search.
+        self._unsearched: set[str] = set()
         # Beginnings of the latest holds of interfaces that receive.
         self._held_at: dict[str, float] = {}
         self.holds = 0
@@ -84,6 +86,10 @@ class ReceptionMonitor:
             self.log.warn("The process was suspended for {seconds} s, searching", seconds=round(late, 1))
             self._table.add_interruption(now - late, now)
             self._hold("", now)
+        if self._unsearched and now - self._searched_at >= self._grace:
+            for interface in self._unsearched:
+                self._hold_and_search(interface, now, was_down=False)
+            self._unsearched.clear()
         losses = self._network.check_reception()
         receiving = self._network.receiving
         for interface, reason in losses.items():
@@ -104,17 +110,23 @@ class ReceptionMonitor:
         for interface in self._down.keys() & receiving:
             self._table.add_interruption(self._down.pop(interface), now, interface)
             self.log.info("Datagrams are received on {interface} again", interface=interface)
-            self._hold(interface, now)
+            self._hold(interface, now, was_down=True)
         if self._all_down != (bool(self._down) and not receiving):
             # The interface of an adopted service is not known: while none receives, it is one that is down.
             self._all_down = not self._all_down
             self._table.hold(math.inf if self._all_down else now + self._grace)
 
-    def _hold(self, interface: str, now: float) -> None:
+    def _hold(self, interface: str, now: float, *, was_down: bool = False) -> None:
         self.holds += 1
+        self._hold_and_search(interface, now, was_down=was_down)
+
+    def _hold_and_search(self, interface: str, now: float, *, was_down: bool) -> None:
         if interface or not self._all_down:
             self._table.hold(now + self._grace, interface)
         # An overflow can last: one search at a time is enough.
         if now - self._searched_at >= self._grace:
             self._searched_at = now
             self._search()
+        elif was_down:
+            # The search that is under way was not sent on this interface.
+            self._unsearched.add(interface)

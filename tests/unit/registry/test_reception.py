@@ -89,6 +89,18 @@ class ReceptionMonitorTests(SynchronousTestCase):
         self.clock.pump([1] * 10)
         self.assertEqual(self.table.interruptions, [("", 1, 11), ("eth1", 12, 32)])
 
+    def test_search_during_another_search(self) -> None:
+        """An interface that is up again during a search is searched after it, and held until a search round later."""
+        self.start()
+        self.network.down = {"eth1"}
+        self.clock.advance(1)
+        self.clock.advance(4)
+        self.network.down = set()
+        self.clock.pump([1] * 20)
+        self.assertEqual(self.searches, [5, 10])
+        self.assertEqual(self.table.holds[1:], [("", 10), ("eth1", 11), ("eth1", 15)])
+        self.assertEqual(self.monitor.holds, 3)
+
     def test_all_interfaces_down(self) -> None:
         """While no interface receives, everything is held, also after the process was suspended."""
         self.start()
@@ -98,7 +110,7 @@ class ReceptionMonitorTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertEqual(self.table.holds[-1], ("", math.inf))
         self.network.down = {"eth1"}
-        self.clock.pump([1] * 5)
+        self.clock.advance(1)
         self.assertEqual(self.table.holds[-2:], [("eth0", 17), ("", 17)])
 
     def test_check_before_an_expiry(self) -> None:
