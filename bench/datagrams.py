@@ -58,6 +58,8 @@ def _replies(burst: int, contender: str) -> dict[str, float]:
         # The first replies of all devices are not measured.
         address = searches.recvfrom(2048)[1]
         devices.send_in_bursts([(device_address(number), reply(number, 0)) for number in range(_KNOWN)], 24, address)
+        # The services may have yet to be registered. The queue of the listener for searches is not empty.
+        receiver.wait_until_idle(queues=False)
         dropped, before, sent = receiver.dropped(), receiver.cpu_seconds(), 0
         for search in range(_COUNT // _KNOWN // _REPLIES):
             address = _next_search(searches)

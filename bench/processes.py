@@ -109,14 +109,18 @@ class Receiver:
         """Return the number of datagrams that the kernel dropped because a receive buffer was full."""
         return sum(dropped for _, dropped in self._queues())
 
-    def wait_until_idle(self) -> None:
-        """Wait until the receive queues are empty and the process uses less than 4 % of a core."""
+    def wait_until_idle(self, *, queues: bool = True) -> None:
+        """
+        Wait until the receive queues are empty and the process uses less than 4 % of a core.
+
+        :param queues: Whether the queues count. They include those of other processes in the namespace.
+        """
         deadline = time.monotonic() + _PATIENCE
         before = self.cpu_seconds()
         while time.monotonic() < deadline:
             time.sleep(0.25)
             now = self.cpu_seconds()
-            if now - before < 0.01 and not any(queued for queued, _ in self._queues()):
+            if now - before < 0.01 and not (queues and any(queued for queued, _ in self._queues())):
                 return
             before = now
         raise RuntimeError("a receiver did not become idle")

@@ -101,7 +101,7 @@ def _others(results: Results) -> list[tuple[str, str, str, str]]:
     ]
     for mode, count, target in (
         ("agent", "1,000", "≤ 1.15 of the bare loop's time, ≤ 0.8 ms"),
-        ("catalog", "5,000", "≤ 4 s, ≤ 0.4 ms"),
+        ("catalog", "5,000", "≤ 1.25 of the bare loop's time, ≤ 4 s, ≤ 0.4 ms"),
     ):
         contenders = results.get(f"consul-{mode}", {}).get("figures", {})
         loop = next((each for each in contenders if each != SSDPREG), "")
@@ -114,6 +114,15 @@ def _others(results: Results) -> list[tuple[str, str, str, str]]:
                 f"{loop} {get(row, loop, 'seconds', ' s')}, {get(row, loop, cpu, ' ms')}",
             )
         )
+    rows.append(
+        (
+            "10,000 services in catalog mode, back after Consul lost its data",
+            f"{get('wiped', SSDPREG, 'seconds', ' s')}, {get('wiped', SSDPREG, 'CPU ms a service', ' ms')} of CPU time"
+            " a service",
+            "< 10 s",
+            "-",
+        )
+    )
     for path in _HTTP_PATHS:
         figures = ", ".join(
             f"{get('web', METERED, f'{path}: {figure} ms', ' ms', 0)} ({text})"

@@ -134,11 +134,13 @@ def draw_terminal(command: str, output: str, path: Path) -> None:
     path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 
-def photograph_page(url: str, path: Path) -> None:
+def photograph_page(url: str, path: Path, element: str = "html", script: str = "") -> None:
     """
     Take a picture of a page as a reader sees it some seconds after loading.
 
     :param path: The PNG file to write.
+    :param element: Selector of the element to show.
+    :param script: Script that runs in the page after it is loaded.
     """
     browser = Browser()
     try:
@@ -146,10 +148,18 @@ def photograph_page(url: str, path: Path) -> None:
         set_size(browser, 800)
         browser.go(url)
         time.sleep(_PAGE_DELAY)
+        if script:
+            browser.run(script)
+            time.sleep(_PAGE_DELAY)
         # Repeated, because the height of the page may change with the height of the window.
         for _ in range(3):
             set_size(browser, browser.run("return document.documentElement.scrollHeight"))
-        taken = browser.command("Page.captureScreenshot", format="png")
+        box = browser.run(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return {x: box.x, y: box.y, width: box.width, height: box.height, scale: 1}",
+            element,
+        )
+        taken = browser.command("Page.captureScreenshot", format="png", clip=box)
     finally:
         browser.close()
     with Image.open(io.BytesIO(base64.b64decode(taken["data"]))) as image:
@@ -181,19 +191,20 @@ def make_pictures(folder: Path) -> list[Path]:
         if shutil.which(program) is None:
             raise PictureError(f"{program} is not on the PATH (Debian: apt-get install chromium chromium-driver)")
     folder.mkdir(parents=True, exist_ok=True)
-    page, terminal = folder / "status-page.png", folder / "watch.svg"
+    page, service, terminal = folder / "status-page.png", folder / "service-details.png", folder / "watch.svg"
     with recording(sys.executable, str(ROOT / "demo" / "demo.py")) as demo:
         url = demo.search(r"(http://127\.0\.0\.1:\d+)/(?!\w)", _START_TIMEOUT)
         command = ["ssdpreg", "watch", *([] if url.endswith(":8580") else ["--url", url])]
         with recording(sys.executable, "-m", *command) as watch:
             time.sleep(_RECORDING)
             photograph_page(f"{url}/", page)
+            photograph_page(f"{url}/?q=api", service, "#services", "document.querySelector('.toggle').click()")
             output = watch.output
         draw_terminal(" ".join(command), output, terminal)
-    for picture in (page, terminal):
+    for picture in (page, service, terminal):
         if picture.stat().st_size > _MAX_SIZE:
             raise PictureError(f"{picture} has more than {_MAX_SIZE} bytes")
-    return [page, terminal]
+    return [page, service, terminal]
 
 
 def main() -> int:

@@ -137,3 +137,15 @@ class BackendRefusedError(BackendError):
 
 class BackendForgotError(BackendError):
     """The backend lost what was registered, as a Consul agent does that restarts without its data."""
+
+
+class DescriptionError(SSDPRegError):
+    """
+    A device did not provide a usable description. The next attempt is made an hour later.
+
+    :ivar kind: One of a few constant words: it is the label of a metric.
+    """
+
+    def __init__(self, reason: str, kind: str = "invalid") -> None:
+        super().__init__(reason)
+        self.kind = kind

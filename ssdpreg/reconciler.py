@@ -177,6 +177,8 @@ class Reconciler(Service):
         self._slice = SliceSize()
         self._lines = ChangeLines()
         self._objects = LongLivedObjects()
+        # The objects of the services that the backend holds, and their largest number so far.
+        self._services, self._most_services = LongLivedObjects(), 0
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
         self._failed_at = 0.0
@@ -413,12 +415,18 @@ class Reconciler(Service):
                 now = self._reactor.seconds()
                 for change in self._differences.record(changes, outcome, now):
                     self._log_lines(self._lines.add(change, now))
+                self._freeze_services()
                 await self._record_refusals(changes, outcome)
                 if outcome.unavailable is not None:
                     raise outcome.unavailable
         finally:
             self._differences.end_progress(self._reactor.seconds())
             self._log_lines(self._lines.summarize(self._reactor.seconds()))
+
+    def _freeze_services(self) -> None:
+        """Keep the garbage collector from examining all services again and again while their number grows."""
+        self._most_services = max(self._most_services, len(self._differences.actual or ()))
+        self._services.grow(self._most_services)
 
     async def _record_refusals(self, changes: Plan, outcome: Outcome) -> None:
         """

@@ -1,10 +1,10 @@
 """
-Loop that sends register requests to Consul's agent through Twisted's ``Agent``, and does nothing else.
+Loop that sends requests to Consul through Twisted's ``Agent``, and does nothing else.
 
-    python -m bench.receivers.bare_loop ADDRESS FILE
+    python -m bench.receivers.bare_loop URL FILE REQUESTS
 
 FILE has one body on each line. The first request is sent at once, and the others when a line is read from standard
-input.
+input. REQUESTS is the number of requests that are under way at a time.
 """
 
 from __future__ import annotations
@@ -19,32 +19,28 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
 
-#: Requests under way. More bring nothing.
-_REQUESTS = 16
 
-
-async def register(agent: Agent, address: str, bodies: Iterator[bytes]) -> None:
+async def send(agent: Agent, url: bytes, bodies: Iterator[bytes]) -> None:
     """Send one request after the other."""
     for body in bodies:
         producer = FileBodyProducer(BytesIO(body))
-        url = f"http://{address}/v1/agent/service/register".encode()
         response: Any = await agent.request(b"PUT", url, bodyProducer=producer)
         answer = await readBody(response)
         if response.code != 200:
             raise RuntimeError(answer)
 
 
-async def main(reactor: Any, address: str, file: str) -> None:
+async def main(reactor: Any, url: str, file: str, requests: str) -> None:
     pool = HTTPConnectionPool(reactor, persistent=True)
-    pool.maxPersistentPerHost = _REQUESTS
+    pool.maxPersistentPerHost = int(requests)
     agent = Agent(reactor, pool=pool)
     with open(file, "rb") as lines:
         first, *others = lines.read().splitlines()
-    await register(agent, address, iter([first]))
+    await send(agent, url.encode(), iter([first]))
     print("ready", flush=True)
     await deferToThread(sys.stdin.readline)
     bodies = iter(others)
-    await gatherResults([Deferred.fromCoroutine(register(agent, address, bodies)) for _ in range(_REQUESTS)])
+    await gatherResults([Deferred.fromCoroutine(send(agent, url.encode(), bodies)) for _ in range(int(requests))])
     print("done", flush=True)
     await deferToThread(sys.stdin.readline)
     await pool.closeCachedConnections()

@@ -100,14 +100,18 @@ class Announcer(Service):
         self._announce(device)
 
     def _announce(self, device: Device) -> None:
-        for nt in device.types:
-            for location in device.locations:
-                self._network.send(Alive(nt, device.usn(nt), location, self._max_age))
+        versions = self._network.versions
+        for version in versions:
+            for nt in device.types:
+                for location in device.locations_over(version, versions):
+                    self._network.send(Alive(nt, device.usn(nt), location, self._max_age), [version])
 
     def _send_byebyes(self) -> None:
+        versions = self._network.versions
         for device in self._announced:
+            announced = [version for version in versions if device.locations_over(version, versions)]
             for nt in device.types:
-                self._network.send(ByeBye(nt, device.usn(nt)))
+                self._network.send(ByeBye(nt, device.usn(nt)), announced)
 
     def _receive(self, message: Message, reception: Reception, peer: PeerAddress) -> None:
         """Reply to a search; ignore any other message."""
@@ -121,7 +125,7 @@ class Announcer(Service):
             SearchResponse(st, device.usn(st), location, self._max_age)
             for device in self._devices
             for st in device.answers(message.st)
-            for location in device.locations
+            for location in device.locations_over(6 if ":" in peer[0] else 4, self._network.versions)
         ]
         if replies:
             self.log.debug("{peer} searches {st}: {count} replies", peer=peer, st=message.st, count=len(replies))

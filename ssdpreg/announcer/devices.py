@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Annotated, Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -18,6 +20,8 @@ from ssdpreg.ssdp.messages import SEARCH_ALL
 
 #: Name of the source that has no UUID.
 _NO_UUID = "NOUUID"
+#: Host of a URL.
+_HOST = re.compile(r"[a-z]+://(?:\[(?P<ipv6>[^\]/]*)\]|(?P<other>[^:/]*))", re.IGNORECASE)
 #: The type that a root device announces in addition to its own types: UPnP Device Architecture 2.0 (UDA), 1.2.2.
 _ROOT_DEVICE = "upnp:rootdevice"
 
@@ -79,6 +83,17 @@ class Device:
     locations: tuple[str, ...]
     search_only: bool = False
 
+    def locations_over(self, version: int, versions: Collection[int]) -> list[str]:
+        """
+        Return the LOCATIONs to announce over an IP version: those whose address is not of another version in use.
+
+        UDA, annex A: a device announces an address of the version that the announcement is sent over.
+
+        :param versions: IP versions in use.
+        """
+        others = set(versions) - {version}
+        return [location for location in self.locations if _version(location) not in others]
+
     def usn(self, nt: str) -> str:
         """Return the USN that is announced with a type."""
         return nt if self.udn in ("", nt) else f"{self.udn}::{nt}"
@@ -96,6 +111,20 @@ class Device:
                 # A Redfish service replies with its minor version (DSP0266, 12.4.3), a UPnP device with the requested
                 # version (UDA, 1.3.3).
                 yield own if own.startswith(REDFISH) else st
+
+
+def _version(location: str) -> int | None:
+    """Return the IP version of the address in a URL, or None if it has no address."""
+    match = _HOST.match(location)
+    if match is None:
+        return None
+    if match["ipv6"] is not None:
+        return 6
+    try:
+        IPv4Address(match["other"])
+    except ValueError:
+        return None
+    return 4
 
 
 def _is_later_version(own: str, st: str) -> bool:

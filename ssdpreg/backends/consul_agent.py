@@ -30,7 +30,7 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.garbage import LongLivedObjects
-from ssdpreg.backends.http_client import MAX_CONNECTIONS, ResponseTooLongError
+from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.instance import Instance
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
@@ -40,6 +40,9 @@ from ssdpreg.registration.meta import META_SOURCE
 
 if TYPE_CHECKING:
     from ssdpreg.config import ConsulConfig
+
+#: Changes in progress at a time. More do not make Consul faster.
+_MAX_CHANGES = 16
 
 _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
@@ -118,7 +121,7 @@ class ConsulAgent:
             *((self._deregister, each) for each in plan.deregister),
             *((self._register, each) for each in plan.register if each.service_id not in refused),
         ]
-        outcome = await run_changes(changes, MAX_CONNECTIONS)
+        outcome = await run_changes(changes, _MAX_CHANGES)
         return replace(outcome, refused={**refused, **outcome.refused})
 
     async def probe(self) -> None:

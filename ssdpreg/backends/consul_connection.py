@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from OpenSSL.crypto import FILETYPE_PEM
-from treq.client import HTTPClient
-from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorUNIX
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorUNIX, IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -25,7 +24,7 @@ from zope.interface import implementer
 
 from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.http_connection import UncompressedAgent, make_pool
+from ssdpreg.backends.http_connection import make_pool, make_treq
 from ssdpreg.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -69,9 +68,9 @@ def make_client(reactor: Any, config: ConsulConfig) -> BoundedHTTPClient:
         agent = Agent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
         url = "http://localhost"
     else:
-        agent = Agent(reactor, _TLSPolicy(config), pool=pool)
+        agent = Agent.usingEndpointFactory(reactor, _Server(reactor, _TLSPolicy(config)), pool)
         url = f"{config.scheme}://{config.address}"
-    return BoundedHTTPClient(reactor, url, HTTPClient(UncompressedAgent(agent)), pool)
+    return BoundedHTTPClient(reactor, url, make_treq(agent), pool)
 
 
 @implementer(IAgentEndpointFactory)
@@ -84,6 +83,22 @@ class _UNIXSocket:
 
     def endpointForURI(self, uri: URI) -> UNIXClientEndpoint:
         return UNIXClientEndpoint(self._reactor, self._path)
+
+
+@implementer(IAgentEndpointFactory)
+class _Server:
+    """Factory of endpoints that connect to one server. There is one endpoint, because each request needs it."""
+
+    def __init__(self, reactor: Any, policy: _TLSPolicy) -> None:
+        self._reactor, self._policy = reactor, policy
+        self._endpoint: IStreamClientEndpoint | None = None
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        if self._endpoint is None:
+            self._endpoint = HostnameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port)
+            if uri.scheme == b"https":
+                self._endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), self._endpoint)
+        return self._endpoint
 
 
 @implementer(IPolicyForHTTPS)

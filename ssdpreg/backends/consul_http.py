@@ -25,6 +25,8 @@ _UNKNOWN_ID = re.compile(r"Unknown (service|check)|.*does not have associated TT
 #: Bytes of a token file that are read.
 _MAX_TOKEN = 4096
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class TokenSource:
     """
@@ -184,7 +186,7 @@ class ConsulHTTP:
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the object to be changed.
         """
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else _encode(body).encode()
         response = await self._request(operation, "PUT", self._with_query(path, {}), content)
         if response.body.strip():
             raise BackendUnavailableError(f"{self.url}{path}: the response is not that of a Consul agent")
@@ -233,7 +235,7 @@ class ConsulHTTP:
         :return: Status, and the decoded JSON of the response.
         :raise BackendError: As :meth:`get`.
         """
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else _encode(body).encode()
         response = await self._request(
             operation,
             method,

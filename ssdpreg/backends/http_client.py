@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
@@ -17,9 +18,10 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from ssdpreg.backends.http_connection import NoCookies, PreparedURL
 from ssdpreg.errors import BackendUnavailableError
 
-#: Changes in progress at a time.
+#: Requests in progress at a time, unless the caller knows better.
 MAX_CONNECTIONS = 8
 
 #: Seconds until a request is cancelled. A healthy server responds within a fraction of that.
@@ -33,6 +35,9 @@ _MAX_REASON = 200
 
 #: Errors by which Twisted reports that there is no complete response.
 _NO_RESPONSE = (ConnectError, ConnectionClosed, OSError, RequestTransmissionFailed, ResponseFailed)
+
+
+_NO_COOKIES = NoCookies()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class BoundedHTTPClient:
         self, reactor: IReactorTime, url: str, client: HTTPClient, pool: HTTPConnectionPool | None = None
     ) -> None:
         self.url = url
+        # The parser rejects IPv6 addresses. A name outside ASCII needs it.
+        self._encoded_url = url if url.isascii() else EncodedURL.from_text(url).to_uri().to_text()
         self._reactor = reactor
         self._client = client
         self._pool = pool
@@ -145,9 +152,10 @@ class BoundedHTTPClient:
     ) -> Response:
         response = await self._client.request(
             method,
-            self.url + path,
+            PreparedURL(self._encoded_url + path),
             headers=headers,
             data=body,
+            cookies=_NO_COOKIES,
             # Consul redirects a request whose path it cleans up, to an endpoint that the caller did not mean.
             allow_redirects=False,
             unbuffered=True,
@@ -160,7 +168,8 @@ class BoundedHTTPClient:
         if response.code not in (200, 409):
             limit = None
         receiver = _Body(receive or content.extend, limit or MAX_BODY, self.url + path.partition("?")[0])
-        await self._read_body(response, receiver)
+        if response.length:
+            await self._read_body(response, receiver)
         return Response(response.code, response.headers, bytes(content))
 
     def _read_body(self, response: IResponse, body: _Body) -> Deferred[None]:

@@ -223,10 +223,11 @@ class Replay:
 
     def _make_reception(self, sender: str, interface: str, channel: Channel) -> Reception:
         address = ip_address(sender)
+        link_local = address.version == 6 and address.is_link_local
         return Reception(
-            sender,
+            f"{sender}%{interface}" if link_local else sender,
             interface,
             channel,
-            not self._networks or any(address in network for network in self._networks),
+            not self._networks or link_local or any(address in network for network in self._networks),
             any(address in network for network in self._named),
         )

@@ -13,7 +13,7 @@ from ssdpreg.config import Config
 from ssdpreg.daemon.tap import make_registry, make_rules
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, ClaimState, Event, Left, SearchNeeded, TrackedState
-from ssdpreg.discovery.interpret import Departure, Meaning, Rejection, interpret
+from ssdpreg.discovery.interpret import BootNotice, Departure, Meaning, Rejection, interpret
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import standing_of
@@ -282,7 +282,7 @@ class Explainer:
     def _states(self, meaning: Meaning | None) -> list[TrackedState]:
         return (
             []
-            if meaning is None or isinstance(meaning, Rejection)
+            if meaning is None or isinstance(meaning, Rejection | BootNotice)
             else self._table.states(meaning.device_id, meaning.urn)
         )
 

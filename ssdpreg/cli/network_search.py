@@ -35,7 +35,9 @@ async def search_network(arguments: argparse.Namespace, reactor: Any) -> int:
     :param reactor: Provides ``IReactorTime`` and ``IReactorMulticast``.
     :return: Exit status.
     """
-    results = SearchResults(_make_terms(arguments.urns), LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")]))
+    results = SearchResults(
+        _make_terms(arguments.urns), LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")], zones=True)
+    )
 
     def deliver(message: Message, reception: Reception, peer: PeerAddress) -> None:
         results.add(message, reception.sender)

@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from ssdpreg.backends.http_client import MAX_CONNECTIONS, TIMEOUT, BoundedHTTPClient
 from ssdpreg.errors import BackendError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import SOURCE
-from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_SOURCE
+from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_SOURCE, facts_by_name
 
 #: States of checks, the worst first. As in Consul, the worst check decides the state of the service.
 _STATES = ("maintenance", "critical", "warning", "passing")
@@ -58,7 +58,7 @@ class Service:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     def document(self) -> dict[str, Any]:
-        """Return the service in the JSON format of ``ssdpreg services --json``."""
+        """Return the service in the JSON format of ``ssdpreg services --json``, with the facts that are known."""
         return {
             "id": self.key[1],
             "name": self.name,
@@ -68,6 +68,7 @@ class Service:
             "tags": list(self.tags),
             "health": self.health,
             "location": self.location,
+            **facts_by_name(self.meta),
         }
 
 

@@ -36,8 +36,8 @@ class RecordingTable(AdvertisementTable):
         self.caused(events)
         return events
 
-    def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
-        events = super().bye(device_id, urn, sender, now)
+    def bye(self, device_id: str, urn: str | None, sender: str, now: float, interface: str = "") -> list[Event]:
+        events = super().bye(device_id, urn, sender, now, interface)
         self.caused(events)
         return events
 

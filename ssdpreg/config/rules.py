@@ -17,7 +17,6 @@ from ssdpreg.registration.names import dns_name
 
 def find_ssdp_faults(raw: Mapping[str, Any]) -> Iterator[RelativeFault]:
     """Yield URNs and DNS names that occur twice, and checks of URNs that ``tags`` does not list."""
-    yield from _find_unsupported(raw, describe=False)
     urns: dict[str, Path] = {}
     names: dict[str, Path] = {}
     for path, tag, urn in _listed_urns(raw.get("tags")):
@@ -68,14 +67,3 @@ def find_consul_faults(raw: Mapping[str, Any]) -> Iterator[RelativeFault]:
     if scheme is not None and raw["scheme"] != scheme:
         problem = f"{quote(raw['scheme'])} conflicts with the address, which starts with {scheme}://"
         yield RelativeFault(("scheme",), problem)
-
-
-def _find_unsupported(raw: Mapping[str, Any], **supported: object) -> Iterator[RelativeFault]:
-    """
-    Yield the keys whose features do not exist yet. A feature that is added is removed from the calls of this function.
-
-    :param supported: The only supported value of each such key.
-    """
-    for key, value in supported.items():
-        if raw.get(key, value) != value:
-            yield RelativeFault((key,), f"{quote(raw[key])} is not supported yet")

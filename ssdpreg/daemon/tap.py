@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import Logger
@@ -33,6 +33,9 @@ from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.root import make_root
 from ssdpreg.web.service import WebService
 from ssdpreg.web.view import View
+
+if TYPE_CHECKING:
+    from ssdpreg.description.describer import Describer
 
 #: Consul's default name of a datacenter.
 _DATACENTER = "dc1"
@@ -125,10 +128,11 @@ def make_registry(
         open_network or make_network(reactor, config),
         make_table(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
-        LocationRules(ssdp.allow, lambda: registry.broadcasts),
+        LocationRules(ssdp.allow, lambda: registry.broadcasts, zones=isinstance(config.backend, EmbeddedConfig)),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
         backlog=backlog,
+        describe=ssdp.describe,
     )
     registry.set_search_terms(config.search_terms())
     return registry
@@ -152,6 +156,16 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
     return reconciler
 
 
+def make_describer(reactor: Any, config: Config, registry: Registry) -> Describer | None:
+    """Make the service that fetches the facts of devices, if it is switched on."""
+    if not config.ssdp.describe:
+        return None
+    from ssdpreg.description.describer import Describer
+    from ssdpreg.description.fetching import DocumentFetcher
+
+    return Describer(reactor, registry, DocumentFetcher(reactor), config.ssdp.named_networks)
+
+
 def describe(config: Config) -> tuple[str, str]:
     """Return the names of the backend and of its datacenter, for readers."""
     if isinstance(config.backend, ConsulConfig):
@@ -162,7 +176,12 @@ def describe(config: Config) -> tuple[str, str]:
 
 
 def make_view(
-    config: Config, scope: str, registry: Registry, reconciler: Reconciler, backend: IRegistryBackend
+    config: Config,
+    scope: str,
+    registry: Registry,
+    reconciler: Reconciler,
+    backend: IRegistryBackend,
+    describer: Describer | None = None,
 ) -> View:
     """Collect what the web server reads."""
     return View(
@@ -172,6 +191,7 @@ def make_view(
         scope,
         IRequestStatistics(backend, None),
         ILockedBackend(backend, None),
+        describer,
     )
 
 
@@ -206,12 +226,14 @@ def makeService(options: Options) -> IService:
         registry.set_search_terms(changed.search_terms())
 
     reconciler = make_reconciler(reactor, config, registry, backend)
+    describer = make_describer(reactor, config, registry)
     daemon = MultiService()
     for service in (
         reconciler,
         registry,
+        *([] if describer is None else [describer]),
         *([LifetimeRecorder(reactor, registry, backend)] if ILifetimeStore.providedBy(backend) else []),
-        *make_web(reactor, config, make_view(config, scope, registry, reconciler, backend)),
+        *make_web(reactor, config, make_view(config, scope, registry, reconciler, backend, describer)),
         ReloadService(reactor, options.load, config, apply),
         # Last, so that the service manager learns that all others have started.
         NotifyService(reactor, os.environ),

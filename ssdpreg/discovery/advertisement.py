@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm, search_target
@@ -19,9 +20,12 @@ _GRACE = 0.1
 _GRACE_BOUNDS = (1.0, 60.0)
 
 
+@lru_cache(1024)
 def lifetime(max_age: int) -> float:
     """
     Return the lifetime of a service that is not received again, in seconds: max-age plus a grace period.
+
+    Services with one max-age share the number.
 
     :param max_age: Seconds.
     """
@@ -44,6 +48,9 @@ class Advertisement:
     :ivar endpoint: Scheme, host and port of the URL.
     :ivar max_age: Seconds of validity, 1 to :data:`LONGEST_MAX_AGE`.
     :ivar server: Value of the SERVER field, empty if absent.
+    :ivar boot_id: BOOTID, which changes when the device restarts; empty if absent.
+    :ivar config_id: CONFIGID, which changes with the device's description; None if absent.
+    :ivar search_port: UDP port for unicast searches in place of 1900, or None.
     """
 
     device_id: str
@@ -55,6 +62,10 @@ class Advertisement:
     endpoint: Endpoint
     max_age: int
     server: str = ""
+    # Numbers that any sender can choose: an equal advertisement may have others.
+    boot_id: str = field(default="", compare=False)
+    config_id: int | None = field(default=None, compare=False)
+    search_port: int | None = field(default=None, compare=False)
 
     #: Seconds from reception to expiry: see :func:`lifetime`. Computed once, because each announcement needs it.
     lifetime: float = field(init=False, compare=False, repr=False)

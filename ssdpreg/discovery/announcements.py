@@ -9,6 +9,7 @@ from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.events import Event, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.standing import Standing, standing_of
@@ -17,6 +18,11 @@ from ssdpreg.discovery.tracked_services import TrackedServices
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
 
+#: Shortest time, in seconds, between two changes of the facts of a service because of another BOOTID.
+_RESTART_PAUSE = 10.0
+#: Seconds after its appearance in which a service at a link-local IPv6 address moves to another address of the device
+#: as soon as that is announced.
+_PREFERENCE = 600.0
 #: Searches in a second, and burst, for new services of a sender that has reached its number of services.
 _SENDER_SEARCH_RATE = 0.1
 _SENDER_SEARCH_BURST = 2.0
@@ -49,6 +55,8 @@ class Announcements:
         evicted = capacity.admit(reception.sender, claim.standing, claim.answers, now)
         events = [] if evicted is None else self._services.remove(evicted, "evicted", now)
         events += self._services.add(claim, now)
+        if claim.take_proof(reception, now):
+            events.append(_proof(claim))
         service = self._services.find_advertised(advertisement)
         if replaces and service is not None and not claim.answers and not service.awaits:
             # A service whose host replies is never evicted.
@@ -88,6 +96,11 @@ class Announcements:
         before = claim.standing, claim.answers, claim.is_adopted
         if not claim.renew(advertisement, reception, now):
             return []
+        proof: list[Event] = [_proof(claim)] if claim.take_proof(reception, now) else []
+        if service.live and claim.standing < self._services.trust <= before[0]:
+            # It has been announced from another address only, and its host has not replied for a long time.
+            claim.end()
+            return proof
         service.searched = False
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._services.capacity.update(service)
@@ -106,11 +119,12 @@ class Announcements:
             self._services.searches.cancel_needless(service)
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
+        changed = _process_boot_id(service, advertisement, reception, now) or changed
         claim.latest = advertisement if _is_settled(service, standing) else None
         if not service.live and claim.standing < self._services.trust and service.may_contest(now):
             service.contested_at = now
             return [self._services.searches.request(service, ROUND, now)]
-        return self._services.publish(service, now, changed=changed)
+        return self._services.publish(service, now, changed=changed) + proof
 
     def _process_other(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -131,6 +145,11 @@ class Announcements:
             return []
         if not service.live and claim.standing >= self._services.trust:
             return self._moves.move(service, claim, now)
+        if _is_preferred(service, claim, now):
+            events = self._moves.move(service, claim, now)
+            if service.claim is claim:
+                service.pass_home()
+            return events
         moves_itself = is_new and reception.sender == current.sender and _may_move_itself(current, claim)
         if service.next_move is not None and service.next_move.sender != reception.sender:
             # A contest has decided for another sender. The move waits for the budget.
@@ -163,6 +182,42 @@ class Announcements:
         return []
 
 
+def _proof(claim: Claim) -> SearchNeeded:
+    """Return a search for the host of a claim that another address of the link announced."""
+    return SearchNeeded(claim.advertisement, ROUND, (claim.host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+
+
+def _process_boot_id(service: TrackedService, advertisement: Advertisement, reception: Reception, now: float) -> bool:
+    """
+    Replace the facts of a device that has restarted, possibly with other software.
+
+    :return: Whether the facts are others.
+    """
+    claim = service.claim
+    if advertisement.boot_id == claim.boot_id or claim.sender != reception.sender:
+        return False
+    # There is no BOOTID after an adoption.
+    restarted = claim.boot_id and advertisement.boot_id and now >= service.restarted_at + _RESTART_PAUSE
+    claim.boot_id = advertisement.boot_id
+    if not restarted:
+        return False
+    service.restarted_at = now
+    changed = claim.advertisement != advertisement
+    claim.advertisement = advertisement
+    return changed
+
+
+def _is_preferred(service: TrackedService, claim: Claim, now: float) -> bool:
+    """Return whether a service at a link-local IPv6 address moves to another address that a device announces."""
+    return (
+        is_link_local_ipv6(service.claim.host)
+        and not is_link_local_ipv6(claim.host)
+        and claim.is_direct
+        and service.contest is None
+        and now < service.appeared_at + _PREFERENCE
+    )
+
+
 def _is_settled(service: TrackedService, standing: Standing) -> bool:
     """
     Return whether the message that has just renewed the current claim only prolongs it when it is received again.
@@ -170,11 +225,13 @@ def _is_settled(service: TrackedService, standing: Standing) -> bool:
     :param standing: Standing of its reception.
     """
     claim = service.claim
-    # Each reception of an adopted claim may end its adoption. A reception counts as an announcement by its standing.
+    # Each reception of an adopted claim may end its adoption, and each one of a claim with neighbour addresses may
+    # need a proof. A reception counts as an announcement by its standing.
     return (
         service.live
         and service.contest is None
         and not claim.is_adopted
+        and claim.neighbours is None
         and (standing is Standing.INDIRECT) == (claim.standing is Standing.INDIRECT)
     )
 
@@ -187,15 +244,18 @@ def _may_move_itself(current: Claim, claim: Claim) -> bool:
 def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:
     """Return whether another claim, which is not new, is a reason to begin a contest."""
     current = service.claim
-    if claim.host == service.home and claim.host != current.host:
+    # An indirect announcement of the home is not the home's own. It cannot win against a direct claim.
+    if claim.host == service.home != current.host and claim.standing >= min(current.standing, Standing.DIRECT):
         return True
     # A device with two LOCATIONs announces both. A forgery, and an address that the device left, are not repeated.
     if current.received_at < claim.previous_at:
         return True
     if claim.sender == current.sender:
         return False
+    # One device with two addresses: UDA, 1.2.2. A forgery with the number of the device causes fewer searches.
+    is_same_boot = bool(claim.boot_id) and claim.boot_id == current.boot_id
     return (
-        claim.standing > current.standing
+        (claim.standing > current.standing and not (is_same_boot and current.standing))
         or current.received_at < service.contested_at
         or current.silence(now) > current.expected_silence / 2
     )

@@ -13,8 +13,12 @@ from __future__ import annotations
 import math
 
 from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.hosts import is_link_local_ipv6
+from ssdpreg.discovery.neighbours import Neighbours, is_link_local_announcement
+from ssdpreg.discovery.shared import shared_with
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.search_address import search_address
 
 #: Part of max-age after which a silent device is searched for.
 _SEARCH_AFTER = 0.8
@@ -24,8 +28,13 @@ _ENOUGH_ANNOUNCEMENTS = 10
 _COPIES = 10.0
 #: Seconds that an indirect claim lives at most: its sender may have nothing to do with the service.
 _MAX_INDIRECT_LIFETIME = 1800.0
+#: Largest number of interfaces that are kept for a claim, besides that of the latest reception.
+_MAX_OTHER_INTERFACES = 4
 #: Seconds after its adoption in which a service has the time to reply to a search.
 _ADOPTION = 60.0
+
+#: A shared number: each evaluation of ``-math.inf`` makes one.
+_NEVER = -math.inf
 
 
 class Claim:
@@ -36,6 +45,10 @@ class Claim:
     :ivar sender: Address of the owner. Only the owner and the LOCATION's host can prolong, move or end the claim.
     :ivar standing: Highest standing of its receptions.
     :ivar interface: Interface of the latest reception.
+    :ivar other_interfaces: Interfaces of its earlier receptions, the latest ones if there are many.
+    :ivar neighbours: Other addresses of the link that announce it: see :mod:`ssdpreg.discovery.neighbours`. They can
+        prolong it, and end it if the LOCATION's host does not reply. None if there was none.
+    :ivar boot_id: BOOTID of its latest announcement.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar max_age: Seconds of validity that the latest reception has announced.
@@ -54,10 +67,13 @@ class Claim:
         "advertisement",
         "announcements",
         "answers",
+        "boot_id",
         "interface",
         "latest",
         "lifetime",
         "max_age",
+        "neighbours",
+        "other_interfaces",
         "previous_at",
         "received_at",
         "replied_at",
@@ -68,15 +84,18 @@ class Claim:
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = reception.sender
+        self.sender = shared_with(advertisement.endpoint.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
         self.superseded = False
+        self.interface = ""
+        self.other_interfaces: tuple[str, ...] = ()
+        self.neighbours: Neighbours | None = None
+        self.boot_id = advertisement.boot_id
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None
-        self.replied_at = -math.inf
-        self.previous_at = self.received_at = -math.inf
+        self.replied_at = self.previous_at = self.received_at = _NEVER
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
     @classmethod
@@ -97,6 +116,13 @@ class Claim:
     def host(self) -> str:
         """Host of the LOCATION."""
         return self.advertisement.endpoint.host
+
+    @property
+    def searched_host(self) -> str:
+        """The host, and its port for searches, as :meth:`ssdpreg.ssdp.network.Network.search_hosts` takes them."""
+        port = self.advertisement.search_port
+        # Only the host itself can name the port.
+        return self.host if port is None or self.standing is Standing.INDIRECT else search_address(self.host, port)
 
     @property
     def search_at(self) -> float:
@@ -124,16 +150,22 @@ class Claim:
 
     def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
         """
-        Prolong the claim, if the sender owns it or is the LOCATION's host.
+        Prolong the claim, if the sender owns it, is the LOCATION's host, or announces it from a neighbour address.
 
         :return: Whether it was prolonged.
         """
         standing = standing_of(advertisement, reception)
         if reception.sender != self.sender:
+            if standing is Standing.INDIRECT and self._is_neighbour(reception):
+                self._renew_by_neighbour(advertisement, reception, now)
+                return True
             # The owner of an indirect claim may have a new address. Then no announcement comes from the old one.
             passes_on = self.standing is Standing.INDIRECT and self.silence(now) > advertisement.max_age / 2
             if standing is Standing.INDIRECT and not passes_on:
                 return False
+            if standing is not Standing.INDIRECT and is_link_local_ipv6(self.sender):
+                self.neighbours = self.neighbours or Neighbours()
+                self.neighbours.add(self.sender)
             self.sender = reception.sender
         self.superseded = False
         self._receive(advertisement, standing, reception, now)
@@ -150,6 +182,53 @@ class Claim:
         self.received_at = now
         if is_reply and self.standing:
             self.replied_at = now
+
+    def owns(self, sender: str, interface: str = "") -> bool:
+        """
+        Return whether a byebye of a sender ends the claim: of its owner, or of a neighbour address or the LOCATION's
+        host, if the host replies to searches. Then its silence shows that the byebye is not forged.
+
+        :param interface: Interface that received the byebye: hosts of two networks can have the same private address.
+            Empty if it is unknown.
+        """
+        if interface and self.interface and interface not in (self.interface, *self.other_interfaces):
+            return False
+        if sender == self.sender:
+            return True
+        neighbours = () if self.neighbours is None else self.neighbours.addresses
+        return self.answers and (sender in neighbours or (sender == self.host and is_link_local_ipv6(self.sender)))
+
+    def take_proof(self, reception: Reception, now: float) -> bool:
+        """
+        Return whether the LOCATION's host has to be searched for, because the claim was announced by another address of
+        the link. A reply raises or confirms the standing of the claim.
+        """
+        if not is_link_local_announcement(reception, self.host):
+            return False
+        self.neighbours = self.neighbours or Neighbours()
+        return self.neighbours.take_search(now)
+
+    def _is_neighbour(self, reception: Reception) -> bool:
+        """Return whether the sender may be a neighbour address of this claim, which its host has proved."""
+        return (
+            self.standing is not Standing.INDIRECT
+            and is_link_local_announcement(reception, self.host)
+            and reception.interface == self.interface
+        )
+
+    def _renew_by_neighbour(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
+        """Prolong the claim. Without a proof for a long time, it becomes an indirect claim of the sender."""
+        neighbours = self.neighbours
+        if neighbours is None:
+            neighbours = self.neighbours = Neighbours()
+            neighbours.prove(self.received_at)
+        if neighbours.is_proved(now):
+            neighbours.add(reception.sender)
+        else:
+            self.standing, self.answers, neighbours.addresses = Standing.INDIRECT, False, ()
+            self.sender = reception.sender
+        self.superseded = False
+        self._receive(advertisement, Standing.INDIRECT, reception, now)
 
     def end(self) -> None:
         """End the claim at once."""
@@ -177,7 +256,13 @@ class Claim:
         return min(self.advertisement.max_age, _MAX_INDIRECT_LIFETIME)
 
     def _receive(self, advertisement: Advertisement, standing: Standing, reception: Reception, now: float) -> None:
-        self.interface = reception.interface
+        if reception.interface != self.interface:
+            if self.interface:
+                others = tuple(each for each in self.other_interfaces if each != self.interface)
+                self.other_interfaces = (*others[1 - _MAX_OTHER_INTERFACES :], self.interface)
+            self.interface = reception.interface
+        if standing is not Standing.INDIRECT and self.neighbours is not None:
+            self.neighbours.prove(now)
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
         if self._adopted_at is not None and now - self._adopted_at > _ADOPTION:
             self._adopted_at = None

@@ -24,12 +24,16 @@ class Departures:
     def __init__(self, services: TrackedServices, moves: Moves) -> None:
         self._services, self._moves = services, moves
 
-    def bye(self, service: TrackedService, sender: str, now: float) -> list[Event]:
-        """Process the byebye of a sender for a service."""
+    def bye(self, service: TrackedService, sender: str, now: float, interface: str = "") -> list[Event]:
+        """
+        Process the byebye of a sender for a service.
+
+        :param interface: Interface that received it, empty if it is unknown.
+        """
         events: list[Event] = []
-        remaining = tuple(claim for claim in service.others if claim.sender != sender)
+        remaining = tuple(claim for claim in service.others if not claim.owns(sender, interface))
         service.claim.latest = None
-        if service.claim.sender == sender:
+        if service.claim.owns(sender, interface):
             if service.leaves_at == math.inf:
                 # The byebye may be forged: a reply of the device within the delay voids it.
                 events.append(self._services.searches.request(service, _BYE_DELAY, now, SearchUrgency.BYEBYE))

@@ -38,7 +38,7 @@ class DueDecisions:
                 return self._departures.end_claim(service, "expired", now)
             service.rounds_after_hold -= 1
             self._services.schedule(service, now + ROUND)
-            return [SearchNeeded(claim.advertisement, ROUND, (claim.host,), scheduled=True, repeated=True)]
+            return [SearchNeeded(claim.advertisement, ROUND, (claim.searched_host,), scheduled=True, repeated=True)]
         if service.move_at <= now and service.contest is None:
             events += self._make_waiting_move(service, now)
         elif service.contest is not None and service.contest.ends_at <= now:
@@ -48,7 +48,9 @@ class DueDecisions:
         elif service.search_is_due(now):
             within = max(claim.expires_at - now, ROUND)
             repeated = service.begin_search(now)
-            events.append(SearchNeeded(claim.advertisement, within, (claim.host,), scheduled=True, repeated=repeated))
+            events.append(
+                SearchNeeded(claim.advertisement, within, (claim.searched_host,), scheduled=True, repeated=repeated)
+            )
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._holds.until(service), now + _HELD_PAUSE, service.decision_due)

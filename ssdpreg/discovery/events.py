@@ -137,6 +137,7 @@ class LiveService:
     :ivar received_at: Time of the latest reception, same clock.
     :ivar expires_at: Time of expiry if it is not received again, same clock.
     :ivar standing: Standing of its claim.
+    :ivar interface: Interface of the latest reception; empty for a service of an earlier run that was not received yet.
     """
 
     advertisement: Advertisement
@@ -145,3 +146,4 @@ class LiveService:
     received_at: float
     expires_at: float
     standing: Standing = Standing.DIRECT
+    interface: str = ""

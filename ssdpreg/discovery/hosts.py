@@ -15,6 +15,7 @@ NO_HOST = "LOCATION's host is no address and no name"
 NO_HOST_ADDRESS = "LOCATION's address is no host's"
 ON_LOOPBACK = "LOCATION is on loopback"
 LINK_LOCAL = "LOCATION is link-local"
+ZONE_NOT_STORED = "LOCATION is link-local, and the backend stores no zones"
 SPECIAL_NAME = "LOCATION's name has a special meaning"
 
 #: An IPv6 address in brackets. RFC 6874 writes its zone as ``%25eth0``, most devices write ``%eth0``. A zone that
@@ -97,10 +98,20 @@ def _parse_ipv6(text: str) -> IPAddress:
         address = IPv6Address(match[1] if match else "")
     except ValueError:
         raise RejectedError(NO_HOST) from None
-    # A zone names an interface of the sender. It is dropped: the same link has another name on this host.
+    # A zone names an interface of the sender. It is removed: the same link has another name on this host.
     if match and match[2] and address not in _IPV6_LINK_LOCAL:
         raise RejectedError(NO_HOST)
     return address.ipv4_mapped or address
+
+
+def is_link_local_ipv6(host: str) -> bool:
+    """Return whether the text of a host is a link-local IPv6 address, with or without a zone."""
+    return host[:2] == "fe" and host[2:3] in "89ab" and ":" in host[:5]
+
+
+def needs_zone(host: IPAddress | str) -> bool:
+    """Return whether a host is a link-local IPv6 address, which has a meaning only with the zone of an interface."""
+    return isinstance(host, IPv6Address) and host in _IPV6_LINK_LOCAL
 
 
 def parse_sender(text: str) -> IPAddress | None:

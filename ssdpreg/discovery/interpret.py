@@ -10,8 +10,9 @@ from typing import Protocol
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.discovery.shared import shared_number, shared_text, shared_with
 from ssdpreg.errors import RejectedError
-from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse
+from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse, Update
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
 
 #: Reason of the rejection of a type that no search term matches. Most announcements of a network are of that kind.
@@ -45,7 +46,22 @@ class Rejection:
     reason: str
 
 
-Meaning = Advertisement | Departure | Rejection
+@dataclass(frozen=True, slots=True)
+class BootNotice:
+    """
+    Notice that a device goes on with another BOOTID, without a restart.
+
+    :ivar device_id: As in :class:`~ssdpreg.discovery.advertisement.Advertisement`.
+    :ivar boot_id: BOOTID until now.
+    :ivar next_boot_id: BOOTID of the next announcements.
+    """
+
+    device_id: str
+    boot_id: str
+    next_boot_id: str
+
+
+Meaning = Advertisement | Departure | Rejection | BootNotice
 
 
 class TypeMatcher(Protocol):
@@ -62,8 +78,9 @@ def interpret(message: Message, sender: str, terms: TypeMatcher, locations: Loca
     :param terms: Search terms of the operator.
     :param locations: Rules for acceptable LOCATIONs.
     :return: The service that is live at a LOCATION; the end of one service or of a device; the reason of a rejection;
-        None for a message that does not change live services: a search, or ``ssdp:update``, which only
-        repeats the LOCATION announced before (UPnP Device Architecture 2.0, section 1.2.4).
+        a change of the BOOTID; None for a message that does not change live services: a search, or an ``ssdp:update``
+        whose BOOTIDs are not valid. The LOCATION of an update is that announced before, and it has no lifetime (UPnP
+        Device Architecture 2.0, section 1.2.4).
     """
     match message:
         case Alive(nt=nt) | SearchResponse(st=nt):
@@ -73,6 +90,8 @@ def interpret(message: Message, sender: str, terms: TypeMatcher, locations: Loca
         case ByeBye(nt=nt):
             term = terms.match(nt)
             return Rejection(nt, UNMATCHED) if term is None else Departure(device_id(message.usn), term.identity(nt))
+        case Update() if message.boot_id and message.next_boot_id:
+            return BootNotice(device_id(message.usn), message.boot_id, message.next_boot_id)
     return None
 
 
@@ -100,10 +119,13 @@ def _interpret_announcement(
         device_id=announcer,
         urn=urn,
         term=term,
-        nt=nt,
+        nt=shared_with(urn, nt),
         usn=message.usn,
         location=message.location,
         endpoint=endpoint,
-        max_age=DEFAULT_MAX_AGE if message.max_age is None else min(message.max_age, LONGEST_MAX_AGE),
-        server=message.server,
+        max_age=DEFAULT_MAX_AGE if message.max_age is None else shared_number(min(message.max_age, LONGEST_MAX_AGE)),
+        server=shared_text(message.server),
+        boot_id=message.boot_id,
+        config_id=message.config_id,
+        search_port=message.search_port,
     )

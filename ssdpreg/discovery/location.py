@@ -6,7 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ssdpreg.discovery.hosts import IPNetwork, check_address, check_name, parse_host, parse_sender
+from ssdpreg.discovery.hosts import (
+    ZONE_NOT_STORED,
+    IPNetwork,
+    check_address,
+    check_name,
+    needs_zone,
+    parse_host,
+    parse_sender,
+)
+from ssdpreg.discovery.shared import shared_number
 from ssdpreg.errors import RejectedError
 
 #: RFC 3986, sections 3.1 to 3.3: scheme, user, host, port, and the rest. The parser of urllib accepts control
@@ -28,7 +37,8 @@ class Endpoint:
     Address at which a service is reached.
 
     :ivar scheme: ``http`` or ``https``.
-    :ivar host: An IP address without brackets, or a name in lower case.
+    :ivar host: An IP address without brackets, or a name in lower case. A link-local IPv6 address has its zone, as in
+        ``fe80::1%eth0``.
     :ivar port: 1 to 65535.
     """
 
@@ -50,9 +60,18 @@ class LocationRules:
         name is not resolved.
     :param broadcasts: Called for each LOCATION. Returns the directed broadcast addresses of the networks on which the
         daemon listens: see :func:`ssdpreg.discovery.hosts.broadcast_addresses`.
+    :param zones: Whether the backend stores addresses with zones. Otherwise link-local IPv6 addresses are rejected,
+        because readers on other hosts, and Consul itself, cannot use them.
     """
 
-    def __init__(self, allow: Sequence[IPNetwork], broadcasts: Callable[[], frozenset[str]] = frozenset) -> None:
+    def __init__(
+        self,
+        allow: Sequence[IPNetwork],
+        broadcasts: Callable[[], frozenset[str]] = frozenset,
+        *,
+        zones: bool = False,
+    ) -> None:
+        self._zones = zones
         self._allow = tuple(allow)
         self._names_allowed = any(network.prefixlen == 0 for network in self._allow)
         self._broadcasts = broadcasts
@@ -62,7 +81,8 @@ class LocationRules:
         Parse a LOCATION.
 
         :param location: Value of the field.
-        :param sender: IP address that sent the message, empty if unknown.
+        :param sender: IP address that sent the message, empty if unknown. A link-local IPv6 address has its zone on
+            this host.
         :raise RejectedError: If it may not be registered.
         """
         if not location:
@@ -70,13 +90,13 @@ class LocationRules:
         if len(location) > _MAX_LENGTH:
             raise RejectedError("LOCATION is too long")
         match = _URL.fullmatch(location)
-        # Devices send blanks and umlauts in paths unquoted. A path is displayed, but never requested.
+        # Devices send blanks and umlauts in paths unquoted. A path is displayed, and quoted for requests.
         if match is None or not location.isprintable():
             raise RejectedError("LOCATION is no http or https URL")
         if match["user"] is not None:
             raise RejectedError("LOCATION has a user or password")
-        scheme = match["scheme"].lower()
-        port = int(match["port"] or _DEFAULT_PORTS[scheme])
+        scheme = "https" if match["scheme"].lower() == "https" else "http"
+        port = shared_number(int(match["port"] or _DEFAULT_PORTS[scheme]))
         if not 1 <= port <= 65535:
             raise RejectedError("LOCATION's port is not 1 to 65535")
         return Endpoint(scheme, self._host(match["host"], sender), port)
@@ -91,4 +111,10 @@ class LocationRules:
             allowed = any(host in network for network in self._allow)
         if not allowed:
             raise RejectedError("LOCATION is not in an allowed network")
+        if needs_zone(host):
+            # The host is the sender. Its zone in the LOCATION has a meaning on the device only.
+            zone = sender.partition("%")[2]
+            if not zone or not self._zones:
+                raise RejectedError(ZONE_NOT_STORED)
+            return f"{host}%{zone}"
         return str(host)

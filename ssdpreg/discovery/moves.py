@@ -47,7 +47,7 @@ class Moves:
         return self.move_now(service, claim, now)
 
     def move_now(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
-        """Make a claim the current one, whatever the budget for moves permits."""
+        """Make a claim the current one at once, regardless of the budget for moves."""
         service.set_current(claim, now)
         self.moves += 1
         self._services.capacity.update(service)

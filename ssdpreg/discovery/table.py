@@ -139,17 +139,29 @@ class AdvertisementTable:
         """
         return self._announcements.search_for_rejected(advertisement, reception, now)
 
-    def bye(self, device_id: str, urn: str | None, sender: str, now: float) -> list[Event]:
+    def bye(self, device_id: str, urn: str | None, sender: str, now: float, interface: str = "") -> list[Event]:
         """
         Process the departure of a service, or of all services of a device.
 
         :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
+        :param interface: Interface that received it, empty if it is unknown.
         """
         if urn is None:
             services = list(self._services.of_device(device_id))
         else:
             services = [service for service in [self._services.find(device_id, urn)] if service is not None]
-        return [event for service in services for event in self._departures.bye(service, sender, now)]
+        return [event for service in services for event in self._departures.bye(service, sender, now, interface)]
+
+    def change_boot_id(self, device_id: str, boot_id: str, next_boot_id: str, sender: str) -> None:
+        """
+        Process that a device goes on with another BOOTID: the announcement that follows is no restart.
+
+        :param boot_id: Present BOOTID of the claims that the sender owns.
+        """
+        for service in self._services.of_device(device_id):
+            for claim in (service.claim, *service.others):
+                if claim.sender == sender and claim.boot_id == boot_id:
+                    claim.boot_id = next_boot_id
 
     def awaits(self, target: str) -> bool:
         """Return whether a service waits for a search that has not been sent."""
@@ -256,5 +268,11 @@ def _state(service: TrackedService) -> TrackedState:
 def _snapshot(service: TrackedService) -> LiveService:
     claim = service.claim
     return LiveService(
-        claim.advertisement, claim.sender, service.appeared_at, claim.received_at, claim.expires_at, claim.standing
+        claim.advertisement,
+        claim.sender,
+        service.appeared_at,
+        claim.received_at,
+        claim.expires_at,
+        claim.standing,
+        claim.interface,
     )

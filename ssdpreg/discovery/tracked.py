@@ -27,11 +27,15 @@ _MOVE_PAUSE = 10.0
 _LONG_MOVE_PAUSE = 60.0
 #: Seconds without a move after which the next pause is short again.
 _MOVE_MEMORY = 600.0
+_NEVER = -math.inf
 
 #: Search rounds of a contest.
 _ROUNDS = 2
 #: Seconds between the beginnings of two contests about one service.
 _CONTEST_PAUSE = 10.0
+
+#: A shared number: each evaluation of ``-math.inf`` makes one.
+_NEVER = -math.inf
 
 
 class TrackedService:
@@ -58,6 +62,7 @@ class TrackedService:
     :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
     :ivar moved_at: Time of the latest move, or else of the first publication.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
+    :ivar restarted_at: Time at which the facts were replaced because of another BOOTID.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
@@ -83,6 +88,7 @@ class TrackedService:
         "published",
         "removed",
         "repeat_at",
+        "restarted_at",
         "rounds_after_hold",
         "scheduled_at",
         "searched",
@@ -100,18 +106,20 @@ class TrackedService:
         self.searched = False
         self.repeat_at = math.inf
         self.rounds_after_hold = 0
-        self.asked_at = -math.inf
+        self.asked_at = _NEVER
         self.awaits = ""
         self.leaves_at = math.inf
-        self.bye_until = -math.inf
+        self.bye_until = _NEVER
         self.contest: Contest | None = None
-        self.contested_at = -math.inf
+        self.contested_at = _NEVER
         self.deferred_at = math.inf
         self.next_move: Claim | None = None
         self.move_at = math.inf
         self.scheduled_at = math.inf
-        # Seconds for which each host was the host of the current LOCATION, until the latest move.
-        self._held: dict[str, float] = {}
+        self.restarted_at = _NEVER
+        # Seconds for which each host was the host of the current LOCATION, until the latest move. Most services never
+        # move.
+        self._held: dict[str, float] | None = None
         self.moved_at = now
         # No pause precedes the first move.
         self._move_pause = 0.0
@@ -224,11 +232,12 @@ class TrackedService:
         before = self.claim
         moved_lately = self._move_pause and now - self.moved_at <= _MOVE_MEMORY
         self._move_pause = _LONG_MOVE_PAUSE if moved_lately else _MOVE_PAUSE
-        self._held[before.host] = self._held.get(before.host, 0.0) + now - self.moved_at
+        held = self._held = self._held or {}
+        held[before.host] = held.get(before.host, 0.0) + now - self.moved_at
         self.moved_at = now
-        self.home = max(self._held, key=self._held.__getitem__)
-        if len(self._held) > MAX_OTHER_CLAIMS:
-            del self._held[min((host for host in self._held if host != self.home), key=self._held.__getitem__)]
+        self.home = max(held, key=held.__getitem__)
+        if len(held) > MAX_OTHER_CLAIMS:
+            del held[min((host for host in held if host != self.home), key=held.__getitem__)]
         self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
             if len(self.others) >= MAX_OTHER_CLAIMS:
@@ -290,18 +299,24 @@ class TrackedService:
         """
         self.live = True
         self.home = self.claim.host
-        self._held.clear()
+        self._held = None
         self.moved_at = now
         if home is not None:
             self.home = home.host
-            self._held[home.host] = home.held
+            self._held = {home.host: home.held}
+
+    def pass_home(self) -> None:
+        """Make the host of the current claim the home: it is another address of the device at the present one."""
+        self._held = {self.claim.host: max((self._held or {}).values(), default=0.0)}
+        self.home = self.claim.host
 
     def holding_of_home(self, now: float) -> tuple[str, float]:
         """Return the host that has held the service longest until now, and for how many seconds."""
-        held = self._held.get(self.claim.host, 0.0) + now - self.moved_at
+        before = self._held or {}
+        held = before.get(self.claim.host, 0.0) + now - self.moved_at
         # The home before the latest move comes first among the others.
-        return max(((self.claim.host, held), *self._held.items()), key=lambda item: item[1])
+        return max(((self.claim.host, held), *before.items()), key=lambda item: item[1])
 
     def hosts(self, now: float) -> tuple[str, ...]:
-        """Return the hosts of all valid claims, each once."""
-        return tuple(dict.fromkeys(claim.host for claim in self.claims(now)))
+        """Return the hosts of all valid claims, each once, with their ports for searches."""
+        return tuple(dict.fromkeys(claim.searched_host for claim in self.claims(now)))

@@ -9,6 +9,7 @@ from ssdpreg.discovery.awaited_searches import AwaitedSearches
 from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.device_index import DeviceIndex
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
@@ -35,18 +36,17 @@ class TrackedServices:
         self.live = 0
         self._schedule: Schedule[TrackedService] = Schedule()
         self._homes = Homes()
-        self._devices: dict[str, dict[str, TrackedService]] = {}
+        self._devices = DeviceIndex()
 
     def __len__(self) -> int:
         return len(self.capacity)
 
     def __iter__(self) -> Iterator[TrackedService]:
-        for services in self._devices.values():
-            yield from services.values()
+        return iter(self._devices)
 
     def find(self, device_id: str, urn: str) -> TrackedService | None:
         """Return the service of a device and URN, or None."""
-        return self._devices.get(device_id.casefold(), {}).get(urn)
+        return self._devices.find(device_id, urn)
 
     def find_advertised(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None."""
@@ -54,7 +54,7 @@ class TrackedServices:
 
     def of_device(self, device_id: str) -> Iterable[TrackedService]:
         """Return the services of a device."""
-        return self._devices.get(device_id.casefold(), {}).values()
+        return self._devices.of_device(device_id)
 
     @property
     def next_due(self) -> float:
@@ -80,9 +80,8 @@ class TrackedServices:
 
     def add(self, claim: Claim, now: float) -> list[Event]:
         """Add a service."""
-        advertisement = claim.advertisement
         service = TrackedService(claim, now)
-        self._devices.setdefault(advertisement.device_id.casefold(), {})[advertisement.urn] = service
+        self._devices.add(service)
         self.capacity.add(service)
         self.schedule(service)
         return self.publish(service, now) or [self.searches.request(service, ROUND, now)]
@@ -109,11 +108,7 @@ class TrackedServices:
     def remove(self, service: TrackedService, reason: Reason, now: float) -> list[Event]:
         """Remove a service."""
         advertisement = service.claim.advertisement
-        device_id = advertisement.device_id.casefold()
-        services = self._devices[device_id]
-        del services[advertisement.urn]
-        if not services:
-            del self._devices[device_id]
+        self._devices.remove(service)
         self.capacity.remove(service)
         self.other_claims.discard(service)
         self._schedule.discard(service)

@@ -53,7 +53,7 @@ def _line(change: AppliedChange) -> Line:
     fields: dict[str, object] = {
         "service_id": registration.service_id,
         "name": registration.name,
-        "address": registration.address,
+        "address": f"[{registration.address}]" if ":" in registration.address else registration.address,
         "port": registration.port,
     }
     if change.verb == "Deregistered":

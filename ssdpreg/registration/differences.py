@@ -241,4 +241,4 @@ class Differences:
 
 def _equal(one: Registration | None, other: Registration | None) -> bool:
     # The comparison of all fields is needed only for registrations that were read from the backend.
-    return one is other or one == other
+    return one is other or (one is not None and other is not None and one == other)

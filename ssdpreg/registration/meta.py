@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from ssdpreg.discovery.advertisement import Advertisement
@@ -29,6 +30,33 @@ META_NT = "ssdp-nt"
 META_LOCATION = "ssdp-location"
 META_SERVER = "ssdp-server"
 META_MAX_AGE = "ssdp-max-age"
+#: Facts that the device states in its description.
+META_FRIENDLY_NAME = "ssdp-friendly-name"
+META_MANUFACTURER = "ssdp-manufacturer"
+META_MODEL = "ssdp-model"
+META_SERIAL = "ssdp-serial"
+META_PRESENTATION_URL = "ssdp-presentation-url"
+#: Facts that the device states in the service root of Redfish.
+META_REDFISH_VENDOR = "redfish-vendor"
+META_REDFISH_PRODUCT = "redfish-product"
+META_REDFISH_VERSION = "redfish-version"
+META_REDFISH_UUID = "redfish-uuid"
+
+#: Keys of all facts that are fetched from the device, in the order in which they are displayed.
+FACT_KEYS = (
+    META_FRIENDLY_NAME,
+    META_MANUFACTURER,
+    META_MODEL,
+    META_SERIAL,
+    META_PRESENTATION_URL,
+    META_REDFISH_VENDOR,
+    META_REDFISH_PRODUCT,
+    META_REDFISH_VERSION,
+    META_REDFISH_UUID,
+)
+
+#: Facts of a device whose description was not fetched.
+NO_FACTS: Mapping[str, str] = MappingProxyType({})
 
 #: Bytes of a value that Consul accepts.
 _VALUE_LIMIT = 512
@@ -38,23 +66,40 @@ _MAX_AGE = re.compile(r"[1-9]\d{0,4}", re.ASCII)
 _Default = TypeVar("_Default", int, None)
 
 
-def to_meta(advertisement: Advertisement, scope: str) -> dict[str, str]:
+def to_meta(advertisement: Advertisement, scope: str, facts: Mapping[str, str] = NO_FACTS) -> dict[str, str]:
     """
     Return the Meta of a service.
 
     :param scope: Scope of this daemon.
+    :param facts: Facts that the device states about itself, see :func:`make_facts`.
     """
-    meta = {
+    return {
         META_SOURCE: SOURCE,
-        META_SCOPE: scope,
-        META_DEVICE: advertisement.device_id,
-        META_USN: advertisement.usn,
-        META_NT: advertisement.nt,
-        META_LOCATION: advertisement.location,
-        META_SERVER: advertisement.server,
+        META_SCOPE: sanitize(scope),
+        META_DEVICE: sanitize(advertisement.device_id),
+        META_USN: sanitize(advertisement.usn),
+        META_NT: sanitize(advertisement.nt),
+        META_LOCATION: sanitize(advertisement.location),
+        META_SERVER: sanitize(advertisement.server),
         META_MAX_AGE: str(advertisement.max_age),
+        **facts,
     }
-    return {key: _sanitize(value) for key, value in meta.items()}
+
+
+def make_facts(values: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return facts that can be added to the Meta of a service: printable, of limited length, without empty values.
+
+    :param values: Text from a device by key, or the Meta of a service. Keys that are not in :data:`FACT_KEYS` are
+        ignored.
+    """
+    texts = {key: sanitize(" ".join(values[key].split())).strip() for key in FACT_KEYS if key in values}
+    return {key: text for key, text in texts.items() if text}
+
+
+def facts_by_name(meta: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts in the Meta of a service by their names in labels and JSON, such as ``friendly_name``."""
+    return {key.removeprefix("ssdp-").replace("-", "_"): meta[key] for key in FACT_KEYS if key in meta}
 
 
 def from_meta(
@@ -83,7 +128,7 @@ def max_age_of(meta: Mapping[str, str], default: _Default) -> int | _Default:
     return int(max_age) if _MAX_AGE.fullmatch(max_age) else default
 
 
-def _sanitize(value: str) -> str:
+def sanitize(value: str) -> str:
     """Return text from the network without control characters, truncated to the length that Consul accepts."""
     if len(value) <= _VALUE_LIMIT and value.isascii() and value.isprintable():
         # Nearly always: the text is shared with the advertisement.

@@ -35,10 +35,10 @@ class Check:
     deregister_after: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registration:
     """
-    A service as a backend stores it.
+    A service as a backend stores it. Two registrations are equal if all their fields are.
 
     :ivar service_id: ``ssdpreg-<slug>-<16 hex digits>``. It does not change while the device offers the service.
     :ivar name: Name of the service for readers, such as ``RackHD-service:api:2.0``.
@@ -57,6 +57,23 @@ class Registration:
     tags: tuple[str, ...]
     meta: Mapping[str, str]
     checks: frozenset[Check]
+
+    def __eq__(self, other: object) -> bool:
+        # Not that of a dataclass, which compares only objects of the same class.
+        if not isinstance(other, Registration):
+            return NotImplemented
+        return self is other or (
+            self.service_id == other.service_id
+            and self.address == other.address
+            and self.port == other.port
+            and self.name == other.name
+            and self.tags == other.tags
+            and self.meta == other.meta
+            and self.checks == other.checks
+        )
+
+    # Meta has no hash.
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def device_id(self) -> str:

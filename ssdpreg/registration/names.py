@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+
+#: Number of names that are kept. The names of a pattern's services come from the network.
+_KEPT = 1024
 
 #: Longest label of a DNS name: RFC 1035, section 2.3.4.
 _LABEL_LIMIT = 63
 
 
+# All services of a type share the text of their name.
+@lru_cache(_KEPT)
 def seed_name(tag: str, urn: str) -> str:
     """
     Return the tag and the part of the URN after its second colon, as in ``RackHD-service:api:2.0``.
@@ -19,6 +25,7 @@ def seed_name(tag: str, urn: str) -> str:
     return f"{tag}-{'-'.join((urn.split(':', 2)[2] if urn.count(':') >= 3 else urn).split())}"
 
 
+@lru_cache(_KEPT)
 def dns_name(tag: str, urn: str) -> str:
     """
     Return a name that is one DNS label: ``a`` to ``z``, digits and hyphens, 63 characters at most.

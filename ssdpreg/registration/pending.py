@@ -46,7 +46,9 @@ class PendingChanges:
         """
         self.discard(service_id)
         place = (int(urgency), -priority)
-        queue = self._queues.setdefault(place, OrderedDict())
+        queue = self._queues.get(place)
+        if queue is None:
+            queue = self._queues[place] = OrderedDict()
         services = queue.get(host)
         if services is None:
             services = queue[host] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Changes in the first slice, and in the smallest one: as many as a backend applies at a time.
+#: Changes in the first slice, and in the smallest one.
 _SMALLEST = 8
 #: Changes in the largest slice.
 _LARGEST = 1000

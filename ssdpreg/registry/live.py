@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from ssdpreg.discovery.events import Reason
 from ssdpreg.interfaces import IRegistrationListener
-from ssdpreg.registration import Registration
+from ssdpreg.registration.announced import AnnouncedRegistration
 
 
 class LiveRegistrations:
@@ -22,24 +22,41 @@ class LiveRegistrations:
     log = Logger()
 
     def __init__(self) -> None:
-        self._by_id: dict[str, Registration] = {}
+        self._by_id: dict[str, AnnouncedRegistration] = {}
         self._listeners: list[IRegistrationListener] = []
-        self.by_id: Mapping[str, Registration] = MappingProxyType(self._by_id)
+        self.by_id: Mapping[str, AnnouncedRegistration] = MappingProxyType(self._by_id)
+        self._observers: list[Callable[[str], object]] = []
 
     def subscribe(self, listener: IRegistrationListener) -> None:
         """Publish every further change to a listener."""
         self._listeners.append(listener)
 
-    def put(self, registration: Registration) -> None:
+    def observe_claims(self, observe: Callable[[str], object]) -> None:
+        """Call a function with the service ID at each :meth:`report_claim`."""
+        self._observers.append(observe)
+
+    def report_claim(self, service_id: str) -> None:
+        """Call the observers for a service with another claim, whether its registration has changed or not."""
+        for observe in self._observers:
+            try:
+                observe(service_id)
+            except Exception:  # noqa: PERF203
+                self.log.failure("{observer} failed to process a claim", observer=observe)
+
+    def put(self, registration: AnnouncedRegistration) -> None:
         """Add or replace a registration. Nothing is published if it is equal to the present one."""
         before = self._by_id.get(registration.service_id)
         if before == registration:
             return
         self._by_id[registration.service_id] = registration
-        if before is None:
-            self._publish("appeared", lambda listener: listener.appeared(registration))
-        else:
-            self._publish("changed", lambda listener: listener.changed(registration, before))
+        for listener in self._listeners:
+            try:
+                if before is None:
+                    listener.appeared(registration)
+                else:
+                    listener.changed(registration, before)
+            except Exception:  # noqa: PERF203
+                self._log_failure(listener, "appeared" if before is None else "changed")
 
     def remove(self, service_id: str, reason: Reason) -> None:
         """
@@ -48,19 +65,18 @@ class LiveRegistrations:
         :param reason: See :meth:`ssdpreg.interfaces.IRegistrationListener.left`.
         """
         registration = self._by_id.pop(service_id)
-        self._publish("left", lambda listener: listener.left(registration, reason))
-
-    def _publish(self, event: str, call: Callable[[IRegistrationListener], None]) -> None:
-        """
-        Call every listener, and log its exception.
-
-        :param event: Verb for the log: ``appeared``, ``changed`` or ``left``.
-        :param call: Calls the method of a listener for this event.
-        """
         for listener in self._listeners:
             try:
-                call(listener)
+                listener.left(registration, reason)
             except Exception:  # noqa: PERF203
-                self.log.failure(
-                    "{listener} failed to process a service that {event}", listener=type(listener).__name__, event=event
-                )
+                self._log_failure(listener, "left")
+
+    def _log_failure(self, listener: IRegistrationListener, event: str) -> None:
+        """
+        Log the present exception of a listener.
+
+        :param event: Verb for the log: ``appeared``, ``changed`` or ``left``.
+        """
+        self.log.failure(
+            "{listener} failed to process a service that {event}", listener=type(listener).__name__, event=event
+        )

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded
-from ssdpreg.discovery.interpret import UNMATCHED, Meaning, Rejection, interpreter
+from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
 from ssdpreg.discovery.rates import SenderBuckets
@@ -28,7 +28,7 @@ from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import MessageError, RejectedError
 from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.registration.meta import from_meta
+from ssdpreg.registration.meta import NO_FACTS, from_meta, make_facts
 from ssdpreg.registry.live import LiveRegistrations
 from ssdpreg.registry.reception import ReceptionMonitor
 from ssdpreg.registry.repeats import MessageGroups, RepeatedAdvertisement, RepeatedRejection
@@ -123,6 +123,7 @@ class Registry(Service):
     :param search_interval: Seconds between two searches; 0 for a search at start only.
     :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
     :param backlog: Returns the number of changes that the backend has yet to apply.
+    :param describe: Whether the registrations contain facts that devices state about themselves.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
     :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
@@ -143,6 +144,7 @@ class Registry(Service):
         search_interval: float = 300.0,
         mx: int = 3,
         backlog: Callable[[], int] = lambda: 0,
+        describe: bool = False,
         random: Random | None = None,
     ) -> None:
         self._reactor = reactor
@@ -159,6 +161,9 @@ class Registry(Service):
         self.needed_searches = NeededSearches(reactor, self._scheduler, self._network, self._search_sent, table.awaits)
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
+        self._describe = describe
+        # Facts by service ID, of live services only.
+        self._facts: dict[str, Mapping[str, str]] = {}
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log, "Search")
         self._refreshing = RepeatingCall(
@@ -218,6 +223,14 @@ class Registry(Service):
         """Publish every further change of the live services to a listener."""
         self._live.subscribe(listener)
 
+    def observe_claims(self, observe: Callable[[str], object]) -> None:
+        """
+        Call a function when a service appears, moves, or has a claim of a higher standing, after all listeners.
+
+        :param observe: Called with the service ID. An exception is logged.
+        """
+        self._live.observe_claims(observe)
+
     @property
     def registrations(self) -> Mapping[str, Registration]:
         """Read-only view of the registrations of the live services, by service ID."""
@@ -230,10 +243,26 @@ class Registry(Service):
     def service(self, service_id: str) -> LiveService | None:
         """Return the live service with an ID, or None. The time does not grow with the number of services."""
         registration = self._live.by_id.get(service_id)
-        term = None if registration is None else self._terms.match(registration.nt)
-        if registration is None or term is None:
+        if registration is None:
             return None
-        return self._table.get(registration.device_id, term.identity(registration.nt))
+        advertisement = registration.advertisement
+        return self._table.get(advertisement.device_id, advertisement.urn)
+
+    def facts(self, service_id: str) -> Mapping[str, str]:
+        """Return the facts that the device of a live service states about itself."""
+        return self._facts.get(service_id, NO_FACTS)
+
+    def set_facts(self, service_id: str, facts: Mapping[str, str]) -> None:
+        """
+        Set the facts of a live service. Its registration changes if they are others than before.
+
+        :param facts: See :func:`ssdpreg.registration.meta.make_facts`.
+        """
+        service = self.service(service_id)
+        if service is None or facts == self.facts(service_id):
+            return
+        self._facts[service_id] = facts
+        self._live.put(self._rules.registration(service.advertisement, service.standing, facts))
 
     def priority(self, service_id: str) -> int:
         """Return the priority with which a service is registered: those of a higher standing come first."""
@@ -279,7 +308,10 @@ class Registry(Service):
                 lifetime = remaining.get(registration.service_id)
                 # A configured check, besides the alive check, was registered for direct claims only.
                 standing = Standing.DIRECT if len(registration.checks) > 1 else Standing.INDIRECT
+                self._adopt_facts(registration)
                 self._apply_events(self._table.adopt(advertisement, now, lifetime, standing))
+                if registration.service_id not in self._live.by_id:
+                    self._facts.pop(registration.service_id, None)
         # Some may have expired while no daemon was running.
         self._apply_events(self._table.expire(now))
         if len(self._table) > before:
@@ -287,6 +319,17 @@ class Registry(Service):
                 # A large adoption is made in parts.
                 self._delayed.call(_ADOPTION_TIME, self._log_adoption)
             self._adopted += len(self._table) - before
+
+    def _adopt_facts(self, registration: Registration) -> None:
+        """Take the facts of a service over from its registration, unless they were fetched already."""
+        service_id = registration.service_id
+        facts = make_facts(registration.meta) if self._describe else NO_FACTS
+        if not facts or service_id in self._facts:
+            return
+        if service_id in self._live.by_id:
+            self.set_facts(service_id, facts)
+        else:
+            self._facts[service_id] = facts
 
     def _log_adoption(self) -> None:
         self.log.info("Adopted {count} services", count=self._adopted)
@@ -370,9 +413,13 @@ class Registry(Service):
                     self._apply_events(events)
         elif isinstance(meaning, Rejection):
             self._reject(meaning, reception.sender)
+        elif isinstance(meaning, BootNotice):
+            self._table.change_boot_id(meaning.device_id, meaning.boot_id, meaning.next_boot_id, reception.sender)
         elif meaning is not None:
             now = self._reactor.seconds()
-            self._apply_events(self._table.bye(meaning.device_id, meaning.urn, reception.sender, now))
+            self._apply_events(
+                self._table.bye(meaning.device_id, meaning.urn, reception.sender, now, reception.interface)
+            )
 
     def _admit(self, sender: str, now: float) -> bool:
         """Return whether a sender may create a service now. While the backend is late, each sender has a budget."""
@@ -390,9 +437,13 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    self._live.put(self._rules.registration(advertisement, standing))
+                    service_id = self._service_id(advertisement)
+                    self._live.put(self._rules.registration(advertisement, standing, self.facts(service_id)))
+                    self._live.report_claim(service_id)
                 case Left(advertisement, reason):
-                    self._live.remove(self._service_id(advertisement), reason)
+                    service_id = self._service_id(advertisement)
+                    self._facts.pop(service_id, None)
+                    self._live.remove(service_id, reason)
                 case SearchNeeded():
                     self.needed_searches.request(event)
         self._request_expiry()

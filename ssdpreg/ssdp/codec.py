@@ -12,7 +12,7 @@ import re
 
 from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.ssdp.messages import GROUP, GROUPS, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 #: UDA, 1.1.1: a message begins with one of three start lines. Any minor version of HTTP and any reason phrase are
 #: accepted, since UPnP 1.0 devices differ in both. Only status 200 is a reply to a search.
@@ -39,6 +39,18 @@ OVERLONG_LOCATION = "http://" + "x" * (LONGEST_LOCATION - 6)
 
 #: Number of lines that are parsed. A message has less than 30, and each costs time.
 _MOST_LINES = 128
+
+#: UDA, 1.2.2: the largest BOOTID has 31 bits, the largest CONFIGID of a description that does not change has 24, and
+#: a port for searches is in the range of dynamic ports.
+_LARGEST_BOOT_ID = 2**31 - 1
+_LARGEST_CONFIG_ID = 2**24 - 1
+_LOWEST_SEARCH_PORT, _LARGEST_SEARCH_PORT = 49152, 65535
+#: Fields of which a message has at least one if it has a BOOTID, CONFIGID or SEARCHPORT.
+_NUMBERED = frozenset({"BOOTID.UPNP.ORG", "CONFIGID.UPNP.ORG", "SEARCHPORT.UPNP.ORG", "OPT"})
+#: UDA 1.0, annex A: OPT declares the prefix of the header NLS, whose value any text can be.
+_OPT = re.compile(r"\s*\"http://schemas\.upnp\.org/upnp/1/0/\"\s*;\s*ns\s*=\s*(\d\d)\s*", re.ASCII | re.IGNORECASE)
+#: Longest value of NLS that is read. libupnp sends a UUID, MiniUPnPd the number of BOOTID.
+_LONGEST_NLS = 64
 
 #: UDA, 1.3.3: a device treats an MX above 5 as 5.
 _LONGEST_MX = 5
@@ -82,7 +94,7 @@ def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
     :param address: IP address and port of the recipient, for the HOST field.
     :raise HeaderError: If a value has characters, such as line ends, that would end its header field.
     """
-    host = ("HOST", f"{address[0]}:{address[1]}")
+    host = ("HOST", _host(*address))
     match message:
         case Alive():
             notify = [("NT", message.nt), ("NTS", "ssdp:alive"), ("USN", message.usn)]
@@ -90,7 +102,9 @@ def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
         case ByeBye():
             return _join("NOTIFY * HTTP/1.1", [host, ("NT", message.nt), ("NTS", "ssdp:byebye"), ("USN", message.usn)])
         case Update():
-            return _join("NOTIFY * HTTP/1.1", [host, ("NT", message.nt), ("NTS", "ssdp:update"), ("USN", message.usn)])
+            boot_ids = [("BOOTID.UPNP.ORG", message.boot_id), ("NEXTBOOTID.UPNP.ORG", message.next_boot_id)]
+            notify = [("NT", message.nt), ("NTS", "ssdp:update"), ("USN", message.usn)]
+            return _join("NOTIFY * HTTP/1.1", [host, *notify, *((name, value) for name, value in boot_ids if value)])
         case SearchRequest():
             mx = [] if message.mx is None else [("MX", str(message.mx))]
             man = ("MAN", '"ssdp:discover"')
@@ -100,11 +114,29 @@ def encode(message: Message, address: tuple[str, int] = (GROUP, PORT)) -> bytes:
             return _join("HTTP/1.1 200 OK", [("EXT", ""), *_description(message), *reply])
 
 
+def _host(address: str, port: int) -> str:
+    """Return the value of HOST for a recipient."""
+    if ":" not in address:
+        return f"{address}:{port}"
+    # RFC 2732; a zone has a meaning on this host only. UDA, annex A, writes the groups in capitals.
+    literal = address.partition("%")[0]
+    return f"[{literal.upper() if literal in GROUPS[6] else literal}]:{port}"
+
+
 def _description(message: Alive | SearchResponse) -> list[tuple[str, str]]:
     """Return the header fields that an announcement and a reply have in common."""
     max_age = [] if message.max_age is None else [("CACHE-CONTROL", f"max-age={message.max_age}")]
     location = [("LOCATION", message.location)] if message.location else []
-    return [*max_age, *location, ("SERVER", message.server or USER_AGENT)]
+    numbers = [
+        (name, str(value))
+        for name, value in (
+            ("BOOTID.UPNP.ORG", message.boot_id),
+            ("CONFIGID.UPNP.ORG", message.config_id),
+            ("SEARCHPORT.UPNP.ORG", message.search_port),
+        )
+        if value not in ("", None)
+    ]
+    return [*max_age, *location, ("SERVER", message.server or USER_AGENT), *numbers]
 
 
 def _join(start_line: str, fields: list[tuple[str, str]]) -> bytes:
@@ -161,7 +193,7 @@ def _parse_response(fields: dict[str, str]) -> SearchResponse:
     # UDA, 1.3.3: ST and USN are required. Some devices send NT in place of ST.
     st = fields.get("ST") or _required(fields, "NT")
     usn = _required(fields, "USN")
-    return SearchResponse(st, usn, _location(fields), _max_age(fields), _server(fields))
+    return SearchResponse(st, usn, *_parse_description(fields))
 
 
 def _parse_notify(fields: dict[str, str]) -> Message:
@@ -169,12 +201,60 @@ def _parse_notify(fields: dict[str, str]) -> Message:
     nt, nts, usn = _required(fields, "NT"), _required(fields, "NTS"), _required(fields, "USN")
     match nts.strip('"').lower():
         case "ssdp:alive":
-            return Alive(nt, usn, _location(fields), _max_age(fields), _server(fields))
+            return Alive(nt, usn, *_parse_description(fields))
         case "ssdp:byebye":
             return ByeBye(nt, usn)
         case "ssdp:update":
-            return Update(nt, usn)
+            boot_id = _number(fields, "BOOTID.UPNP.ORG", _LARGEST_BOOT_ID)
+            following = _number(fields, "NEXTBOOTID.UPNP.ORG", _LARGEST_BOOT_ID)
+            # UDA, 1.2.4: BOOTIDs only grow.
+            if boot_id is None or following is None or following <= boot_id:
+                return Update(nt, usn)
+            return Update(nt, usn, str(boot_id), str(following))
     raise HeaderError("NTS", f"unknown {nts[:80]!r}")
+
+
+def _parse_description(
+    fields: dict[str, str],
+) -> tuple[str, int | None, str, str, int | None, int | None]:
+    """
+    Parse the header fields that an announcement and a reply have in common.
+
+    SECURELOCATION.UPNP.ORG is ignored on purpose: it names the same description, and the address that is registered
+    must not depend on a second URL.
+    """
+    location, max_age, server = _location(fields), _max_age(fields), _server(fields)
+    if not _NUMBERED & fields.keys():
+        # Most devices are older than these fields.
+        return location, max_age, server, "", None, None
+    port = _number(fields, "SEARCHPORT.UPNP.ORG", _LARGEST_SEARCH_PORT)
+    return (
+        location,
+        max_age,
+        server,
+        _boot_id(fields),
+        _number(fields, "CONFIGID.UPNP.ORG", _LARGEST_CONFIG_ID),
+        None if port is None or port < _LOWEST_SEARCH_PORT else port,
+    )
+
+
+def _boot_id(fields: dict[str, str]) -> str:
+    number = _number(fields, "BOOTID.UPNP.ORG", _LARGEST_BOOT_ID)
+    if number is not None:
+        return str(number)
+    opt = fields.get("OPT")
+    namespace = None if opt is None else _OPT.fullmatch(opt)
+    return "" if namespace is None else fields.get(f"{namespace[1]}-NLS", "")[:_LONGEST_NLS]
+
+
+def _number(fields: dict[str, str], name: str, largest: int) -> int | None:
+    """Return the value of a field that has a whole number, or None if the number is absent, invalid or too large."""
+    text = fields.get(name)
+    if text is None or not (text.isascii() and text.isdigit()):
+        return None
+    digits = text.lstrip("0")
+    number = int(digits or "0") if len(digits) <= _MAX_AGE_DIGITS else largest + 1
+    return number if number <= largest else None
 
 
 def _parse_search(fields: dict[str, str]) -> SearchRequest:

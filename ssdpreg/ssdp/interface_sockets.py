@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from ssdpreg.errors import MessageError
-from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.interfaces import InterfaceAddress, Subnet, is_link_local
+from ssdpreg.ssdp.messages import GROUPS, PORT, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
@@ -18,10 +19,11 @@ from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
 class InterfaceSockets:
     """
-    The sockets of one interface.
+    The sockets of one interface and IP version.
 
-    The group socket receives multicast datagrams as long as the interface is used. Searches are sent, and replies are
-    received, by sockets that are open for one round each. An announcer has one more socket for its messages.
+    A socket for each group receives multicast datagrams as long as the interface is used. Searches are sent, and
+    replies are received, by sockets that are open for one round each. An announcer has one more socket for its
+    messages.
 
     :param reactor: Provides ``IReactorTime``.
     :param sockets: Opens and closes the sockets.
@@ -38,8 +40,8 @@ class InterfaceSockets:
         reactor: Any,
         sockets: UDPSockets,
         interface: InterfaceAddress,
-        networks: Sequence[IPv4Network],
-        named: Sequence[IPv4Network | IPv6Network],
+        networks: Sequence[Subnet],
+        named: Sequence[Subnet],
         deliver: Deliver,
         drop: Drop,
         memo: RepeatMemo,
@@ -51,7 +53,11 @@ class InterfaceSockets:
         self._from_group = self._make_receptions(Channel.GROUP)
         self._from_unicast = self._make_receptions(Channel.UNICAST)
         reachability = GroupReachability(interface.name)
-        self._group = SSDPProtocol(self._receive_multicast, self._drop_multicast, memo=(memo, memo.new_scope()))
+        scope = memo.new_scope()
+        self._groups = {
+            group: SSDPProtocol(self._receive_multicast, self._drop_multicast, memo=(memo, scope))
+            for group in GROUPS[interface.version]
+        }
         self._announcer = SSDPProtocol(self._receive_unicast, self._drop_unicast, reachability)
         self._rounds = SearchRounds(reactor, sockets, interface, self._make_receptions, deliver, drop, memo)
         self._open: list[OpenSocket] = []
@@ -62,12 +68,12 @@ class InterfaceSockets:
         return bool(self._open) and all(opened.alive for opened in self._open)
 
     @property
-    def networks(self) -> tuple[IPv4Network, ...]:
+    def networks(self) -> tuple[Subnet, ...]:
         """Networks of the interface."""
         return self._networks
 
     @networks.setter
-    def networks(self, networks: tuple[IPv4Network, ...]) -> None:
+    def networks(self, networks: tuple[Subnet, ...]) -> None:
         if networks != self._networks:
             self._networks = networks
             # Repetitions are processed with the receptions of the first time.
@@ -76,9 +82,15 @@ class InterfaceSockets:
             self._from_unicast = self._make_receptions(Channel.UNICAST)
 
     def contains(self, host: str) -> bool:
-        """Return whether a host is on the network of the interface."""
-        address = IPv4Address(host)
-        return any(address in network for network in self._networks)
+        """
+        Return whether a host is on the network of the interface.
+
+        :param host: IP address. A link-local IPv6 address is on the interface that is its zone.
+        """
+        if is_link_local(host):
+            return self.interface.version == 6 and host.partition("%")[2] == self.interface.name
+        address = ip_address(host)
+        return address.version == self.interface.version and any(address in network for network in self._networks)
 
     def open(self, *, announcing: bool) -> None:
         """
@@ -88,13 +100,23 @@ class InterfaceSockets:
         :raise CannotListenError: If another program uses the port exclusively, or the interface lost its address.
         :raise OSError: If the interface no longer exists.
         """
-        self._open.append(self._sockets.open_group(self.interface, self._group))
+        first, *others = self._groups.items()
+        self._open.append(self._sockets.open_group(self.interface, first[1], group=first[0]))
+        for group, protocol in others:
+            # Linux before 5.7 requires CAP_NET_RAW for the group of the site. Nearly all devices use the other one.
+            with suppress(PermissionError):
+                self._open.append(self._sockets.open_group(self.interface, protocol, group=group))
         if announcing:
             self._open.append(self._sockets.open_announcing(self.interface, self._announcer))
 
-    def send(self, message: Message, address: PeerAddress) -> None:
-        """Send a message of an announcer, as :meth:`SSDPProtocol.send` does."""
-        self._announcer.send(message, address)
+    def send(self, message: Message) -> None:
+        """Send a message of an announcer to each group."""
+        for group in self._groups:
+            self._announcer.send(message, (group, PORT))
+
+    def reply(self, message: Message, peer: PeerAddress) -> None:
+        """Send a message of an announcer to one peer."""
+        self._announcer.send(message, peer)
 
     def search(self, request: SearchRequest) -> None:
         """Send a search to the group."""
@@ -124,7 +146,7 @@ class InterfaceSockets:
         kind = type(message)
         # A reply is sent to the socket that searched, never to the group. A search of this process loops back, also
         # from one interface to another.
-        if kind is SearchResponse or (kind is SearchRequest and peer in self._sockets.sources):
+        if kind is SearchResponse or (kind is SearchRequest and self._sockets.is_source(peer)):
             return None
         return self._deliver(message, self._from_group[peer[0]], peer)
 

@@ -20,6 +20,7 @@ _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _RTM_NEWLINK = 16
 _RTM_GETLINK = 18
+_IFLA_MASTER = 10
 _IFLA_EXT_MASK = 29
 _IFLA_CARRIER_CHANGES = 35
 _RTEXT_FILTER_SKIP_STATS = 1 << 3
@@ -50,12 +51,14 @@ class LinkState:
     :ivar up: Whether it is enabled (``IFF_UP``).
     :ivar running: Whether it has a carrier (``IFF_RUNNING``); true if the driver does not report it.
     :ivar carrier_changes: Number of times that it lost or got its carrier; None if the message does not have it.
+    :ivar is_port: Whether it is a part of another interface, such as a port of a bridge.
     """
 
     index: int
     up: bool = True
     running: bool = True
     carrier_changes: int | None = 0
+    is_port: bool = False
 
     @property
     def problem(self) -> str:
@@ -218,14 +221,16 @@ def _parse(body: bytes) -> LinkState | None:
     if family != socket.AF_UNSPEC:
         return None
     carrier_changes = None
+    is_port = False
     offset = _LINK.size
     while offset + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        if kind == _IFLA_CARRIER_CHANGES:
+        if kind == _IFLA_MASTER:
+            is_port = True
+        elif kind == _IFLA_CARRIER_CHANGES:
             carrier_changes = struct.unpack_from("@I", body, offset + _ATTRIBUTE.size)[0]
-            break
         offset += _align(max(length, _ATTRIBUTE.size))
-    return LinkState(index, bool(flags & _IFF_UP), bool(flags & _IFF_RUNNING), carrier_changes)
+    return LinkState(index, bool(flags & _IFF_UP), bool(flags & _IFF_RUNNING), carrier_changes, is_port)
 
 
 def _align(length: int) -> int:

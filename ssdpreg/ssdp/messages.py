@@ -13,6 +13,11 @@ from typing import ClassVar
 #: Multicast group and UDP port of SSDP over IPv4: UDA, 1.
 GROUP = "239.255.255.250"
 PORT = 1900
+#: Multicast groups of SSDP over IPv6, of link-local and of site-local scope: UDA, annex A.
+GROUP_LINK_LOCAL = "ff02::c"
+GROUP_SITE_LOCAL = "ff05::c"
+#: Groups by IP version. Nothing is sent to groups of a wider scope.
+GROUPS = {4: (GROUP,), 6: (GROUP_LINK_LOCAL, GROUP_SITE_LOCAL)}
 
 #: Search target that every device replies to: UDA, 1.3.2.
 SEARCH_ALL = "ssdp:all"
@@ -28,6 +33,10 @@ class Alive:
     :ivar location: URL of the description; empty if the message has none.
     :ivar max_age: Lifetime of the announcement in seconds; ``None`` if the message has none, or no readable one.
     :ivar server: Name of the device's software; empty if the message has none.
+    :ivar boot_id: BOOTID without leading zeros, or the value of a UDA 1.0 device's NLS field, which has that meaning;
+        empty if the message has neither. It is compared for equality only.
+    :ivar config_id: CONFIGID, a number that changes with the description; ``None`` if the message has none.
+    :ivar search_port: UDP port for unicast searches; ``None`` if it is 1900.
     """
 
     #: Name of this kind of message in metrics.
@@ -38,6 +47,9 @@ class Alive:
     location: str = ""
     max_age: int | None = None
     server: str = ""
+    boot_id: str = ""
+    config_id: int | None = None
+    search_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ class Update:
 
     :ivar nt: Notification type.
     :ivar usn: Unique service name.
+    :ivar boot_id: BOOTID until now, without leading zeros; empty if the message has no valid one.
+    :ivar next_boot_id: BOOTID of the next announcements; empty if the message has none that is above ``boot_id``.
     """
 
     #: Name of this kind of message in metrics.
@@ -70,6 +84,8 @@ class Update:
 
     nt: str
     usn: str
+    boot_id: str = ""
+    next_boot_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,9 @@ class SearchResponse:
     :ivar location: URL of the description, or of a Redfish service root; empty if the message has none.
     :ivar max_age: Lifetime of the reply in seconds; ``None`` if the message has none, or no readable one.
     :ivar server: Name of the device's software; empty if the message has none.
+    :ivar boot_id: See :class:`Alive`.
+    :ivar config_id: See :class:`Alive`.
+    :ivar search_port: See :class:`Alive`.
     """
 
     #: Name of this kind of message in metrics.
@@ -108,6 +127,9 @@ class SearchResponse:
     location: str = ""
     max_age: int | None = None
     server: str = ""
+    boot_id: str = ""
+    config_id: int | None = None
+    search_port: int | None = None
 
 
 Message = Alive | ByeBye | Update | SearchRequest | SearchResponse

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+import errno
+from collections.abc import Callable, Collection, Mapping, Sequence
+from ipaddress import IPv4Network, ip_address
 from random import Random
 from typing import Any
 
@@ -12,14 +13,24 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from ssdpreg.ssdp.interface_sockets import InterfaceSockets
-from ssdpreg.ssdp.interfaces import InterfaceAddress, InterfaceSelection, NetworkInterface, find_interfaces
+from ssdpreg.ssdp.interfaces import (
+    InterfaceAddress,
+    InterfaceSelection,
+    NetworkInterface,
+    Subnet,
+    find_interfaces,
+)
 from ssdpreg.ssdp.links import KernelLinks, Links
-from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest
+from ssdpreg.ssdp.messages import Message, SearchRequest
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception_check import ReceptionCheck
 from ssdpreg.ssdp.repeats import RepeatMemo
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from ssdpreg.ssdp.sockets import UDPSockets
+
+#: Name of an interface, and IP version.
+SocketsKey = tuple[str, int]
 
 
 class Network:
@@ -34,7 +45,7 @@ class Network:
         repetition. Returns the function that processes its repetitions, or None.
     :param drop: Called as ``drop(error, reception, peer)`` for each other datagram.
     :param interfaces: Selectors of interfaces, as in :class:`ssdpreg.ssdp.interfaces.InterfaceSelection`.
-    :param ttl: TTL of multicast datagrams.
+    :param ttl: TTL of multicast datagrams, and hop limit of those over IPv6.
     :param find_interfaces: Returns the interfaces of this host.
     :param allow: Networks that the operator named. Replies are accepted from them, and from the networks of the
         interface that sent the search.
@@ -56,7 +67,7 @@ class Network:
         ttl: int = 2,
         find_interfaces: Callable[[], Sequence[NetworkInterface]] = find_interfaces,
         *,
-        allow: Sequence[IPv4Network | IPv6Network] = (),
+        allow: Sequence[Subnet] = (),
         ports: tuple[int, int] | None = None,
         announcing: bool = False,
         open_links: Callable[[], Links] = KernelLinks,
@@ -67,22 +78,29 @@ class Network:
         self._drop = drop
         self._selection = InterfaceSelection(interfaces)
         self._find_interfaces = find_interfaces
-        self._named = tuple(network for network in allow if network.version == 4)
+        self._named = tuple(allow)
         self._announcing = announcing
         self._memo = RepeatMemo()
         self._udp = UDPSockets(reactor, ttl, ports, random)
-        #: Sockets by the name of the interface.
-        self._sockets: dict[str, InterfaceSockets] = {}
+        #: Sockets by interface and IP version.
+        self._sockets: dict[SocketsKey, InterfaceSockets] = {}
         #: Interfaces and selectors with a problem that has been logged.
         self._problematic: frozenset[str] = frozenset()
         self._check = ReceptionCheck(reactor, self._sockets, open_links)
 
     @property
     def interfaces(self) -> tuple[tuple[str, str], ...]:
-        """Name and address of each interface with open sockets."""
+        """Name and address of each interface with open sockets, once for each IP version."""
         return tuple(
-            (sockets.interface.name, sockets.interface.address) for sockets in self._sockets.values() if sockets.alive
+            (sockets.interface.name, sockets.interface.zoned_address)
+            for sockets in self._sockets.values()
+            if sockets.alive
         )
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """IP versions of the open sockets."""
+        return tuple(sorted({version for _, version in self._sockets}))
 
     @property
     def receiving(self) -> frozenset[str]:
@@ -106,7 +124,7 @@ class Network:
         return frozenset(
             str(address)
             for network in networks
-            if network.prefixlen < 31
+            if isinstance(network, IPv4Network) and network.prefixlen < 31
             for address in (network.broadcast_address, network.network_address)
         )
 
@@ -137,19 +155,25 @@ class Network:
             self._log_problems({"any new interface": str(error)})
             return False
         selected = self._selection.select(found)
-        networks = {interface.name: interface.networks for interface in found}
-        problems = dict.fromkeys(self._selection.unmatched(found), "absent, down or without an IPv4 address")
+        self._udp.ipv6_addresses = frozenset(address for each in found for address in each.ipv6_addresses)
+        networks = {
+            (interface.name, version): tuple(network for network in interface.networks if network.version == version)
+            for interface in found
+            for version in (4, 6)
+        }
+        problems = dict.fromkeys(self._selection.unmatched(found), "absent, down or without an address")
         self._close_all_except(selected)
-        for name, sockets in self._sockets.items():
-            sockets.networks = networks[name]
-        new = [interface for interface in selected if interface.name not in self._sockets]
+        for key, sockets in self._sockets.items():
+            sockets.networks = networks[key]
+        new = [interface for interface in selected if _key(interface) not in self._sockets]
         for interface in new:
-            problem = self._open(interface, networks[interface.name])
+            problem = self._open(interface, networks[_key(interface)])
             if problem:
-                problems[interface.name] = problem
+                # The problem of one IP version does not hide that of the other.
+                problems[interface.name if interface.version == 4 else f"{interface.name} over IPv6"] = problem
         self._log_problems(problems)
         self._check.refresh(found)
-        return any(interface.name in self._sockets for interface in new)
+        return any(_key(interface) in self._sockets for interface in new)
 
     def search(self, request: SearchRequest) -> None:
         """Send a search to the group on each interface, from a socket that is open for the time of the replies."""
@@ -160,24 +184,31 @@ class Network:
         """
         Send a search to each of some hosts, from a socket that is open for the time of the replies.
 
-        A host that is on the network of no interface is not searched.
+        A host is searched on each interface on whose network it is: two networks can use the same private addresses. A
+        host that is on the network of no interface is not searched.
 
         :param st: Search target.
-        :param hosts: IP addresses.
+        :param hosts: IP addresses, a link-local IPv6 address with its zone, as
+            :func:`~ssdpreg.ssdp.search_address.search_address` returns them. Host names are ignored.
         """
-        by_interface: dict[str, list[str]] = {}
-        for host in dict.fromkeys(hosts):
-            for name, sockets in self._sockets.items():
-                if _is_ipv4(host) and sockets.contains(host):
-                    by_interface.setdefault(name, []).append(host)
-                    break
-        for name, chosen in by_interface.items():
-            self._sockets[name].search_hosts(st, chosen)
+        by_interface: dict[SocketsKey, list[str]] = {}
+        for each in dict.fromkeys(hosts):
+            host, _ = parse_search_address(each)
+            for key, sockets in self._sockets.items():
+                if _is_address(host) and sockets.contains(host):
+                    by_interface.setdefault(key, []).append(each)
+        for key, chosen in by_interface.items():
+            self._sockets[key].search_hosts(st, chosen)
 
-    def send(self, message: Message) -> None:
-        """Send a message of an announcer to the group on each interface."""
+    def send(self, message: Message, versions: Collection[int] = (4, 6)) -> None:
+        """
+        Send a message of an announcer to the groups on each interface.
+
+        :param versions: IP versions that it is sent over.
+        """
         for sockets in self._sockets.values():
-            sockets.send(message, (GROUP, PORT))
+            if sockets.interface.version in versions:
+                sockets.send(message)
 
     def reply(self, message: Message, peer: PeerAddress, interface: str) -> None:
         """
@@ -186,8 +217,9 @@ class Network:
         :param interface: Name of the interface that received the peer's message. If it is no longer open, the message
             is not sent.
         """
-        if interface in self._sockets:
-            self._sockets[interface].send(message, peer)
+        sockets = self._sockets.get((interface, 6 if ":" in peer[0] else 4))
+        if sockets is not None:
+            sockets.reply(message, peer)
 
     def close(self) -> Deferred[None]:
         """Close all sockets; fires when every socket is closed."""
@@ -195,7 +227,7 @@ class Network:
         self._check.close()
         return self._udp.closed()
 
-    def _open(self, interface: InterfaceAddress, networks: Sequence[IPv4Network]) -> str:
+    def _open(self, interface: InterfaceAddress, networks: Sequence[Subnet]) -> str:
         """
         Open the sockets of an interface.
 
@@ -208,19 +240,23 @@ class Network:
             sockets.open(announcing=self._announcing)
         except (OSError, CannotListenError) as error:
             sockets.close()
-            return str(error)
-        self._sockets[interface.name] = sockets
-        self.log.info("Listening on {interface} at {address}", interface=interface.name, address=interface.address)
+            return _describe(error)
+        self._sockets[_key(interface)] = sockets
+        self.log.info(
+            "Listening on {interface} at {address}", interface=interface.name, address=interface.zoned_address
+        )
         return ""
 
     def _close_all_except(self, interfaces: Sequence[InterfaceAddress]) -> None:
-        for name, sockets in list(self._sockets.items()):
+        for key, sockets in list(self._sockets.items()):
             if sockets.interface not in interfaces or not sockets.alive:
                 self._check.closing(sockets)
-                del self._sockets[name]
+                del self._sockets[key]
                 sockets.close()
                 self.log.info(
-                    "Stopped listening on {interface} at {address}", interface=name, address=sockets.interface.address
+                    "Stopped listening on {interface} at {address}",
+                    interface=key[0],
+                    address=sockets.interface.zoned_address,
                 )
 
     def _log_problems(self, problems: Mapping[str, str]) -> None:
@@ -231,9 +267,19 @@ class Network:
         self._problematic = frozenset(problems)
 
 
-def _is_ipv4(host: str) -> bool:
+def _describe(error: OSError | CannotListenError) -> str:
+    """Return the text of an error, and its cause if it is another program."""
+    is_used = isinstance(error, CannotListenError) and getattr(error.socketError, "errno", None) == errno.EADDRINUSE
+    return f"{error} Another program uses the port without sharing it." if is_used else str(error)
+
+
+def _key(interface: InterfaceAddress) -> SocketsKey:
+    return interface.name, interface.version
+
+
+def _is_address(host: str) -> bool:
     try:
-        IPv4Address(host)
+        ip_address(host)
     except ValueError:
         return False
     return True

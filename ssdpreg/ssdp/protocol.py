@@ -10,11 +10,13 @@ from twisted.logger import Logger
 
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
-from ssdpreg.ssdp.messages import GROUP, PORT, Message
+from ssdpreg.ssdp.messages import GROUPS, Message
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo, identity
 
 #: IP address and UDP port of the sender or the recipient of a datagram.
 PeerAddress = tuple[str, int]
+
+_GROUPS = frozenset(group for groups in GROUPS.values() for group in groups)
 
 
 class GroupReachability:
@@ -115,11 +117,11 @@ class SSDPProtocol(DatagramProtocol):
         try:
             self.transport.write(datagram, address)
         except (OSError, MessageLengthError) as error:
-            if address == (GROUP, PORT):
+            if address[0] in _GROUPS:
                 self._reachability.fail(error)
             else:
                 # Only debug: any sender of a search can name an address that is out of reach.
                 self.log.debug("Cannot send to {peer}: {error}", peer=address, error=error)
         else:
-            if address == (GROUP, PORT):
+            if address[0] in _GROUPS:
                 self._reachability.succeed()

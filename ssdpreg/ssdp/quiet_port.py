@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.udp import MulticastPort
@@ -53,5 +56,48 @@ def listen_quietly(
     if not IReactorFDSet.providedBy(reactor):
         return reactor.listenMulticast(number, protocol, address, max_datagram, listenMultiple=shared)
     port = QuietMulticastPort(number, protocol, address, max_datagram, cast("Any", reactor), shared)
+    port.startListening()
+    return port
+
+
+def listen_quietly_ipv6(
+    reactor: Any,
+    address: tuple[str, int, int],
+    protocol: DatagramProtocol,
+    configure: Callable[[socket.socket], None],
+    max_datagram: int,
+    *,
+    shared: bool,
+) -> Any:
+    """
+    Open a port of IPv6 like :func:`listen_quietly`.
+
+    The socket is made here, because ``listenMulticast`` has no parameter for the interface of a link-local address, and
+    options that restrict a socket to one interface have to be set before it is bound.
+
+    :param address: IP address, port, and the index of the interface for a link-local address, or 0.
+    :param configure: Sets the options of the socket, before it is bound.
+    :param shared: Whether other programs may use the port too.
+    :raise CannotListenError: If it cannot be bound.
+    :raise OSError: If an option cannot be set.
+    """
+    host, number, scope = address
+    if not IReactorFDSet.providedBy(reactor):
+        port = reactor.listenMulticast(number, protocol, host, max_datagram, listenMultiple=shared)
+        configure(port.getHandle())
+        return port
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as handle:
+        handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if shared:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        configure(handle)
+        try:
+            handle.bind((host, number, 0, scope))
+        except OSError as error:
+            raise CannotListenError(host, number, error) from error
+        # The same as adoptDatagramPort, for a port of this class. It duplicates the descriptor.
+        port = QuietMulticastPort._fromListeningDescriptor(
+            reactor, handle.fileno(), socket.AF_INET6, protocol, max_datagram
+        )
     port.startListening()
     return port

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 #: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
 _CACHED_SENDERS = 2048
@@ -29,7 +29,8 @@ class Reception:
     """
     Circumstances of the reception of a datagram.
 
-    :ivar sender: IP address of the sender, empty if unknown.
+    :ivar sender: IP address of the sender, empty if unknown. A link-local IPv6 address has the name of the interface as
+        its zone, as in ``fe80::1%eth0``.
     :ivar interface: Name of the interface.
     :ivar channel: Socket that received it.
     :ivar on_link: Whether the sender is on the network of the interface, so that no router forwarded the datagram.
@@ -50,7 +51,7 @@ class Reception:
 
 class Receptions(dict[str, Reception]):
     """
-    Receptions by sender, made at the first lookup of a sender.
+    Receptions by the address of the sender without a zone, made at the first lookup of a sender.
 
     :param interface: Name of the interface.
     :param channel: Socket that receives.
@@ -62,7 +63,7 @@ class Receptions(dict[str, Reception]):
         self,
         interface: str,
         channel: Channel,
-        networks: Sequence[IPv4Network],
+        networks: Sequence[IPv4Network | IPv6Network],
         named: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         super().__init__()
@@ -71,12 +72,13 @@ class Receptions(dict[str, Reception]):
     def __missing__(self, sender: str) -> Reception:
         if len(self) >= _CACHED_SENDERS:
             self.clear()
-        address = IPv4Address(sender)
+        address = ip_address(sender)
+        is_link_local = address.version == 6 and address.is_link_local
         reception = Reception(
-            sender,
+            f"{sender}%{self._interface}" if is_link_local else sender,
             self._interface,
             self._channel,
-            any(address in network for network in self._networks),
+            is_link_local or any(address in network for network in self._networks),
             any(address in network for network in self._named),
         )
         self[sender] = reception

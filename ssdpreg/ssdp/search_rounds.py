@@ -11,10 +11,11 @@ from twisted.logger import Logger
 
 from ssdpreg.errors import MessageError, OffLinkReplyError, UnsolicitedError
 from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import GROUPS, PORT, Alive, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
+from ssdpreg.ssdp.search_address import parse_search_address
 from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
 
 #: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
@@ -145,22 +146,27 @@ class SearchRounds:
         current = self._round(Channel.SEARCH)
         if current is not None:
             self._keep_open(current, reply_time(Channel.SEARCH, request))
-            current.send(request, (GROUP, PORT))
+            for group in GROUPS[self._interface.version]:
+                current.send(request, (group, PORT))
 
     def search_hosts(self, st: str, hosts: Sequence[str]) -> None:
         """
         Send a search to each of some hosts.
 
-        :param hosts: IPv4 addresses on the network of the interface.
+        :param hosts: IP addresses on the network of the interface.
         """
         current = self._round(Channel.HOST)
         if current is not None and current.hosts is not None:
             # UDA, 1.3.2: a unicast search has no MX.
             request = SearchRequest(st, None)
             self._keep_open(current, reply_time(Channel.HOST, request))
-            for host in hosts:
+            for each in hosts:
+                host, port = parse_search_address(each)
                 current.hosts.add(host)
-                current.send(request, (host, PORT))
+                # Sent to port 1900 as well as to the device's own port, whose number may be forged. The socket sends on
+                # its interface only, so that a zone is not needed.
+                for number in dict.fromkeys((port, PORT)):
+                    current.send(request, (host.partition("%")[0], number))
 
     def count_overflows(self) -> None:
         """Add the datagrams dropped by the kernel on the open sockets to :attr:`overflows`."""

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -15,13 +16,14 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorMulticast
 from twisted.internet.protocol import DatagramProtocol
 
-from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT
+from ssdpreg.ssdp.interfaces import InterfaceAddress, is_link_local
+from ssdpreg.ssdp.messages import GROUP, GROUP_LINK_LOCAL, PORT
 from ssdpreg.ssdp.protocol import PeerAddress
-from ssdpreg.ssdp.quiet_port import listen_quietly
+from ssdpreg.ssdp.quiet_port import listen_quietly, listen_quietly_ipv6
 
-#: Longest payload of a UDP datagram over IPv4, in bytes.
+#: Longest payload of a UDP datagram in bytes, over IPv4 and over IPv6.
 _MAX_DATAGRAM = 65507
+_MAX_DATAGRAM_IPV6 = 65527
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 
@@ -30,6 +32,10 @@ _SO_RCVBUFFORCE = 33
 _SO_MEMINFO = 55
 _SK_MEMINFO_DROPS = 8
 _IP_MULTICAST_ALL = 49
+_IP_UNICAST_IF = 50
+_IPV6_MULTICAST_ALL = 29
+#: Address of a socket that receives datagrams for any IPv6 address of its interface.
+_ANY_IPV6 = "::"
 
 
 class OpenSocket:
@@ -72,11 +78,12 @@ class UDPSockets:
     The UDP sockets of this process for SSDP.
 
     :param reactor: Provides ``IReactorMulticast``.
-    :param ttl: TTL of multicast datagrams.
+    :param ttl: TTL of multicast datagrams, and hop limit of those over IPv6.
     :param ports: First and last port of sockets for searches, or None for any port that the kernel selects.
     :param random: Source of the port that is tried first.
     :param limit: Largest number of open sockets: descriptors are needed for connections too.
     :ivar sources: Address and port of each open socket that sends searches.
+    :ivar ipv6_addresses: IPv6 addresses of this host, without zones.
     """
 
     def __init__(
@@ -90,17 +97,27 @@ class UDPSockets:
         self._reactor, self._ttl, self._ports, self._limit = reactor, ttl, ports, limit
         self._random = random or Random()
         self.sources: set[PeerAddress] = set()
+        self.ipv6_addresses: frozenset[str] = frozenset()
         self._open: set[OpenSocket] = set()
         self._closing: set[Deferred[Any]] = set()
 
-    def open_group(self, interface: InterfaceAddress, protocol: DatagramProtocol, port: int = PORT) -> OpenSocket:
+    def is_source(self, peer: PeerAddress) -> bool:
+        """Return whether a datagram was sent from an open socket for searches of this process."""
+        return peer in self.sources or (peer[0] in self.ipv6_addresses and (_ANY_IPV6, peer[1]) in self.sources)
+
+    def open_group(
+        self, interface: InterfaceAddress, protocol: DatagramProtocol, port: int = PORT, *, group: str = GROUP
+    ) -> OpenSocket:
         """
-        Open a socket that is bound to the SSDP group, and receives the multicast datagrams of one interface.
+        Open a socket that is bound to an SSDP group, and receives the multicast datagrams of one interface.
 
         :param port: Port; another one than that of SSDP receives probes only.
         :raise CannotListenError: If another program uses the port exclusively.
         :raise OSError: If the interface no longer exists.
         """
+
+        if interface.version == 6:
+            return self._open_group_ipv6(interface, protocol, group)
 
         def configure(handle: socket.socket) -> None:
             # By default the socket receives on every interface on which any socket of this host has joined the group.
@@ -113,6 +130,23 @@ class UDPSockets:
 
         return self._listen(protocol, port, GROUP, configure, shared=True)
 
+    def _open_group_ipv6(self, interface: InterfaceAddress, protocol: DatagramProtocol, group: str) -> OpenSocket:
+        def configure(handle: socket.socket) -> None:
+            # A link-local group is bound together with its interface, which needs no privilege.
+            if group != GROUP_LINK_LOCAL:
+                _bind_to_interface(handle, interface)
+            _ignore_other_groups(handle)
+            membership = struct.pack("@16sI", socket.inet_pton(socket.AF_INET6, group), interface.index)
+            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+
+        scope = interface.index if group == GROUP_LINK_LOCAL else 0
+        return self._add(
+            protocol,
+            lambda: listen_quietly_ipv6(
+                self._reactor, (group, PORT, scope), protocol, configure, _MAX_DATAGRAM_IPV6, shared=True
+            ),
+        )
+
     def open_search(self, interface: InterfaceAddress, protocol: DatagramProtocol) -> OpenSocket:
         """
         Open a socket that sends searches on one interface, from a free port of its address.
@@ -124,10 +158,17 @@ class UDPSockets:
         :raise OSError: If the interface no longer exists.
         """
 
+        if interface.version == 6:
+            opened = self._in_range(lambda number: self._listen_ipv6(interface, protocol, number))
+            self.sources.add(opened.address)
+            return opened
+
         def configure(handle: socket.socket) -> None:
             self._send_on(interface, handle)
+            # Two networks can use the same addresses: the routing table selects one of the interfaces.
+            handle.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, socket.htonl(interface.index))
 
-        opened = self._listen_in_range(interface.address, protocol, configure)
+        opened = self._in_range(lambda number: self._listen(protocol, number, interface.address, configure))
         self.sources.add(opened.address)
         return opened
 
@@ -140,6 +181,9 @@ class UDPSockets:
         :raise CannotListenError: If another program uses the port exclusively, or the interface lost the address.
         :raise OSError: If the interface no longer exists.
         """
+
+        if interface.version == 6:
+            return self._listen_ipv6(interface, protocol, PORT, shared=True)
 
         def configure(handle: socket.socket) -> None:
             self._send_on(interface, handle)
@@ -166,18 +210,20 @@ class UDPSockets:
             self._closing.add(closing)
             closing.addBoth(lambda _: self._closing.discard(closing))
 
-    def _listen_in_range(
-        self, address: str, protocol: DatagramProtocol, configure: Callable[[socket.socket], None]
-    ) -> OpenSocket:
-        """Open a socket on a port of the range, beginning with a random one."""
+    def _in_range(self, listen: Callable[[int], OpenSocket]) -> OpenSocket:
+        """
+        Open a socket on a port of the range, beginning with a random one.
+
+        :param listen: Opens a socket on a port.
+        """
         if self._ports is None:
-            return self._listen(protocol, 0, address, configure)
+            return listen(0)
         first, last = self._ports
         count = last - first + 1
         start = self._random.randrange(count)
         for offset in range(count):
             try:
-                return self._listen(protocol, first + (start + offset) % count, address, configure)
+                return listen(first + (start + offset) % count)
             except CannotListenError as error:  # noqa: PERF203
                 if getattr(error.socketError, "errno", None) != errno.EADDRINUSE:
                     raise
@@ -198,15 +244,64 @@ class UDPSockets:
         :param number: Port; 0 for any free one.
         :param shared: Whether other programs may use the port too.
         """
+
+        def listen() -> Any:
+            port = listen_quietly(self._reactor, number, protocol, address, _MAX_DATAGRAM, shared=shared)
+            try:
+                configure(port.getHandle())
+            except OSError:
+                self._wait_for(port.stopListening())
+                raise
+            return port
+
+        return self._add(protocol, listen)
+
+    def _listen_ipv6(
+        self, interface: InterfaceAddress, protocol: DatagramProtocol, number: int, *, shared: bool = False
+    ) -> OpenSocket:
+        """
+        Open a socket on one interface that is bound to any IPv6 address.
+
+        The kernel selects the source of each datagram: its scope has to be that of the recipient, so that the reply of
+        a host comes from the address that was searched.
+        """
+
+        def configure(handle: socket.socket) -> None:
+            _ignore_other_groups(handle)
+            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, interface.index)
+            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, self._ttl)
+
+        def configure_on_interface(handle: socket.socket) -> None:
+            _bind_to_interface(handle, interface)
+            configure(handle)
+
+        def listen() -> Any:
+            address, scope, setup = _ANY_IPV6, 0, configure_on_interface
+            try:
+                return listen_quietly_ipv6(
+                    self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM_IPV6, shared=shared
+                )
+            except PermissionError:
+                # Linux before 5.7 requires CAP_NET_RAW. A link-local address restricts the socket to its interface.
+                if not is_link_local(interface.address):
+                    raise
+                address, scope, setup = interface.address, interface.index, configure
+            return listen_quietly_ipv6(
+                self._reactor, (address, number, scope), protocol, setup, _MAX_DATAGRAM_IPV6, shared=shared
+            )
+
+        return self._add(protocol, listen)
+
+    def _add(self, protocol: DatagramProtocol, listen: Callable[[], Any]) -> OpenSocket:
+        """
+        Open a socket, unless there are too many.
+
+        :param listen: Opens the port.
+        """
         if len(self._open) + len(self._closing) >= self._limit:
             raise OSError(errno.EMFILE, f"{self._limit} sockets are open")
-        port = listen_quietly(self._reactor, number, protocol, address, _MAX_DATAGRAM, shared=shared)
-        try:
-            configure(port.getHandle())
-            _enlarge_receive_buffer(port.getHandle())
-        except OSError:
-            self._wait_for(port.stopListening())
-            raise
+        port = listen()
+        _enlarge_receive_buffer(port.getHandle())
         opened = OpenSocket(protocol, port)
         self._open.add(opened)
         return opened
@@ -224,6 +319,22 @@ def _membership(interface: InterfaceAddress) -> bytes:
     Two interfaces may have the same address, and the methods of Twisted's transport select by address.
     """
     return struct.pack("@4s4si", socket.inet_aton(GROUP), socket.inet_aton(interface.address), interface.index)
+
+
+def _bind_to_interface(handle: socket.socket, interface: InterfaceAddress) -> None:
+    """
+    Make a socket send and receive on one interface only.
+
+    :raise PermissionError: If the process may not, with Linux before 5.7.
+    """
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
+
+
+def _ignore_other_groups(handle: socket.socket) -> None:
+    """Make a socket receive nothing from IPv6 groups that only other sockets of this host have joined."""
+    # Linux before 4.20 does not have the option. A socket that is bound to a group receives nothing from others.
+    with suppress(OSError):
+        handle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
 
 
 def _enlarge_receive_buffer(handle: socket.socket) -> None:

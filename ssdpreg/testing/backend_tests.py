@@ -88,7 +88,12 @@ class BackendTestsMixin(TestCase):
         service_id = registration.service_id
         registration = replace(
             registration,
-            meta={**registration.meta, "ssdp-server": 'Größe/1.0 "電源" \\ <b>', "ssdp-usn": ""},
+            meta={
+                **registration.meta,
+                "ssdp-server": 'Größe/1.0 "電源" \\ <b>',
+                "ssdp-usn": "",
+                "redfish-product": "Größe",
+            },
             checks=registration.checks
             | {
                 Check(f"{service_id}-http-0a", "http", "http://[2001:db8::5]/x?a=b", 15.0, 2.5, True, 300.0),

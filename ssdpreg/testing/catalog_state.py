@@ -173,7 +173,9 @@ class CatalogState:
             if found is None:
                 raise OperationError(f'service "{service_id}" on node "{node}" doesn\'t exist')
             return found
-        if verb == "delete":
+        if verb == "delete-cas" and service.get("ModifyIndex", 0) != (0 if found is None else found["ModifyIndex"]):
+            raise OperationError(f'failed to delete service "{service_id}" on node "{node}", index is stale')
+        if verb in ("delete", "delete-cas"):
             if not service.get("Service"):
                 raise OperationError("Must provide service name with ID")
             self.services.pop(key, None)

@@ -15,6 +15,9 @@ from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 from ssdpreg.web.slices import run_in_slices
 
+#: Names of the states: see :class:`ssdpreg.reconciler.ServiceState`.
+STATES = ("registered", "waiting", "refused")
+
 #: Number of services that are examined in one slice.
 _SLICE = 1000
 #: Seconds between two examinations of all services: as often as the reconciler compares everything with the backend.
@@ -75,6 +78,12 @@ class BackendStates:
             "refused": refused,
         }
 
+    def name(self, service_id: str) -> str:
+        """Return the name of a live service's state, at the last examination."""
+        if service_id in self.refused:
+            return "refused"
+        return "waiting" if service_id in self._open else "registered"
+
     async def refresh(self) -> None:
         """Examine the services whose state may have changed. Requests that come together share one examination."""
         if self._waiting is not None:
@@ -86,6 +95,8 @@ class BackendStates:
         self._waiting = []
         try:
             await run_in_slices(self._cooperator, self._examine(service_ids))
+            # A dictionary does not become smaller when its items are removed.
+            self._open = dict(self._open)
         finally:
             waiting, self._waiting = self._waiting, None
             for waiter in waiting:

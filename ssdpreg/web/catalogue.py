@@ -7,9 +7,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Cooperator
@@ -20,6 +20,9 @@ from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
 from ssdpreg.web.slices import make_cooperator
 from ssdpreg.web.sorted_keys import SortedKeys
+
+#: Name and node in lower case, and service ID.
+SortKey: TypeAlias = tuple[str, ...]
 
 #: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
@@ -68,23 +71,11 @@ class Entry:
     modified: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """
-    Facts of a live service that are kept beside its registration.
-
-    :ivar name: Name of the service, in lower case.
-    :ivar node: Name of its device's node.
-    """
-
-    name: str
-    node: str
-    created: int
-    modified: int
-
-    @property
-    def topics(self) -> tuple[Topic, Topic]:
-        return ("name", self.name), node_topic(self.node)
+def _key(registration: Registration) -> SortKey:
+    node = node_name(registration.device_id)
+    folded = node.casefold()
+    # Equal texts are shared: there is one of each for every service.
+    return sys.intern(registration.name.casefold()), node if folded == node else folded, registration.service_id
 
 
 @implementer(IRegistrationListener)
@@ -96,7 +87,7 @@ class Catalogue:
     :param registrations: The live services by service ID: the registry's own mapping, which is read at each query.
     :param wall_clock: Returns the seconds since 1970. The first index is made from it.
     :param cooperator: Ends the queries that wait for one change, one after the other.
-    :ivar by_name: Sorted keys of the services: name and node in lower case, and service ID.
+    :ivar by_name: Sorted keys of the services.
     """
 
     def __init__(
@@ -111,17 +102,18 @@ class Catalogue:
         self._cooperator = cooperator or make_cooperator(reactor)
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
-        self._facts: dict[str, _Facts] = {}
-        self.by_name: SortedKeys[tuple[str, ...]] = SortedKeys()
+        # Index at which each service appeared, and index of the last change of those that changed since then.
+        self._created: dict[str, int] = {}
+        self._modified: dict[str, int] = {}
+        self.by_name: SortedKeys[SortKey] = SortedKeys()
         # Node in lower case, and service ID.
         self._by_node: SortedKeys[tuple[str, ...]] = SortedKeys()
         # Number of services by name and tags.
         self._tags: dict[str, Counter[tuple[str, ...]]] = {}
         self._names: SortedKeys[str] = SortedKeys()
-        # Number of services, and index of the last change, by topic. Topics without services are removed.
-        self._counts: Counter[Topic] = Counter()
-        self._topic_indexes: dict[Topic, int] = {}
-        self._nodes = 0
+        # Index of the last change, by name and by node in lower case. Those without services are removed.
+        self._name_indexes: dict[str, int] = {}
+        self._node_indexes: dict[str, int] = {}
         self._waiting: dict[Deferred[None], tuple[Topic, int]] = {}
         self._notification = EarliestCall(reactor, self._notify)
         for registration in registrations.values():
@@ -130,7 +122,7 @@ class Catalogue:
     @property
     def devices(self) -> int:
         """Number of devices with live services."""
-        return self._nodes
+        return len(self._node_indexes)
 
     def slices(self, topic: Topic = EVERYTHING) -> Iterator[list[Entry]]:
         """
@@ -160,7 +152,11 @@ class Catalogue:
         A topic without services has the index of the last removal of any topic: the indexes of removed topics are not
         kept, since their names come from the network and their number has no limit.
         """
-        return self._index if topic == EVERYTHING else self._topic_indexes.get(topic, self._last_removal)
+        if topic == EVERYTHING:
+            return self._index
+        kind, value = topic
+        indexes = self._name_indexes if kind == "name" else self._node_indexes
+        return indexes.get(value, self._last_removal)
 
     def wait(self, topic: Topic, index: int, seconds: float) -> Deferred[None]:
         """
@@ -185,71 +181,77 @@ class Catalogue:
 
     def appeared(self, registration: Registration) -> None:
         self._index += 1
-        self._update_topics((), self._add(registration, created=self._index))
+        self._created[registration.service_id] = self._index
+        self._add(registration, _key(registration))
+        self._request_notification()
 
     def changed(self, registration: Registration, before: Registration) -> None:
         self._index += 1
-        created = self._facts[registration.service_id].created
-        old_topics = self._remove(before)
-        self._update_topics(old_topics, self._add(registration, created))
+        self._modified[registration.service_id] = self._index
+        key, old_key = _key(registration), _key(before)
+        self._add(registration, key)
+        self._remove_tags(before)
+        if key != old_key:
+            self._remove_key(old_key)
+        self._request_notification()
 
     def left(self, registration: Registration, reason: str) -> None:
         self._index += 1
-        self._update_topics(self._remove(registration), ())
+        del self._created[registration.service_id]
+        self._modified.pop(registration.service_id, None)
+        self._remove_tags(registration)
+        self._remove_key(_key(registration))
+        self._request_notification()
 
     def _entry(self, service_id: str) -> Entry | None:
-        registration, facts = self._registrations.get(service_id), self._facts.get(service_id)
-        if registration is None or facts is None:
+        registration, created = self._registrations.get(service_id), self._created.get(service_id)
+        if registration is None or created is None:
             return None
-        return Entry(registration, facts.node, facts.created, facts.modified)
+        modified = self._modified.get(service_id, created)
+        return Entry(registration, node_name(registration.device_id), created, modified)
 
-    def _add(self, registration: Registration, created: int) -> Sequence[Topic]:
-        """Add a service to the sorted keys, and return its topics."""
-        service_id, name = registration.service_id, registration.name
-        facts = _Facts(sys.intern(name.casefold()), node_name(registration.device_id), created, self._index)
-        node = facts.node.casefold()
-        self._facts[service_id] = facts
-        self.by_name.add((facts.name, node, service_id))
+    def _add(self, registration: Registration, key: SortKey) -> None:
+        """Add a service to the sorted keys and to the tags of its name, and set the indexes of its name and node."""
+        name, node, service_id = key
+        self.by_name.add(key)
         self._by_node.add((node, service_id))
-        if name not in self._tags:
-            self._tags[name] = Counter()
-            self._names.add(name)
-        self._tags[name][registration.tags] += 1
-        return facts.topics
+        self._name_indexes[name] = self._node_indexes[node] = self._index
+        tags = self._tags.get(registration.name)
+        if tags is None:
+            tags = self._tags[registration.name] = Counter()
+            self._names.add(registration.name)
+        tags[registration.tags] += 1
 
-    def _remove(self, registration: Registration) -> Sequence[Topic]:
-        """Remove a service from the sorted keys, and return the topics that it had."""
-        service_id, name = registration.service_id, registration.name
-        facts = self._facts.pop(service_id)
-        node = facts.node.casefold()
-        self.by_name.discard((facts.name, node, service_id))
-        self._by_node.discard((node, service_id))
-        tags = self._tags[name]
+    def _remove_tags(self, registration: Registration) -> None:
+        tags = self._tags[registration.name]
         tags[registration.tags] -= 1
         if not tags[registration.tags]:
             del tags[registration.tags]
         if not tags:
-            del self._tags[name]
-            self._names.discard(name)
-        return facts.topics
+            del self._tags[registration.name]
+            self._names.discard(registration.name)
 
-    def _update_topics(self, before: Sequence[Topic], after: Sequence[Topic]) -> None:
-        """Count a service in other topics than before, set their indexes, and end the queries that wait for them."""
-        for topic in after:
-            if topic not in before:
-                self._counts[topic] += 1
-                self._nodes += topic[0] == "node" and self._counts[topic] == 1
-            self._topic_indexes[topic] = self._index
-        for topic in before:
-            if topic in after:
-                continue
-            self._counts[topic] -= 1
-            if self._counts[topic]:
-                self._topic_indexes[topic] = self._index
-            else:
-                del self._counts[topic], self._topic_indexes[topic]
-                self._nodes -= topic[0] == "node"
-                self._last_removal = self._index
+    def _remove_key(self, key: SortKey) -> None:
+        """Remove a service from the sorted keys, and set or remove the indexes of its name and node."""
+        name, node, service_id = key
+        self.by_name.discard(key)
+        self._by_node.discard((node, service_id))
+        self._set_index(self._name_indexes, self.by_name, name)
+        self._set_index(self._node_indexes, self._by_node, node)
+
+    def _set_index(self, indexes: dict[str, int], keys: SortedKeys[Any], value: str) -> None:
+        """
+        Set the index of a name or node that has lost a service.
+
+        :param keys: Keys that begin with the names or the nodes.
+        """
+        if any(keys.starting_with((value,), 1)):
+            indexes[value] = self._index
+        else:
+            del indexes[value]
+            self._last_removal = self._index
+
+    def _request_notification(self) -> None:
         if self._waiting:
             self._notification.request(self._reactor.seconds() + _GATHERING)
 

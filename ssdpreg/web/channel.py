@@ -141,7 +141,7 @@ class LimitedChannel(HTTPChannel):
 
     # Responses.
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """Process no further requests: their responses would be kept until the client reads."""
         super().pauseProducing()
         if self._reader_deadline is None:
@@ -151,7 +151,7 @@ class LimitedChannel(HTTPChannel):
         transport: Any = self.transport
         transport.pauseProducing()
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         super().resumeProducing()
         self._reader_is_ready()
         self.paused = False

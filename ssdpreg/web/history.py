@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from zope.interface import implementer
@@ -32,10 +32,10 @@ class PastEvent:
     registration: Registration
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Minute:
     """
-    Numbers of one minute.
+    Numbers of one minute. Those of the present minute still change.
 
     :ivar number: Minutes on the reactor's clock. Only differences between numbers have a meaning.
     :ivar services: Live services at the end of the minute.
@@ -68,6 +68,7 @@ class History:
         first = Minute(self._present_minute(), services=len(registrations))
         self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
         self.counts: Counter[str] = Counter()
+        self._latest = 0
 
     @property
     def events(self) -> Sequence[PastEvent]:
@@ -77,7 +78,7 @@ class History:
     @property
     def latest(self) -> int:
         """Serial number of the last event, 0 before the first."""
-        return sum(self.counts.values())
+        return self._latest
 
     @property
     def minutes(self) -> Sequence[Minute]:
@@ -97,15 +98,16 @@ class History:
     def _record(self, kind: str, registration: Registration) -> None:
         self._add_minutes()
         self.counts[kind] += 1
-        self._events.append(PastEvent(self.latest, self._reactor.seconds(), kind, registration))
+        self._latest += 1
+        self._events.append(PastEvent(self._latest, self._reactor.seconds(), kind, registration))
         minute = self._minutes[-1]
-        self._minutes[-1] = replace(
-            minute,
-            services=len(self._registrations),
-            alive=minute.alive + (kind == "alive"),
-            byebye=minute.byebye + (kind == "byebye"),
-            expired=minute.expired + (kind == "expired"),
-        )
+        minute.services = len(self._registrations)
+        if kind == "alive":
+            minute.alive += 1
+        elif kind == "byebye":
+            minute.byebye += 1
+        elif kind == "expired":
+            minute.expired += 1
 
     def _present_minute(self) -> int:
         return int(self._reactor.seconds() // 60)

@@ -23,15 +23,17 @@ from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
 import ssdpreg
+from ssdpreg.description.describer import Describer
+from ssdpreg.description.source import FAILURES
 from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
-from ssdpreg.web.backend_states import BackendStates
+from ssdpreg.web.backend_states import STATES, BackendStates
 from ssdpreg.web.catalogue import Catalogue
+from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
 from ssdpreg.web.history import History
 from ssdpreg.web.resources import ReadOnlyResource
 from ssdpreg.web.view import View
 
-_STATES = ("registered", "waiting", "refused")
 _REASONS = ("byebye", "expired", "evicted", "unconfigured")
 
 
@@ -44,6 +46,7 @@ class Numbers:
     :ivar history: Numbers of events.
     :ivar catalogue: Number of devices.
     :ivar states: Numbers of services by state.
+    :ivar changes: Numbers of services with changes.
     :ivar connections: Numbers of connections.
     """
 
@@ -51,6 +54,7 @@ class Numbers:
     history: History
     catalogue: Catalogue
     states: BackendStates
+    changes: ServiceChanges
     connections: Connections
 
 
@@ -123,6 +127,8 @@ class DaemonCollector(Collector):
             yield from _requests(view.requests)
         if view.locked is not None:
             yield from _lock(view.locked)
+        if view.describer is not None:
+            yield from _descriptions(view.describer)
         yield from _connections(self._numbers.connections)
 
     def _network(self) -> Iterator[Metric]:
@@ -176,7 +182,7 @@ class DaemonCollector(Collector):
     def _services(self) -> Iterator[Metric]:
         states = self._numbers.states.counts
         services = GaugeMetricFamily("ssdpreg_services", "Live services, by state in the backend.", labels=("state",))
-        for state in _STATES:
+        for state in STATES:
             services.add_metric((state,), states[state])
         yield services
         yield GaugeMetricFamily("ssdpreg_devices", "Devices that have live services.", self._numbers.catalogue.devices)
@@ -186,6 +192,15 @@ class DaemonCollector(Collector):
         for reason in _REASONS:
             left.add_metric((reason,), counts[reason])
         yield left
+        changes = self._numbers.changes
+        yield GaugeMetricFamily(
+            "ssdpreg_web_services_with_changes", "Services whose changes the status page can show.", len(changes)
+        )
+        yield CounterMetricFamily(
+            "ssdpreg_web_changes_displaced",
+            "Services whose changes are no longer kept, because more than 1,000 services changed.",
+            changes.displaced,
+        )
 
 
 def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
@@ -234,6 +249,26 @@ def _lock(locked: ILockedBackend) -> Iterator[Metric]:
         ("reaper_failures", "Rounds of the reaper that failed.", reaper.failures),
     ):
         yield CounterMetricFamily(f"ssdpreg_{name}", text, number)
+
+
+def _descriptions(describer: Describer) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "ssdpreg_description_devices", "Devices whose facts are fetched, and kept up to date.", describer.targets
+    )
+    yield GaugeMetricFamily(
+        "ssdpreg_description_waiting", "Documents with facts that wait for their fetch.", describer.waiting
+    )
+    fetches = CounterMetricFamily(
+        "ssdpreg_description_fetches", "Fetches of documents with facts, by result.", labels=("result",)
+    )
+    for result in ("ok", *FAILURES):
+        fetches.add_metric((result,), describer.fetches[result])
+    yield fetches
+    yield CounterMetricFamily(
+        "ssdpreg_description_skipped",
+        "Services whose facts are not fetched because of the limit of devices.",
+        describer.skipped,
+    )
 
 
 def _connections(connections: Connections) -> Iterator[Metric]:

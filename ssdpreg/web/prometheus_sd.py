@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.registration import Registration
+from ssdpreg.registration.meta import facts_by_name
 from ssdpreg.registry import Registry
 from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Entry, name_topic
 from ssdpreg.web.errors import ResponseError
@@ -96,6 +97,7 @@ def _target_group(entry: Entry) -> dict[str, Any]:
         "path": path,
         "server": registration.server,
         "scope": registration.scope,
+        **facts_by_name(registration.meta),
     }
     target = Endpoint(scheme, registration.address, registration.port).netloc
     return {

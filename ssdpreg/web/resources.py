@@ -154,16 +154,16 @@ class _Sender:
             # The cooperator waits for a Deferred.
             yield self._paused
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         if self._paused is None:
             self._paused = Deferred()
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         """Do nothing: the resource cancels the response when the connection is lost."""
 
 

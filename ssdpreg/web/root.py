@@ -9,6 +9,7 @@ from twisted.web.resource import IResource
 from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.change_stream import ChangeStream
+from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.consul_api import make_consul_api
 from ssdpreg.web.health import Healthz, Readyz
@@ -36,14 +37,15 @@ def make_root(reactor: Any, view: View, connections: Connections | None = None) 
     catalogue = Catalogue(reactor, registrations, cooperator=cooperator)
     history = History(reactor, registrations)
     states = BackendStates(reactor, registrations, view.reconciler.state, cooperator)
-    for listener in (catalogue, history, states):
+    changes = ServiceChanges(reactor)
+    for listener in (catalogue, history, states, changes):
         view.registry.subscribe(listener)
-    page = StatusPage(reactor, view, history, catalogue, states, cooperator)
+    page = StatusPage(reactor, view, history, catalogue, states, changes, cooperator)
     root, discovery = Folder(), Folder()
     root.putChild(b"", compressed(page))
     root.putChild(b"events", ChangeStream(reactor, page.state, connections))
     root.putChild(b"healthz", Healthz())
-    root.putChild(b"metrics", compressed(Metrics(Numbers(view, history, catalogue, states, connections))))
+    root.putChild(b"metrics", compressed(Metrics(Numbers(view, history, catalogue, states, changes, connections))))
     root.putChild(b"readyz", Readyz(view))
     root.putChild(b"sd", discovery)
     root.putChild(b"static", make_static_files())

@@ -7,19 +7,15 @@ nothing to a browser: it counts from an arbitrary moment.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ssdpreg.discovery.events import LiveService
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
+from ssdpreg.registration.meta import facts_by_name
 from ssdpreg.web.history import PastEvent
-
-#: Services on one page: few enough to render the page every second.
-PAGE_SIZE = 100
-
-_STATES = ("registered", "waiting", "refused")
+from ssdpreg.web.status_query import PAGE_SIZE
 
 # Seconds.
 _MINUTE = 60
@@ -39,6 +35,10 @@ class Row:
     :ivar state: ``registered``, ``waiting`` or ``refused``.
     :ivar reason: The backend's reason for a refusal, otherwise empty.
     :ivar standing: Standing of the service's claim: ``indirect``, ``direct`` or ``confirmed``.
+    :ivar silence: Seconds since the latest reception.
+    :ivar sender: IP address that announced the service.
+    :ivar interface: Interface of the latest reception; empty if the service was not received in this run.
+    :ivar facts: Facts that the device states about itself, by name.
     """
 
     registration: Registration
@@ -49,6 +49,20 @@ class Row:
     state: str
     reason: str
     standing: str
+    silence: float
+    sender: str
+    interface: str
+    facts: Mapping[str, str]
+
+    @property
+    def device_name(self) -> str:
+        """Names that the device has for itself and for its model, as far as they are known and differ."""
+        names = [
+            self.facts.get("friendly_name", ""),
+            self.facts.get("manufacturer", self.facts.get("redfish_vendor", "")),
+            self.facts.get("model", self.facts.get("redfish_product", "")),
+        ]
+        return ", ".join(dict.fromkeys(filter(None, names)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,51 +117,6 @@ class Totals:
     states: Mapping[str, int]
 
 
-class Filter:
-    """
-    Filter for services that contain all words of a text.
-
-    :param text: Words, in any case.
-    :param tags: Tags of all search terms.
-    """
-
-    def __init__(self, text: str, tags: Iterable[str]) -> None:
-        self._words = text.casefold().split()
-        # The words that may be part of a state or a tag. Most are not, and need no look at either.
-        others = [*_STATES, *(tag.casefold() for tag in tags)]
-        self._tags_texts: dict[tuple[str, ...], str] = {}
-        self._rare = {word for word in self._words if any(word in other for other in others)}
-
-    def __bool__(self) -> bool:
-        return bool(self._words)
-
-    def matches(self, registration: Registration, others: Callable[[str], Iterable[str]]) -> bool:
-        """
-        Return whether the name, device, address, tags, state or tag of the search term contain each word.
-
-        :param others: Returns the state and the tag of the search term of a service ID.
-        """
-        # Runs for each of 100,000 services.
-        address, port, tags = registration.address, registration.port, registration.tags
-        host = f"[{address}]" if ":" in address else address
-        text = f"{registration.name} {registration.device_id} {host}:{port}".casefold()
-        for word in self._words:
-            if word not in text:
-                break
-        else:
-            return True
-        tags_text = self._tags_texts.get(tags)
-        if tags_text is None:
-            tags_text = self._tags_texts[tags] = " ".join(tags).casefold()
-        missing = [word for word in self._words if word not in text and word not in tags_text]
-        if not missing:
-            return True
-        if not self._rare.issuperset(missing):
-            return False
-        rest = " ".join(others(registration.service_id)).casefold()
-        return all(word in rest for word in missing)
-
-
 def make_row(registration: Registration, live: LiveService, state: ServiceState, now: float) -> Row:
     """
     Create the row of a service.
@@ -164,6 +133,10 @@ def make_row(registration: Registration, live: LiveService, state: ServiceState,
         state=state.name,
         reason=state.reason,
         standing=live.standing.name.lower(),
+        silence=now - live.received_at,
+        sender=live.sender,
+        interface=live.interface,
+        facts=facts_by_name(registration.meta),
     )
 
 
@@ -174,17 +147,6 @@ def make_event_rows(events: Sequence[PastEvent], now: float) -> list[EventRow]:
     :param now: Reading of the reactor's clock.
     """
     return [EventRow(event.number, now - event.at, event.kind, event.registration) for event in events]
-
-
-def number_pages(found: int, number: int) -> tuple[int, int]:
-    """
-    Return the number of the page to show, and the number of pages.
-
-    :param found: Number of services on all pages.
-    :param number: Number of the wanted page, from 1. For a number beyond the pages, the nearest page is shown.
-    """
-    pages = max(1, math.ceil(found / PAGE_SIZE))
-    return min(max(number, 1), pages), pages
 
 
 def format_duration(seconds: float) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registry import Registry
+
+if TYPE_CHECKING:
+    from ssdpreg.description.describer import Describer
 
 #: Characters of a reason that are shown. It may contain text from an answer of the backend.
 _LONGEST_REASON = 200
@@ -25,6 +29,7 @@ class View:
     :ivar node: Name of this daemon, normally the host name.
     :ivar requests: Statistics of the backend's requests, or None for a backend without them.
     :ivar locked: The backend, if only the holder of a lock writes to it; otherwise None.
+    :ivar describer: Fetches facts from devices; None if it is switched off.
     """
 
     registry: Registry
@@ -34,6 +39,7 @@ class View:
     node: str
     requests: IRequestStatistics | None = None
     locked: ILockedBackend | None = None
+    describer: Describer | None = None
 
     @property
     def backend_fault(self) -> str:

@@ -13,9 +13,11 @@ from functools import partial
 
 from twisted.logger import globalLogBeginner
 
+from tests.simulation.catalog_world import CatalogWorld
 from tests.simulation.trace import ViolationError
 from tests.simulation.world import Settings, World
 
+WORLDS: dict[str, type[World]] = {"agent": World, "catalog": CatalogWorld}
 #: Whether an invariant was violated, and the lines of the report.
 Result = tuple[bool, list[str]]
 
@@ -33,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-attacks", action="store_true")
     parser.add_argument("--measure", action="store_true", help="only count devices that are removed because of losses")
     parser.add_argument("--churn", type=float, default=14400.0, help="mean seconds between two changes of a device")
+    parser.add_argument("--mode", choices=("agent", "catalog"), default="agent", help="mode of the backend (agent)")
     parser.add_argument("--keep-going", action="store_true", help="run the other seeds after a violation, too")
     options = parser.parse_args(arguments)
     settings = [
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
             faults=not options.no_faults,
             attacks=not options.no_attacks,
             measure=options.measure,
+            mode=options.mode,
         )
         for seed in range(options.seed, options.seed + options.runs)
     ]
@@ -86,7 +90,7 @@ def _discard_log() -> None:
 def run(settings: Settings, *, brief: bool) -> Result:
     """Run one simulation. Return whether an invariant was violated, and the lines of the report."""
     started = time.perf_counter()
-    world = World(settings)
+    world = WORLDS[settings.mode](settings)
     try:
         world.run()
     except ViolationError as violation:
@@ -114,6 +118,8 @@ def _options(settings: Settings) -> str:
         for name in ("devices", "loss", "churn")
         if getattr(settings, name) != getattr(default, name)
     ]
+    if settings.mode != default.mode:
+        options.append(f"--mode {settings.mode}")
     options += [f"--no-{name}" for name in ("faults", "attacks") if not getattr(settings, name)]
     return f' ARGS="{" ".join(options)}"' if options else ""
 

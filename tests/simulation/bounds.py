@@ -6,6 +6,9 @@ from __future__ import annotations
 CATALOG = 5.0
 #: Additional time while Consul is slow, and an attacker causes many changes.
 BUSY = 5.0
+#: The same in catalog mode: each removal of a node is preceded by a request for the services on it, and departures come
+#: before changes and new services.
+BUSY_IN_CATALOG = 45.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
 GUARD = 100.0
 #: The same as :data:`CATALOG`, after the end of a fault of Consul or of the daemon: the longest pause between two
@@ -79,6 +82,8 @@ HOME_MARGIN = 60.0
 #: Requests a minute in quiet times, and writes that are not the end of a service.
 QUIET_REQUESTS = 20
 QUIET_WRITES = 0
+#: The same for three daemons in catalog mode, each with its lock and reaper.
+QUIET_CATALOG_REQUESTS = 250
 
 #: Every bound with its meaning, as the command prints it.
 TABLE = (

@@ -103,6 +103,7 @@ class Checker:
     :ivar alive_since: Time since which the daemon's keep-alives reach Consul and are accepted, infinite if they do not.
     :ivar slow_until: Time until which changes take longer, because the token is replaced.
     :ivar busy_until: Time until which Consul is slow and has many changes of an attacker.
+    :ivar busy: Additional seconds until then.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Checker:
         self.absent_at_start: frozenset[str] = frozenset()
         self.alive_since = math.inf
         self.slow_until = self.busy_until = -math.inf
+        self.busy = bounds.BUSY
         self.daemon_began_at = 0.0
         self.violation: ViolationError | None = None
         consul.changed = self._consul_changed
@@ -600,7 +602,7 @@ class Checker:
                 expected.known_at = math.inf
             else:
                 bound = bounds.GUARD if expected.wrong == "stale" and self._guarded_until >= now else bounds.CATALOG
-                bound += bounds.BUSY if now < self.busy_until else 0.0
+                bound += self.busy if now < self.busy_until else 0.0
                 return max(
                     expected.known_at + bound, self._settled_at, expected.excused_until, self.slow_until
                 ), "Consul is the registry"

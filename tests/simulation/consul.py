@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 
+from ssdpreg.backends.http_connection import PreparedURL
 from tests.simulation.clock import ProcessClock, WorldClock
 
 #: Seconds between two searches of the agent for services with checks that have been critical for too long.
@@ -342,7 +343,7 @@ def _filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda entry: pattern.search(entry[matches[1]]) is not None
 
 
-class _Response:
+class SimulatedResponse:
     """Response in the form of treq: status, header fields, and a body that is delivered to a protocol."""
 
     def __init__(self, code: int, body: bytes, retry_after: str | None) -> None:
@@ -369,13 +370,13 @@ class SimulatedClient:
         self._process, self._consul = process, consul
 
     def request(
-        self, method: str, url: str, *, data: bytes | None = None, headers: object = None, **options: object
-    ) -> Deferred[_Response]:
+        self, method: str, url: PreparedURL, *, data: bytes | None = None, headers: object = None, **options: object
+    ) -> Deferred[SimulatedResponse]:
         """Send a request. The Deferred fires with the response, and can be cancelled."""
         consul = self._consul
         tokens = headers.getRawHeaders("X-Consul-Token") if isinstance(headers, Headers) else None
         token = (tokens or ["first"])[0]
-        answered: Deferred[_Response] = Deferred()
+        answered: Deferred[SimulatedResponse] = Deferred()
         if self._process.killed:
             return answered
         consul.requests += 1
@@ -389,10 +390,10 @@ class SimulatedClient:
             if not consul.reachable:
                 self._process.callLater(0.0, refuse)
             elif not consul.silent:
-                status, body, retry_after = consul.request(method, url, data, self._process, token)
-                self._process.callLater(consul.delay() / 2, respond, _Response(status, body, retry_after))
+                status, body, retry_after = consul.request(method, url.to_text(), data, self._process, token)
+                self._process.callLater(consul.delay() / 2, respond, SimulatedResponse(status, body, retry_after))
 
-        def respond(response: _Response) -> None:
+        def respond(response: SimulatedResponse) -> None:
             if not answered.called:
                 answered.callback(response)
 

@@ -78,9 +78,9 @@ class SimulatedInstance:
         self._running.pop(self.instance_id, None)
 
 
-def make_rules() -> RegistrationRules:
+def make_rules(scope: str = SCOPE) -> RegistrationRules:
     """Return the rules for registrations."""
-    return RegistrationRules(SCOPE, tags=("simulated",), checks={API: _HTTPCheck()})
+    return RegistrationRules(scope, tags=("simulated",), checks={API: _HTTPCheck()})
 
 
 class Daemon:
@@ -96,13 +96,18 @@ class Daemon:
     :param changes: Receives the changes of the live services.
     :param adopting: Called with the registrations that are adopted.
     :param failing_adoptions: Number of adoptions that raise an exception.
+    :ivar scope: Scope of the daemon.
+    :ivar limits: Services in the table, in all and of one sender.
     """
+
+    scope = SCOPE
+    limits = (LIMIT, LIMIT_PER_SENDER)
 
     def __init__(
         self,
         clock: WorldClock,
         network: Network,
-        consul: SimulatedConsul,
+        consul: Any,
         terms: Mapping[str, str],
         instance: SimulatedInstance,
         random: Random,
@@ -112,19 +117,16 @@ class Daemon:
     ) -> None:
         self.process = ProcessClock(clock)
         self.instance = instance
+        self._random = random
         self._adopting = adopting
         self.failing_adoptions = failing_adoptions
-        client: Any = SimulatedClient(self.process, consul)
-        time: Any = self.process
-        client = BoundedHTTPClient(time, "http://127.0.0.1:8500", client)
-        http = ConsulHTTP(time, client, _TokenFile(consul))
-        backend = make_backend(http, instance)
-        self.table = AdvertisementTable(LIMIT, LIMIT_PER_SENDER, Standing.INDIRECT)
+        backend = self._make_backend(consul)
+        self.table = AdvertisementTable(*self.limits, Standing.INDIRECT)
         self.registry = Registry(
             self.process,
             partial(SimulatedSockets, network, self.process),
             self.table,
-            make_rules(),
+            make_rules(self.scope),
             LocationRules((ip_network("0.0.0.0/0"),), lambda: self.registry.broadcasts),
             search_interval=SEARCH_INTERVAL,
             random=Random(random.random()),
@@ -135,6 +137,12 @@ class Daemon:
         )
         self.registry.subscribe(self.reconciler)
         self.registry.subscribe(changes)
+
+    def _make_backend(self, consul: Any) -> Any:
+        client: Any = SimulatedClient(self.process, consul)
+        time: Any = self.process
+        client = BoundedHTTPClient(time, "http://127.0.0.1:8500", client)
+        return make_backend(ConsulHTTP(time, client, _TokenFile(consul)), self.instance)
 
     def _adopt(self, found: Iterable[Registration]) -> None:
         registrations = list(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network
 from random import Random
@@ -121,6 +121,7 @@ class Network:
     :ivar received: Number of datagrams that it received.
     :ivar searches: Number of searches that it sent.
     :ivar observed: Process whose receptions are reported to the senders.
+    :ivar unobserved: Called with the sender, the message and its source address for receptions of other processes.
     """
 
     def __init__(self, clock: WorldClock, random: Random, segments: Sequence[Segment]) -> None:
@@ -128,6 +129,7 @@ class Network:
         self.segments = segments
         self.listeners: list[SimulatedSockets] = []
         self.observed: ProcessClock | None = None
+        self.unobserved: Callable[[Sender, Message, str], None] = lambda sender, message, address: None
         self.sent = self.received = self.searches = 0
 
     def announce(self, segment: Segment, address: str, message: Message, sender: Sender) -> None:
@@ -343,7 +345,11 @@ class SimulatedSockets:
 
     # Calls of the daemon's sockets, in place of :class:`ssdpreg.ssdp.sockets.UDPSockets`.
 
-    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol) -> _Socket:
+    def is_source(self, peer: PeerAddress) -> bool:
+        """Return whether a datagram was sent from an open socket for searches of this process."""
+        return peer in self.sources
+
+    def open_group(self, interface: InterfaceAddress, protocol: SSDPProtocol, *, group: str) -> _Socket:
         """Open the socket that receives announcements on an interface."""
         opened = self._groups[interface.name] = _Socket(self, self._by_name[interface.name], protocol)
         return opened
@@ -401,5 +407,9 @@ class SimulatedSockets:
 
     def _report(self, message: Message, reception: Reception) -> None:
         """Report a message to its sender: the checker expects only what the daemon has received."""
-        if self._sender is not None and self.process is self.network.observed:
+        if self._sender is None:
+            return
+        if self.process is self.network.observed:
             self._sender.heard(message, reception.sender)
+        else:
+            self.network.unobserved(self._sender, message, reception.sender)

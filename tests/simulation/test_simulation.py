@@ -12,6 +12,7 @@ from random import Random
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.backends.http_connection import PreparedURL
 from ssdpreg.discovery.events import Event, SearchUrgency
 from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.standing import Standing
@@ -29,6 +30,11 @@ from tests.simulation.trace import Trace, ViolationError
 from tests.simulation.world import Settings, World
 from tests.support.paths import ROOT
 from tests.unit.discovery.table_case import advertisement
+
+
+def agent_url(path: str) -> PreparedURL:
+    """Return the URL of a path of the agent's API."""
+    return PreparedURL(f"http://127.0.0.1:8500/v1/agent/{path}")
 
 
 class ClockTests(SynchronousTestCase):
@@ -111,7 +117,7 @@ class ConsulTests(SynchronousTestCase):
 
     def put(self, path: str, body: bytes | None = None) -> None:
         """Send a request and wait for its response."""
-        response = self.client.request("PUT", f"http://127.0.0.1:8500/v1/agent/{path}", data=body)
+        response = self.client.request("PUT", agent_url(path), data=body)
         self.clock.run_until(self.clock.seconds() + 0.1)
         self.assertEqual(self.successResultOf(response).code, 200)
 
@@ -136,7 +142,7 @@ class ConsulTests(SynchronousTestCase):
 
     def test_killed_client(self) -> None:
         """A killed process gets no response, but its request is carried out."""
-        response = self.client.request("PUT", "http://127.0.0.1:8500/v1/agent/service/deregister/x")
+        response = self.client.request("PUT", agent_url("service/deregister/x"))
         self.process.kill()
         self.clock.run_until(1.0)
         self.assertNoResult(response)

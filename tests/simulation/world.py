@@ -57,6 +57,7 @@ class Settings:
     :ivar faults: Whether Consul, the network, the daemon and the operators cause faults.
     :ivar attacks: Whether there are attackers.
     :ivar measure: Whether removals because of losses are counted only.
+    :ivar mode: Mode of the backend: ``agent`` or ``catalog``.
     """
 
     seed: int = 1
@@ -67,6 +68,7 @@ class Settings:
     faults: bool = True
     attacks: bool = True
     measure: bool = False
+    mode: str = "agent"
 
 
 @implementer(IRegistrationListener)
@@ -109,11 +111,11 @@ class World:
         self.random = Random(settings.seed)
         self.clock = WorldClock(self._fork())
         self.trace = Trace(self.clock.seconds)
-        self.consul = SimulatedConsul(self.clock, self._fork())
+        self.consul = self._make_consul()
         network_random = self._fork()
         segments = [Segment(number, network_random, settings.loss) for number in range(3)]
         self.network = Network(self.clock, network_random, segments)
-        self.checker = Checker(self.clock.seconds, self.trace, self.consul, measure=settings.measure)
+        self.checker = self._make_checker()
         self.checker.end_second = self.end_second_daemon
         self.consul_fault = ""
         self.outage_since = math.inf
@@ -134,6 +136,12 @@ class World:
         self._lost_services = 0
         self.devices = [self._make_device(number) for number in range(settings.devices)]
         self.checker.set_terms(self.terms)
+
+    def _make_consul(self) -> Any:
+        return SimulatedConsul(self.clock, self._fork())
+
+    def _make_checker(self) -> Checker:
+        return Checker(self.clock.seconds, self.trace, self.consul, measure=self.settings.measure)
 
     def _fork(self) -> Random:
         return Random(self.random.getrandbits(64))
@@ -161,10 +169,7 @@ class World:
                 self.clock.callLater(self.random.uniform(0.0, 120.0), self._boot, device)
                 self._plan(self._change, device, mean=self.settings.churn)
             if self.settings.faults:
-                self._drive(CONSUL_FAULTS, 450.0)
-                self._drive(NETWORK_FAULTS, 900.0 / self._rate)
-                self._drive(DAEMON_FAULTS, 1500.0 / self._rate)
-                self._drive(OPERATORS, 900.0)
+                self._drive_faults()
             if self.settings.attacks:
                 self._plan(self._attack, mean=_ATTACK / self._rate)
             self.clock.callLater(_CHECK, self._check)
@@ -175,6 +180,12 @@ class World:
                 self._raise_violation()
             if self.is_quiet:
                 self.checker.check_quiet()
+
+    def _drive_faults(self) -> None:
+        self._drive(CONSUL_FAULTS, 450.0)
+        self._drive(NETWORK_FAULTS, 900.0 / self._rate)
+        self._drive(DAEMON_FAULTS, 1500.0 / self._rate)
+        self._drive(OPERATORS, 900.0)
 
     def _raise_violation(self) -> None:
         if self.checker.violation is not None:

@@ -226,6 +226,12 @@ class ConsulProcess:
         """Return the index of the last entry in the raft log. Every write to the catalog increases it."""
         return int(self.get("/v1/agent/self")["Stats"]["raft"]["last_log_index"])
 
+    @property
+    def pid(self) -> int:
+        """Process ID."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """Return the log output of the agent since its first start."""
         return (self._folder / "log").read_text(errors="replace")

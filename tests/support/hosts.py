@@ -310,6 +310,28 @@ class Host:
         _ip("-n", self.name, "address", "add", f"{address}/24", "broadcast", "+", "dev", _CARD)
         self.address = address
 
+    def set_ipv6(self, interface: str, setting: str) -> None:
+        """
+        Change a setting of the kernel for IPv6, if it has IPv6.
+
+        :param interface: Name of the interface, ``default`` for later ones.
+        :param setting: Such as ``disable_ipv6=1``.
+        """
+        name, _, value = setting.partition("=")
+
+        def write() -> None:
+            with suppress(FileNotFoundError):
+                Path(f"/proc/sys/net/ipv6/conf/{interface}/{name}").write_text(value)
+
+        self.inside(write)
+
+    @property
+    def link_local(self) -> str:
+        """Link-local IPv6 address of the card, without a zone."""
+        command = ["ip", "-6", "-o", "address", "show", "dev", _CARD, "scope", "link"]
+        lines = wait_until(lambda: self.call(command).split())
+        return lines[lines.index("inet6") + 1].partition("/")[0]
+
     def unplug(self) -> None:
         """Disconnect the card from the network: it keeps its address and loses its carrier."""
         _ip("-n", self._lan.name, "link", "set", self._port, "down")
@@ -357,11 +379,13 @@ class Lan:
     ) -> None:
         self.close()
 
-    def host(self, address: str) -> Host:
+    def host(self, address: str, ipv6: str = "") -> Host:
         """
         Create a host, connected to this network.
 
-        :param address: IPv4 address, such as ``10.77.0.2``. The prefix length is 24.
+        :param address: IPv4 address, such as ``10.77.0.2``. The prefix length is 24. Empty for a host without IPv4.
+        :param ipv6: IPv6 address, such as ``fd00:77::2``. The prefix length is 64. The host has a link-local address,
+            too. Empty for a host without IPv6.
         """
         number = len(self._hosts)
         host = Host(f"{self.name}-{number}", address, f"port{number}", self)
@@ -370,9 +394,29 @@ class Lan:
         _ip("-n", host.name, "link", "set", "lo", "up")
         _ip("-n", host.name, "link", "add", _CARD, "type", "veth", "peer", "name", host._port, "netns", self.name)
         _ip("-n", self.name, "link", "set", host._port, "master", _BRIDGE, "up")
+        # Without the detection of duplicates, which takes two seconds.
+        setting = "accept_dad=0" if ipv6 else "disable_ipv6=1"
+        host.set_ipv6("default", setting)
+        host.set_ipv6(_CARD, setting)
         _ip("-n", host.name, "link", "set", _CARD, "up")
-        host.move(address)
+        if address:
+            host.move(address)
+        if ipv6:
+            _ip("-n", host.name, "address", "add", f"{ipv6}/64", "dev", _CARD, "nodad")
         return host
+
+    def add_card(self, host: Host, name: str, address: str) -> None:
+        """
+        Connect a host to this network by one more card.
+
+        :param name: Name of the card on the host.
+        :param address: IPv4 address. The prefix length is 24.
+        """
+        port = f"{host._port}-{name}"
+        _ip("-n", host.name, "link", "add", name, "type", "veth", "peer", "name", port, "netns", self.name)
+        _ip("-n", self.name, "link", "set", port, "master", _BRIDGE, "up")
+        _ip("-n", host.name, "link", "set", name, "up")
+        _ip("-n", host.name, "address", "add", f"{address}/24", "dev", name)
 
     def close(self) -> None:
         """Kill all processes, and remove the hosts and the network. May be called again."""

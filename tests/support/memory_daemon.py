@@ -20,6 +20,8 @@ from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.description.describer import Describer
+from ssdpreg.description.source import Fetch
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import BackendUnavailableError
@@ -94,6 +96,7 @@ class Daemon:
     :param backend: By default a store in memory.
     :param requests: Statistics to show in the metrics.
     :param adapters: Network interfaces of the host; by default a network that needs no sockets.
+    :param fetch: Fetches facts from devices; None if that is switched off.
     :ivar connections: The connections of the web server.
     :ivar root: The resource at ``/``.
     """
@@ -104,6 +107,7 @@ class Daemon:
         backend: IRegistryBackend | None = None,
         requests: IRequestStatistics | None = None,
         adapters: list[NetworkInterface] | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.registry = Registry(
             reactor,
@@ -121,8 +125,16 @@ class Daemon:
             reactor, backend, self.registry.registrations, self.registry.adopt, random=Random(1)
         )
         self.registry.subscribe(self.reconciler)
+        self.describer = None if fetch is None else Describer(reactor, self.registry, fetch)
         self.view = View(
-            self.registry, self.reconciler, "memory", "dc1", "host-1", requests, ILockedBackend(backend, None)
+            self.registry,
+            self.reconciler,
+            "memory",
+            "dc1",
+            "host-1",
+            requests,
+            ILockedBackend(backend, None),
+            self.describer,
         )
         self.connections = Connections(256)
         self.root: IResource = make_root(reactor, self.view, self.connections)
@@ -131,10 +143,15 @@ class Daemon:
         """Start the services of the daemon."""
         self.registry.startService()
         self.reconciler.startService()
+        if self.describer is not None:
+            self.describer.startService()
 
     def stop(self) -> Deferred[Any]:
         """Stop the services of the daemon."""
-        return gatherResults([self.reconciler.stopService(), self.registry.stopService()])
+        stopped = [self.reconciler.stopService(), self.registry.stopService()]
+        if self.describer is not None:
+            stopped.append(self.describer.stopService())
+        return gatherResults(stopped)
 
     def receive_alive(
         self,

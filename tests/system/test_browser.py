@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import re
 import time
-from collections.abc import Callable
-from typing import Any
+from functools import partial
+from operator import eq
 
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
@@ -15,51 +15,15 @@ from twisted.web.resource import IResource
 from ssdpreg.web.resources import Folder
 from ssdpreg.web.service import WebService
 from ssdpreg.web.status import format_duration
-from tests.support.browser import shared_browser
-from tests.support.programs import ProgramTestCase, skip_without
-from tests.support.waiting import wait_until
+from tests.support.page_case import PageTestCase
 
 _ROWS = "return [...document.querySelectorAll('#rows tr')].map(row => row.innerText)"
 _REMAINING = "return document.querySelector('[data-remaining]')?.textContent"
 _STALE = "return document.body.classList.contains('stale')"
-_WIDTHS = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
 
 
-class BrowserTests(ProgramTestCase):
-    """The status page in Chromium."""
-
-    skip = skip_without("chromedriver", "chromium-driver") or skip_without("chromium", "chromium")
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.browser = shared_browser()
-        self.browser.log()
-
-    async def open(self, path: str = "/") -> None:
-        """Load the page, and wait until it is connected to the stream of changes."""
-        await deferToThread(self.browser.go, f"http://{self.address}{path}")
-        await self.until("return document.getElementById('connection-text').textContent", lambda text: text == "live")
-
-    async def run_script(self, script: str, *arguments: object) -> Any:
-        """Run a script in the page."""
-        return await deferToThread(self.browser.run, script, *arguments)
-
-    async def until(self, script: str, accept: Callable[[Any], bool], seconds: float = 10.0) -> None:
-        """Run a script in the page again and again, until its result is accepted."""
-        results: list[Any] = []
-
-        def accepted() -> bool:
-            results[:] = [self.browser.run(script)]
-            return accept(results[0])
-
-        try:
-            await deferToThread(wait_until, accepted, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {results}") from error
-
-    async def assert_log_is_empty(self) -> None:
-        """Check that the console of the browser is empty."""
-        self.assertEqual(await deferToThread(self.browser.log), [])
+class BrowserTests(PageTestCase):
+    """The script of the status page in Chromium."""
 
     async def test_service_appears_and_leaves(self) -> None:
         """A service is shown within 2 s of its announcement, and is removed within 4 s of its byebye."""
@@ -179,75 +143,96 @@ class BrowserTests(ProgramTestCase):
         text = await self.run_script("return document.querySelector('caption').textContent")
         self.assertEqual(text, "1 to 100 of 5,001 services")
 
-    async def test_phone(self) -> None:
-        """The page is no wider than the screen of a phone, also with long device IDs."""
-        self.daemon.receive_alive("x" * 200, location=f"http://{'y' * 60}.{'z' * 60}/")
-        await deferToThread(
-            self.browser.command,
-            "Emulation.setDeviceMetricsOverride",
-            width=360,
-            height=740,
-            deviceScaleFactor=2,
-            mobile=True,
+
+#: Devices in the order of the rows.
+_DEVICES = "return [...document.querySelectorAll('#rows .device')].map(cell => cell.innerText)"
+_DETAILS = "return [...document.querySelectorAll('#rows .details')].map(row => row.innerText)"
+_SORTED = "return [...document.querySelectorAll('[aria-sort]')].map(head => `${head.innerText} ${head.ariaSort}`)"
+
+
+class ServicesTests(PageTestCase):
+    """Opened services and their order, in Chromium."""
+
+    async def test_open_and_close(self) -> None:
+        """A service is opened and closed in place by the keyboard, is in the URL, and the focus stays."""
+        for number in (1, 2):
+            self.daemon.receive_alive(f"dev-{number}")
+        await self.open()
+        await self.run_script(
+            "document.querySelector('.toggle').focus(); document.activeElement.mark = 1; window.mark = 1"
         )
-        self.addCleanup(self.browser.command, "Emulation.clearDeviceMetricsOverride")
-        await self.open()
-        scroll_width, client_width = await self.run_script(_WIDTHS)
-        self.assertLessEqual(scroll_width, client_width)
+        await self.press("Enter", "\r")
+        await self.until(_DETAILS, lambda details: len(details) == 1 and "Received" in details[0], 2.0)
+        self.assertRegex(await self.run_script("return location.search"), r"^\?open=ssdpreg-[a-z0-9-]+$")
+        self.assertEqual(await self.run_script("return [document.activeElement.mark, window.mark]"), [1, 1])
+        await self.press("Tab")
+        self.assertEqual(await self.run_script("return document.activeElement.innerText"), "10.0.0.5:8080")
+        await self.press("Tab")
+        self.assertTrue(await self.run_script("return document.activeElement.closest('.details') !== null"))
+        await self.run_script("document.querySelector('.toggle').focus()")
+        await self.press("Enter", "\r")
+        await self.until(_DETAILS, lambda details: not details, 2.0)
+        self.assertEqual(await self.run_script("return [location.search, window.mark]"), ["", 1])
+        await self.assert_log_is_empty()
 
-    async def test_accessible(self) -> None:
-        """Tables, headings, fields and changes have names for screen readers."""
+    async def test_updates_keep_details(self) -> None:
+        """An opened service stays open at updates, with the focus in it, and shows what changed."""
+        self.daemon.receive_alive("dev-2")
+        await self.open()
+        await self.click(".toggle")
+        await self.until(_DETAILS, lambda details: len(details) == 1)
+        await self.run_script("document.querySelector('.details a').focus(); document.activeElement.mark = 1")
+        self.daemon.receive_alive("dev-1")
+        self.daemon.receive_alive("dev-2", location="http://10.0.0.5:9/")
+        await self.until(_DETAILS, lambda details: "moved from http://10.0.0.5:8080/" in details[0])
+        self.assertEqual(await self.run_script(_DEVICES), ["dev-1", "dev-2"])
+        self.assertEqual(await self.run_script("return document.activeElement.mark"), 1)
+
+    async def test_reception(self) -> None:
+        """The time since the latest reception is right within 6 s of a renewal, for which there is no event."""
         self.daemon.receive_alive("dev-1")
         await self.open()
-        tree = await deferToThread(self.browser.command, "Accessibility.getFullAXTree")
-        nodes = {
-            (node["role"]["value"], node.get("name", {}).get("value", ""))
-            for node in tree["nodes"]
-            if not node["ignored"]
-        }
-        for expected in (
-            ("table", "1 service"),
-            ("columnheader", "Expires in"),
-            ("rowheader", "RackHD-service:api:2.0"),
-            ("heading", "Services"),
-            ("heading", "The last hour"),
-            ("searchbox", "Show only services with these words"),
-            ("link", "10.0.0.5:8080"),
-        ):
-            self.assertIn(expected, nodes, json.dumps(sorted(nodes)))
-        live = await self.run_script("return document.querySelector('[aria-live=polite]').textContent")
-        self.assertEqual(live, "1 service on 1 device")
-
-    async def test_contrast(self) -> None:
-        """All text has the contrast that WCAG 2.1 requires, in the light and the dark color scheme."""
+        await self.click(".toggle")
+        # Other events, such as the end of the first search, would update the page too.
+        await self.run_script("stream.onmessage = null")
+        await self.until(_DETAILS, lambda details: bool(details) and "Received 3 s ago" in details[0])
         self.daemon.receive_alive("dev-1")
-        for scheme in ("light", "dark"):
-            features = [{"name": "prefers-color-scheme", "value": scheme}]
-            await deferToThread(self.browser.command, "Emulation.setEmulatedMedia", features=features)
-            await self.open()
-            self.assertGreaterEqual(await self.run_script(_LEAST_CONTRAST), 4.5, scheme)
+        renewed = time.monotonic()
 
+        def is_right(details: list[str]) -> bool:
+            match = re.search(r"Received (\d+) s ago", details[0])
+            return match is not None and int(match[1]) <= time.monotonic() - renewed
 
-#: Returns the lowest contrast between a text and its background, as defined by WCAG 2.1.
-_LEAST_CONTRAST = """
-const parse = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
-const luminance = (rgb) => {
-  const [r, g, b] = rgb.map((c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = (element) => {
-  for (let each = element; each; each = each.parentElement) {
-    const color = getComputedStyle(each).backgroundColor;
-    if (!color.startsWith("rgba(0, 0, 0, 0")) return parse(color);
-  }
-  return [255, 255, 255];
-};
-let least = 21;
-for (const element of document.querySelectorAll("body *")) {
-  if (![...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim())) continue;
-  if (!element.checkVisibility() || element.closest(".none")) continue;
-  const [a, b] = [luminance(parse(getComputedStyle(element).color)), luminance(ground(element))];
-  least = Math.min(least, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
-}
-return least;
-"""
+        await self.until(_DETAILS, is_right, 6.0)
+
+    async def test_sort(self) -> None:
+        """A click on the head of a column sorts in place, a second one reverses, and updates keep the order."""
+        for number in (2, 1):
+            self.daemon.receive_alive(f"dev-{number}", location=f"http://10.0.0.{5 + number}/")
+        await self.open("/?q=dev")
+        await self.run_script("window.mark = 1")
+        for direction, order in (("ascending", ["dev-1", "dev-2"]), ("descending", ["dev-2", "dev-1"])):
+            await self.click("th:nth-child(2) .sort")
+            await self.until(_SORTED, partial(eq, [f"Device {direction}"]), 2.0)
+            self.assertEqual(await self.run_script(_DEVICES), order)
+        self.assertEqual(await self.run_script("return [location.search, window.mark]"), ["?q=dev&sort=-device", 1])
+        self.daemon.receive_alive("dev-3")
+        await self.until(_DEVICES, lambda devices: devices == ["dev-3", "dev-2", "dev-1"])
+        # The filter keeps the order.
+        await self.run_script(
+            "const q = document.getElementById('q'); q.value = '10.0.0'; q.dispatchEvent(new Event('input'))"
+        )
+        await self.until("return location.search", lambda search: search == "?q=10.0.0&sort=-device")
+        await self.until(_DEVICES, lambda devices: devices == ["dev-3", "dev-2", "dev-1"])
+
+    async def test_link(self) -> None:
+        """The link to a service opens a page with this service, opened."""
+        for number in (1, 2):
+            self.daemon.receive_alive(f"dev-{number}")
+        await self.open()
+        await self.click("tr:nth-child(2) .toggle")
+        await self.until(_DETAILS, lambda details: len(details) == 1)
+        link = await self.run_script("return [...document.querySelectorAll('.details a')].at(-1).getAttribute('href')")
+        await self.open(f"/{link}")
+        self.assertEqual(await self.run_script(_DEVICES), ["dev-2"])
+        self.assertEqual(len(await self.run_script(_DETAILS)), 1)

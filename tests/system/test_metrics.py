@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssdpreg.description.source import Source
 from tests.support.memory_daemon import Daemon, Exchange
 from tests.support.memory_lock import LockedBackend
 from tests.support.metrics import MetricsTestCase
@@ -15,6 +17,11 @@ from tests.support.paths import DATA, ROOT
 from tests.support.programs import skip_without
 
 _DEPLOY = ROOT / "deploy"
+
+
+async def _no_facts(source: Source) -> Mapping[str, str]:
+    """Return the facts of any device."""
+    return {}
 
 
 class PromtoolTests(MetricsTestCase):
@@ -29,6 +36,11 @@ class PromtoolTests(MetricsTestCase):
         self.addCleanup(locked.stop)
         locked.start()
         self.daemon, plain = locked, self.daemon
+        self.known |= {key[0] for key in self.samples()}
+        describing = Daemon(self.reactor, fetch=_no_facts)
+        self.addCleanup(describing.stop)
+        describing.start()
+        self.daemon = describing
         self.known |= {key[0] for key in self.samples()}
         self.daemon = plain
 

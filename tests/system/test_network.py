@@ -148,6 +148,60 @@ class NetworkOnHostsTests(TestCase):
         # The peer of a point-to-point address is on the link.
         self.assertEqual(self.delivered, [(BYEBYE, Reception("10.78.0.3", "eth1", on_link=True))])
 
+    def two_networks(self) -> None:
+        """Connect the near host to a second network, on which another host has the same address as the far one."""
+        self.other = self.lan.host("10.77.0.3")
+        self.near.call(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", self.other.name])
+        self.other.unplug()
+        for host, address in ((self.near, "10.77.0.4"), (self.other, "10.77.0.3")):
+            host.call(["ip", "address", "add", f"{address}/24", "dev", "eth1"])
+            host.call(["ip", "link", "set", "eth1", "up"])
+
+    async def test_one_network_address_twice(self) -> None:
+        """Two hosts with the same address on two networks are told apart by interface, and both are searched."""
+        self.two_networks()
+        network = self.network()
+        for host, card in ((self.far, "eth0"), (self.other, "eth1")):
+            host.inside(lambda card=card: _send(encode(BYEBYE), card))  # type: ignore[misc]
+            await deferLater(reactor, 0.3)
+            self.assertEqual(self.delivered, [(BYEBYE, Reception("10.77.0.3", card))])
+            self.delivered.clear()
+        with self.far.listen(PORT) as first, self.other.inside(_listen) as second:
+            self.near.inside(lambda: network.search_hosts("urn:a", ["10.77.0.3"]))
+            self.assertEqual(first.recv(2000), second.recv(2000))
+
+    async def test_two_interfaces_on_one_network(self) -> None:
+        """Each of two interfaces on one network receives a datagram once."""
+        self.lan.add_card(self.near, "eth1", "10.77.0.4")
+        self.network()
+        self.send(BYEBYE, "10.77.0.3")
+        self.assertCountEqual(await self.received(), [(BYEBYE, "10.77.0.3", "eth0"), (BYEBYE, "10.77.0.3", "eth1")])
+
+    async def test_renamed(self) -> None:
+        """An interface that is renamed is used with its new name."""
+        network = self.network()
+        for command in (["down"], ["name", "lan1"], ["up"]):
+            self.near.call(["ip", "link", "set", "lan1" if command == ["up"] else "eth0", *command])
+        self.assertTrue(self.near.inside(network.refresh))
+        self.assertEqual(network.interfaces, (("lan1", "10.77.0.2"),))
+        self.send(BYEBYE, "10.77.0.3")
+        self.assertEqual(await self.received(), [(BYEBYE, "10.77.0.3", "lan1")])
+
+    async def test_port_used_exclusively(self) -> None:
+        """A program that does not share port 1900 is named as the cause. The daemon listens when it has ended."""
+        listener = self.near.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        listener.bind(("", PORT))
+        with capturedLogs() as events:
+            network = self.network()
+            self.near.inside(network.refresh)
+        [warning] = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual(warning["interface"], "eth0")
+        self.assertIn("Address already in use. Another program uses the port without sharing it.", warning["problem"])
+        listener.close()
+        self.assertTrue(self.near.inside(network.refresh))
+        self.send(BYEBYE, "10.77.0.3")
+        self.assertEqual(await self.received(), [(BYEBYE, "10.77.0.3", "eth0")])
+
     async def test_labelled_address(self) -> None:
         """An address with a label, as ``ifconfig`` creates it, is an address of the interface."""
         self.near.call(["ip", "address", "add", "10.79.0.2/24", "dev", "eth0", "label", "eth0:1"])
@@ -438,6 +492,22 @@ class NetworkOnHostsTests(TestCase):
         self.assertTrue(self.near.inside(network.refresh))
         self.send(BYEBYE, "10.77.0.3")
         self.assertEqual(await self.received(), [(BYEBYE, "10.77.0.3", "eth0")])
+
+
+def _send(datagram: bytes, card: str) -> None:
+    """Send a datagram to the group from a card of this host."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        index = struct.pack("@4s4si", bytes(4), bytes(4), socket.if_nametoindex(card))
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, index)
+        sender.sendto(datagram, (GROUP, PORT))
+
+
+def _listen() -> socket.socket:
+    """Open a socket on port 1900 of this host."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("", PORT))
+    listener.settimeout(5.0)
+    return listener
 
 
 class _UnreadableSocket:

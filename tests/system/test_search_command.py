@@ -267,7 +267,7 @@ class NoDeviceTests(HostCommandTestCase):
         """Without a usable interface, the command ends at once."""
         status, stdout, stderr = self.call("search", "--seconds", "3600", "--interface", "wlan9")
         self.assertEqual((status, stdout), (1, ""))
-        self.assertIn("Cannot listen on wlan9 yet: absent, down or without an IPv4 address\n", stderr)
+        self.assertIn("Cannot listen on wlan9 yet: absent, down or without an address\n", stderr)
         self.assertIn("No interface to search on", stderr)
 
     def test_nothing_to_configure(self) -> None:

@@ -19,6 +19,7 @@ LAYERS = (
     "ssdpreg.daemon",
     "ssdpreg.announcer",
     "ssdpreg.web",
+    "ssdpreg.description",
     "ssdpreg.registry",
     "ssdpreg.reconciler",
     "ssdpreg.backends",

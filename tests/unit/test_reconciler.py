@@ -16,6 +16,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
 
+from ssdpreg.backends import garbage
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
@@ -827,6 +828,21 @@ class SliceTests(ReconcilerTestCase):
         self.advance(1.5)
         self.assertLessEqual(trusted, self.registered().keys())
         self.assertLess(len(self.registered()), 20)
+
+    def test_growth(self) -> None:
+        """The objects of the services are frozen while their number grows, and not when it becomes smaller."""
+        gc = mock.Mock()
+        self.patch(garbage, "gc", gc)
+        self.start()
+        self.flood(2000)
+        self.advance(300)
+        frozen = gc.freeze.call_count
+        self.assertTrue(1 <= frozen <= 3)
+        for registration in list(self.desired.values())[:100]:
+            self.leave(registration, "byebye")
+        self.advance(60)
+        self.assertEqual(len(self.registered()), 1900)
+        self.assertEqual(gc.freeze.call_count, frozen)
 
     def test_keep_alives_during_a_slice(self) -> None:
         """Keep-alives are sent while a slice is applied, and while a listing waits for its response."""

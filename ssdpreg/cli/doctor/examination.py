@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 import time
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -97,7 +97,8 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
 
 async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: bool) -> list[Section]:
     ssdp = config.ssdp
-    used = InterfaceSelection(ssdp.interfaces).select(host.interfaces)
+    # The traffic over IPv6 is not examined.
+    used = [each for each in InterfaceSelection(ssdp.interfaces).select(host.interfaces) if each.version == 4]
     names = [each.name for each in used]
     real = [interface.name for interface in host.interfaces if interface.name in names and not interface.loopback]
     own = {address for interface in host.interfaces for address in interface.addresses}
@@ -111,7 +112,11 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
     if long:
         search = await search_queriers(reactor, real)
     repliers = [host for each in traffic for host in each.repliers]
-    networks = {each.name: each.networks for each in host.interfaces if each.name in real}
+    networks = {
+        each.name: [network for network in each.networks if isinstance(network, IPv4Network)]
+        for each in host.interfaces
+        if each.name in real
+    }
     in_use = any(each.in_use for each in traffic)
     return [
         Section(

@@ -4,34 +4,55 @@
 
 const KEEP = "data-keep"; // Marks elements that updates leave alone: the connection state, and the user's input.
 const SHORTEST_PAUSE = 1000; // Milliseconds between two fetches.
+const OPEN_INTERVAL = 5; // Seconds between two fetches while a service is open.
 
-let busy = false;
+let fetching = false;
 let again = false;
+let pause = 0; // Timer of the next fetch.
 
-async function refresh() {
-  if (busy) {
-    again = true;
-    return;
-  }
-  busy = true;
+// Fetch the page soon: at most once in a second.
+function refresh() {
+  again = true;
+  if (!fetching && !pause) update();
+}
+
+// Fetch the page at once, for a reader who waits for it.
+function refreshNow() {
+  again = true;
+  if (!fetching) update();
+}
+
+async function update() {
+  clearTimeout(pause);
+  pause = 0;
+  fetching = true;
   again = false;
   const began = performance.now();
+  const url = location.href;
   try {
-    const response = await fetch(location.href, { cache: "no-store" });
+    const response = await fetch(url, { cache: "no-store" });
     const arrived = performance.now();
     if (response.ok) {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      document.title = page.title;
-      received = arrived;
-      morphChildren(document.body, page.body);
-      updateTimes();
+      // The reader may have chosen another filter, order or service meanwhile.
+      if (url === location.href) {
+        document.title = page.title;
+        received = arrived;
+        morphChildren(document.body, page.body);
+        updateTimes();
+      }
     }
   } catch {
     // The daemon does not answer. The stream of events shows that, and reconnects.
   }
-  setTimeout(() => {
-    busy = false;
-    if (again) refresh();
+  fetching = false;
+  if (url !== location.href) {
+    update();
+    return;
+  }
+  pause = setTimeout(() => {
+    pause = 0;
+    if (again) update();
   }, Math.max(0, SHORTEST_PAUSE - (performance.now() - began)));
 }
 
@@ -84,6 +105,8 @@ function hasSameType(old, fresh) {
 }
 
 function highlight(element) {
+  // The reader opened these details, so they are expected.
+  if (element.classList.contains("details")) return;
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   const color = getComputedStyle(document.documentElement).getPropertyValue("--glow");
   element.animate([{ backgroundColor: color }, { backgroundColor: "transparent" }], { duration: 4000, easing: "ease-out" });
@@ -123,7 +146,9 @@ function updateTimes() {
     if (element.textContent !== text) element.textContent = text;
     overdue ||= seconds < 0;
   }
-  // There is no event when a device renews its advertisement, so a service may live longer than the page knows.
+  // There is no event when a device renews its advertisement, so a service may live longer than the page knows, and an
+  // opened service may have been received again.
+  overdue ||= passed > OPEN_INTERVAL && document.querySelector("tr.details") !== null;
   if (overdue && stream?.readyState === EventSource.OPEN) refresh();
 }
 
@@ -160,14 +185,19 @@ document.addEventListener("visibilitychange", () => {
   else stream?.close();
 });
 
-// --- The filter ---
+// --- The filter, the order, and the opened services: they are in the URL ---
 
 let typing = 0;
 
+function show(search) {
+  history.replaceState(null, "", search || location.pathname);
+  refreshNow();
+}
+
 function applyFilter() {
-  const text = document.getElementById("q").value;
-  history.replaceState(null, "", text ? `?${new URLSearchParams({ q: text })}` : location.pathname);
-  refresh();
+  const values = new URLSearchParams(new FormData(document.getElementById("filter")));
+  for (const [name, value] of [...values]) if (!value) values.delete(name);
+  show(values.size ? `?${values}` : "");
 }
 
 document.getElementById("q").addEventListener("input", () => {
@@ -177,6 +207,14 @@ document.getElementById("q").addEventListener("input", () => {
 document.getElementById("filter").addEventListener("submit", (event) => {
   event.preventDefault();
   applyFilter();
+});
+
+// A link that changes the URL of this page only. With a modifier key, the browser opens it elsewhere.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-live]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  show(link.search);
 });
 
 setInterval(updateTimes, 1000);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,6 +56,35 @@ class AnnouncerTests(SynchronousTestCase):
         written = self.port(address).written
         self.assertEqual(written, [(encode(message), to) for message in messages])
         written.clear()
+
+    def test_ipv6(self) -> None:
+        """Over IPv6, a LOCATION with an IPv6 address is announced to both groups; over IPv4, the other one."""
+        self.host_interfaces = [replace(ETH0, ipv6_addresses=("fe80::2",))]
+        six = "http://[2001:db8::1]/"
+        announcer = self.announce(replace(DEVICE, types=(URN,), locations=(HERE, six)))
+        self.reactor.advance(0.1)
+        groups = [("ff02::c", PORT), ("ff05::c", PORT)]
+        self.assert_sent(Alive(URN, f"uuid:d::{URN}", HERE, 30))
+        [port] = [port for port in self.reactor.ports if (port.interface, port.number) == ("::", PORT)]
+        alive, byebye = Alive(URN, f"uuid:d::{URN}", six, 30), ByeBye(URN, f"uuid:d::{URN}")
+        self.assertEqual(port.written, [(encode(alive, group), group) for group in groups])
+        search = encode(SearchRequest(URN, None), ("2001:db8::2", PORT))
+        port.written.clear()
+        port.protocol.datagramReceived(search, ("fe80::9", 40000))
+        self.reactor.advance(1)
+        [reply] = [each for each in port.written if each[1] == ("fe80::9", 40000)]
+        self.assertEqual(reply[0], encode(SearchResponse(URN, f"uuid:d::{URN}", six, 30)))
+        port.written.clear()
+        announcer.stopService()
+        self.assertEqual(port.written, [(encode(byebye, group), group) for group in groups])
+        self.reactor.pump([1, 1])
+
+    def test_only_one_version(self) -> None:
+        """A host without IPv6 announces IPv6 addresses over IPv4."""
+        location = "http://[2001:db8::1]/"
+        self.announce(replace(DEVICE, types=(URN,), locations=(location,)))
+        self.reactor.advance(0.1)
+        self.assert_sent(Alive(URN, f"uuid:d::{URN}", location, 30))
 
     def receive(self, message: Message) -> None:
         """Deliver a message to the group socket."""

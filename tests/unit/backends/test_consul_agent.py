@@ -323,21 +323,21 @@ class ConsulAgentTests(ConsulAgentTestCase):
         self.agent.faults[""] = (503, "")
         self.agent.requests.clear()
         self.assertIsNotNone(self.result_of(self.backend.apply(plan)).unavailable)
-        self.assertLessEqual(len(self.agent.requests), 8)
+        self.assertLessEqual(len(self.agent.requests), 16)
 
     def test_requests_under_way(self) -> None:
-        """At most 8 requests are in progress at a time."""
+        """At most 16 requests are in progress at a time."""
         self.result_of(self.backend.keep_alive())
         self.agent.silent = True
         self.agent.requests.clear()
         applying = Deferred.fromCoroutine(
             self.backend.apply(Plan(register=tuple(make_registration(number) for number in range(100))))
         )
-        self.assertEqual(len(self.agent.requests), 8)
+        self.assertEqual(len(self.agent.requests), 16)
         self.clock.advance(10)
         outcome = self.successResultOf(applying)
         self.assertEqual(str(outcome.unavailable), "http://consul.test:8500 does not answer within 10 s")
-        self.assertEqual(len(self.agent.requests), 8)
+        self.assertEqual(len(self.agent.requests), 16)
 
     def test_cancelled(self) -> None:
         """The cancellation of ``apply`` cancels all its requests."""

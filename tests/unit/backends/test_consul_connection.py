@@ -60,19 +60,19 @@ class ConnectTests(TestCase):
             self.assertEqual(await http.get("list", "/v1/x"), {"a": 1})
         self.assertEqual(len(self.resource.connections), 1)
 
-    async def test_eight_connections(self) -> None:
-        """Eight connections are persistent, for eight requests at a time."""
+    async def test_sixteen_connections(self) -> None:
+        """Sixteen connections are persistent, for sixteen requests at a time."""
         http = self.connect(ConsulConfig(address=await self.listen_tcp()))
         for _ in range(2):
-            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(8)])
-        self.assertEqual(len(self.resource.connections), 8)
+            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(16)])
+        self.assertEqual(len(self.resource.connections), 16)
 
-    async def test_ten_connections(self) -> None:
-        """Ten connections are persistent, and an eleventh is closed after its response."""
+    async def test_eighteen_connections(self) -> None:
+        """Eighteen connections are persistent, and a nineteenth is closed after its response."""
         http = self.connect(ConsulConfig(address=await self.listen_tcp()))
         for _ in range(2):
-            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(11)])
-        self.assertEqual(len(self.resource.connections), 12)
+            await gatherResults([Deferred.fromCoroutine(http.get("list", "/v1/x")) for _ in range(19)])
+        self.assertEqual(len(self.resource.connections), 20)
 
     async def test_token(self) -> None:
         """The token of the configuration is sent, or that of the token file."""

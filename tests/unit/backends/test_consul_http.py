@@ -131,7 +131,7 @@ class ConsulHTTPTests(SynchronousTestCase):
         assert_refused()
         self.assertEqual(
             [(headers["X-Consul-Token"], body) for _, _, headers, body in self.resource.requests],
-            [("first", b""), ("first", b'{"Name": "x"}'), ("second", b'{"Name": "x"}'), ("second", b"")],
+            [("first", b""), ("first", b'{"Name":"x"}'), ("second", b'{"Name":"x"}'), ("second", b"")],
         )
 
     def test_token_of_the_request(self) -> None:

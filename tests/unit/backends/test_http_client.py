@@ -99,8 +99,20 @@ class OptionsTests(SynchronousTestCase):
         treq = mock.Mock(request=mock.Mock(return_value=Deferred()))
         Deferred.fromCoroutine(BoundedHTTPClient(Clock(), "http://server.test", treq).request("GET", "/x"))
         ((arguments, options),) = [(call.args, call.kwargs) for call in treq.request.mock_calls]
-        self.assertEqual(arguments, ("GET", "http://server.test/x"))
+        method, url = arguments
+        self.assertEqual((method, url.to_uri().to_text()), ("GET", "http://server.test/x"))
         self.assertEqual((options["allow_redirects"], options["unbuffered"]), (False, True))
+
+    def test_encoded_url(self) -> None:
+        """The host of the URL is sent as it is if it is ASCII, such as an IPv6 address, and is otherwise encoded."""
+        for url, encoded in (
+            ("http://[2001:db8::1]:8500", "http://[2001:db8::1]:8500/x"),
+            ("https://größe.test:8501", "https://xn--gre-6ka8i.test:8501/x"),
+        ):
+            treq = mock.Mock(request=mock.Mock(return_value=Deferred()))
+            Deferred.fromCoroutine(BoundedHTTPClient(Clock(), url, treq).request("GET", "/x"))
+            _, sent = treq.request.call_args.args
+            self.assertEqual(sent.to_uri().to_text(), encoded)
 
     def test_first_reason(self) -> None:
         """The error states the first of the reasons that Twisted reports, without a full stop."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from typing import Any, cast
 
-from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -27,8 +26,8 @@ from ssdpreg.backends.http_connection import (
     BoundedProtocol,
     HeaderTooLongError,
     InterimResponsesError,
-    UncompressedAgent,
     make_pool,
+    make_treq,
 )
 from ssdpreg.errors import BackendUnavailableError
 from tests.support.scripted_resource import ScriptedResource
@@ -76,7 +75,7 @@ class HTTPConnectionTests(TestCase):
         port = cast("Any", await endpoint.listen(factory))
         self.addCleanup(port.stopListening)
         pool = make_pool(reactor)
-        client = HTTPClient(UncompressedAgent(Agent(reactor, pool=pool)))
+        client = make_treq(Agent(reactor, pool=pool))
         bounded = BoundedHTTPClient(reactor, f"http://127.0.0.1:{port.getHost().port}", client, pool)
         self.addCleanup(bounded.close)
         return bounded
@@ -149,6 +148,26 @@ class HTTPConnectionTests(TestCase):
         self.assertEqual(response.body, compressed)
         ((_, _, headers, _),) = resource.requests
         self.assertNotIn("Accept-Encoding", headers)
+
+    async def test_no_cookies(self) -> None:
+        """A cookie of a response is not sent with the next request."""
+        resource = ScriptedResource(headers={"Set-Cookie": "session=1"})
+        client = await self.connect(Site(resource))
+        for _ in range(2):
+            await client.request("GET", "/v1/x")
+        self.assertEqual([headers for _, _, headers, _ in resource.requests if "Cookie" in headers], [])
+
+    async def test_request(self) -> None:
+        """Method, path, query and body arrive as they are, and an empty response has an empty body."""
+        resource = ScriptedResource(body=b"")
+        client = await self.connect(Site(resource))
+        for body in (b'{"Name":"\xc3\xbc"}', b"x" * 200_000, None):
+            response = await client.request("PUT", "/v1/a%2Fb?dc=d%201", body=body)
+            self.assertEqual((response.status, response.body), (200, b""))
+            method, path, headers, received = resource.requests.pop()
+            self.assertEqual((method, path, received), ("PUT", "/v1/a%2Fb?dc=d%201", body or b""))
+            self.assertEqual(headers["Content-Length"], str(len(body or b"")))
+        self.assertEqual(len(resource.connections), 1)
 
 
 class BoundedProtocolTests(SynchronousTestCase):

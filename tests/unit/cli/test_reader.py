@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource, Resource
 
 from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_connection import PreparedURL
 from ssdpreg.cli.reader import Reader, Service
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from tests.support.memory_daemon import API, LLDP, Daemon
@@ -87,6 +88,9 @@ class DaemonTests(ReaderTestCase):
             },
         )
         self.assertEqual(len(self.read(daemon.root, "RackHD-service:api:2.0")), 2)
+        daemon.registry.set_facts(services[1].key[1], {"ssdp-presentation-url": "http://x/", "redfish-uuid": "u"})
+        document = self.read(daemon.root)[1].document()
+        self.assertEqual((document["presentation_url"], document["redfish_uuid"]), ("http://x/", "u"))
 
     def test_quoted_name(self) -> None:
         """Characters with a meaning in URLs are quoted in service names."""
@@ -203,8 +207,8 @@ class ErrorTests(ReaderTestCase):
         """A blocking query times out later, by the time that the server waits for a change."""
 
         class Silent:
-            def request(self, method: str, url: str, **_: object) -> Deferred[None]:
-                urls.append(url)
+            def request(self, method: str, url: PreparedURL, **_: object) -> Deferred[None]:
+                urls.append(url.to_text())
                 return Deferred()
 
         clock = Clock()

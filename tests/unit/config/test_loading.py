@@ -64,6 +64,7 @@ class ParseTests(ConfigTestCase):
                     interfaces=("eth0", "10.0.0.0/8"),
                     search=SearchConfig(interval=0, mx=5, ttl=4, ports=PortRange(40000, 40099)),
                     names="dns",
+                    describe=True,
                     trust="confirmed",
                     allow=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
                     limits=LimitsConfig(services=500, services_per_source=50),

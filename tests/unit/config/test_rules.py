@@ -36,10 +36,6 @@ class SSDPTests(ConfigTestCase):
         )
         self.assertEqual(self.ssdp_faults(tags=5, checks={API: {"tcp": True}}), ["ssdp.tags: 5 is not an object"])
 
-    def test_unsupported(self) -> None:
-        """A key whose feature does not exist yet accepts only the value that disables it."""
-        self.assertEqual(self.ssdp_faults(describe=True), ["ssdp.describe: true is not supported yet"])
-
 
 class CheckTests(ConfigTestCase):
     """Tests for :func:`find_check_faults`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService
 from twisted.internet import reactor
@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.config import ConsulConfig
 from ssdpreg.daemon.json_log import stdout_observer
 from ssdpreg.daemon.tap import Options, makeService
+from ssdpreg.description.describer import Describer
 
 MINIMAL: dict[str, Any] = {"ssdp": {"tags": {"T": ["urn:a"]}}}
 
@@ -87,6 +88,14 @@ class OptionsTests(TapTestCase):
         service = makeService(self.options())
         self.assertTrue(IService.providedBy(service))
         self.assertFalse(service.running)
+
+    def test_describe(self) -> None:
+        """The service that fetches facts is part of the daemon only if the configuration asks for it."""
+        for describe in (False, True):
+            ssdp = {**MINIMAL["ssdp"], "describe": describe}
+            self.write({**MINIMAL, "ssdp": ssdp, "backend": {"type": "embedded"}})
+            services = list(cast("Any", makeService(self.options())))
+            self.assertEqual(any(isinstance(each, Describer) for each in services), describe)
 
     def test_invalid_certificate_file(self) -> None:
         """An invalid file that the configuration names ends the program with the path of the option."""

@@ -10,6 +10,7 @@ from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.interpret import (
     NO_DEVICE_ID,
     UNMATCHED,
+    BootNotice,
     Departure,
     Meaning,
     Rejection,
@@ -164,8 +165,13 @@ class MeaninglessTests(InterpretTestCase):
         self.assertIsNone(self.interpret(SearchRequest(API)))
 
     def test_update(self) -> None:
-        """An ``ssdp:update`` has no meaning for live services, even for a matching type."""
+        """
+        An ``ssdp:update`` announces another BOOTID of the device, and changes nothing else.
+
+        Without valid BOOTIDs it has no meaning.
+        """
         self.assertIsNone(self.interpret(Update(API, f"uuid:D::{API}")))
+        self.assertEqual(self.interpret(Update("urn:x", "uuid:D::urn:x", "1", "2")), BootNotice("D", "1", "2"))
 
 
 class InterpreterTests(SynchronousTestCase):

@@ -136,7 +136,12 @@ class LocationRulesTests(SynchronousTestCase):
         self.assertEqual(self.rejection("http://[2002:7f00:1::1]/", "127.0.0.1"), "LOCATION is on loopback")
 
     def test_own_link_local(self) -> None:
-        """A link-local address is registered only if it is the sender's, and without the sender's zone."""
+        """
+        A link-local address is registered only if it is the sender's, an IPv6 address with its zone on this host.
+
+        The zone in the LOCATION has a meaning on the device only.
+        """
+        rules = LocationRules([ip_network("0.0.0.0/0"), ip_network("::/0")], zones=True)
         for host, sender in (
             ("169.254.1.1", "169.254.1.2"),
             ("169.254.1.1", "10.0.0.9"),
@@ -150,12 +155,19 @@ class LocationRulesTests(SynchronousTestCase):
             ("169.254.1.1", "169.254.1.1", "169.254.1.1"),
             ("[::ffff:169.254.1.1]", "169.254.1.1", "169.254.1.1"),
             ("169.254.1.1", "::ffff:169.254.1.1", "169.254.1.1"),
-            ("[fe80::1]", "fe80::1", "fe80::1"),
-            ("[FE80:0::1%25eth9]", "fe80::1", "fe80::1"),
-            ("[fe80::1%eth9]", "fe80::1%eth0", "fe80::1"),
-            ("[fe80::1%10]", "fe80::1%eth0", "fe80::1"),
+            ("[FE80:0::1%25eth9]", "fe80::1%eth0", "fe80::1%eth0"),
+            ("[fe80::1]", "fe80::1%eth0", "fe80::1%eth0"),
+            ("[fe80::1%eth9]", "fe80::1%eth0", "fe80::1%eth0"),
+            ("[fe80::1%10]", "fe80::1%eth0", "fe80::1%eth0"),
         ):
-            self.assertEqual(EVERYWHERE.endpoint(f"http://{host}/", sender).host, registered)
+            self.assertEqual(rules.endpoint(f"http://{host}/", sender).host, registered)
+
+    def test_link_local_in_consul(self) -> None:
+        """A link-local IPv6 address is rejected if the backend stores no zones, or if the zone is unknown."""
+        reason = "LOCATION is link-local, and the backend stores no zones"
+        self.assertEqual(self.rejection("http://[fe80::1]/", "fe80::1%eth0"), reason)
+        rules = LocationRules([ip_network("::/0")], zones=True)
+        self.assertEqual(self.rejection("http://[fe80::1]/", "fe80::1", rules), reason)
 
     def test_broadcasts(self) -> None:
         """A directed broadcast address is rejected from the time when a network is known, and only as long."""

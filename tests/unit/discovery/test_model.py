@@ -247,7 +247,7 @@ class TableMachine(RuleBasedStateMachine):
         self.undisputed.pop(key, None)
 
     def is_tracked(self, key: Key) -> bool:
-        return key[1] in self.table._services._devices.get(key[0].casefold(), {})
+        return self.table._services.find(*key) is not None
 
     def created(self, sender: str) -> int:
         """Return the number of services that a sender created."""
@@ -283,7 +283,7 @@ class TableMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         assert len(self.table._services._schedule) <= 2 * self.table.tracked + 1024
         for service in self.table._services:
-            assert len(service.others) <= 4 and len(service._held) <= 5
+            assert len(service.others) <= 4 and len(service._held or ()) <= 5
 
     @invariant()
     def repetitions_only_prolong(self) -> None:

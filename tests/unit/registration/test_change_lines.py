@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.registration.change_lines import ChangeLines
@@ -26,6 +28,12 @@ class ChangeLinesTests(SynchronousTestCase):
         )
         ((line, fields),) = self.lines.add(AppliedChange("Deregistered", make_registration(1), "byebye"), 1000.0)
         self.assertTrue(line.format(**fields).endswith("at 192.0.2.2:8080: byebye"))
+
+    def test_ipv6(self) -> None:
+        """An IPv6 address is in brackets."""
+        registration = replace(make_registration(1), address="2001:db8::1")
+        ((line, fields),) = self.lines.add(AppliedChange("Registered", registration), 1000.0)
+        self.assertTrue(line.format(**fields).endswith("at [2001:db8::1]:8080"))
 
     def test_budget(self) -> None:
         """At most 60 lines are logged in any minute, however many services change."""

@@ -14,6 +14,7 @@ from ssdpreg.discovery.interpret import interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration.meta import (
+    FACT_KEYS,
     META_DEVICE,
     META_LOCATION,
     META_MAX_AGE,
@@ -22,7 +23,9 @@ from ssdpreg.registration.meta import (
     META_SERVER,
     META_SOURCE,
     META_USN,
+    facts_by_name,
     from_meta,
+    make_facts,
     max_age_of,
     to_meta,
 )
@@ -51,6 +54,40 @@ def advertise(
 
 ADVERTISEMENT = advertise()
 META = to_meta(ADVERTISEMENT, "rack-7")
+
+
+class FactsTests(SynchronousTestCase):
+    """Tests for :func:`make_facts` and :func:`facts_by_name`."""
+
+    def test_text(self) -> None:
+        """Facts are printable, without line breaks and empty values, and as long as Consul accepts."""
+        values = {
+            "ssdp-friendly-name": " a\r\n\tb\x00\x1b[2J\u202e\ud800 ",
+            "ssdp-manufacturer": " \n\x00",
+            "ssdp-model": "ä" * 1000,
+            "ssdp-serial": "",
+            "redfish-uuid": "u",
+            "other": "x",
+            "ssdp-usn": "x",
+        }
+        facts = {"ssdp-friendly-name": "a b[2J", "ssdp-model": "ä" * 256, "redfish-uuid": "u"}
+        self.assertEqual(make_facts(values), facts)
+        self.assertEqual(make_facts(facts), facts)
+
+    def test_all_keys(self) -> None:
+        """All facts are kept, and have names of their own."""
+        facts = dict.fromkeys(FACT_KEYS, "x")
+        meta = to_meta(ADVERTISEMENT, "rack-7", facts)
+        self.assertEqual(meta, {**META, **facts})
+        self.assertEqual(make_facts(meta), facts)
+        self.assertEqual(
+            list(facts_by_name(meta)),
+            [
+                *("friendly_name", "manufacturer", "model", "serial", "presentation_url"),
+                *("redfish_vendor", "redfish_product", "redfish_version", "redfish_uuid"),
+            ],
+        )
+        self.assertEqual(from_meta(meta, "10.0.0.5", interpret), ADVERTISEMENT)
 
 
 class ToMetaTests(SynchronousTestCase):

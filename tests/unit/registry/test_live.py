@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 from unittest import mock
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.registration import Registration
+from ssdpreg.discovery.advertisement import Advertisement
+from ssdpreg.discovery.location import Endpoint
+from ssdpreg.discovery.search_terms import SearchTerm
+from ssdpreg.registration import Registration, RegistrationRules
+from ssdpreg.registration.announced import AnnouncedRegistration
 from ssdpreg.registry import LiveRegistrations
-from ssdpreg.testing import make_registration
 from tests.unit.registry.registry_case import FailingListener, RecordingListener
+
+URN = "urn:schemas-upnp-org:service:api:2.0"
+
+
+def make_registration(number: int, port: int = 80) -> AnnouncedRegistration:
+    """Create the registration of a device with a number."""
+    host = f"192.0.2.{number}"
+    advertisement = Advertisement(
+        device_id=f"device-{number}",
+        urn=URN,
+        term=SearchTerm(URN, "RackHD"),
+        nt=URN,
+        usn=f"uuid:device-{number}::{URN}",
+        location=f"http://{host}:{port}/",
+        endpoint=Endpoint("http", host, port),
+        max_age=1800,
+    )
+    return RegistrationRules("rack-7").registration(advertisement)
 
 
 class LiveRegistrationsTests(SynchronousTestCase):
@@ -21,7 +41,7 @@ class LiveRegistrationsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.live = LiveRegistrations()
         self.one, self.two = make_registration(1), make_registration(2)
-        self.moved = replace(self.one, address="192.0.2.99")
+        self.moved = make_registration(1, port=8080)
 
     def subscribe(self) -> mock.Mock:
         """Return a listener that records its calls."""
@@ -58,11 +78,11 @@ class LiveRegistrationsTests(SynchronousTestCase):
     def test_view(self) -> None:
         """The view follows the changes, in the order of the first registrations."""
         view = self.live.by_id
-        for registration in (self.two, self.one, self.moved, replace(self.two, port=1)):
+        for registration in (self.two, self.one, self.moved, make_registration(2, port=1)):
             self.live.put(registration)
         self.assertEqual(
             list(view.items()),
-            [(self.two.service_id, replace(self.two, port=1)), (self.one.service_id, self.moved)],
+            [(self.two.service_id, make_registration(2, port=1)), (self.one.service_id, self.moved)],
         )
         self.live.remove(self.two.service_id, "expired")
         self.assertEqual(view, {self.one.service_id: self.moved})

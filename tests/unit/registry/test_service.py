@@ -187,6 +187,19 @@ class MessageTests(RegistryTestCase):
         self.advance(2.1)
         self.assertEqual(self.registry.registrations, {})
 
+    def test_update_of_the_boot_id(self) -> None:
+        """After an ``ssdp:update`` of the device, the next BOOTID is no restart. Otherwise its facts are replaced."""
+        before = replace(alive(), boot_id="1", server="old")
+        self.receive(before)
+        self.advance(11)
+        self.receive(Update("upnp:rootdevice", "uuid:d::upnp:rootdevice", "1", "2"))
+        self.receive(replace(before, boot_id="2", server="new"))
+        [registration] = self.registry.registrations.values()
+        self.assertEqual(registration.meta["ssdp-server"], "old")
+        self.receive(replace(before, boot_id="3", server="new"))
+        [registration] = self.registry.registrations.values()
+        self.assertEqual(registration.meta["ssdp-server"], "new")
+
     def test_rejected_messages(self) -> None:
         """Rejections are counted by reason, and logged once for each sender and reason."""
         with capturedLogs() as logged:

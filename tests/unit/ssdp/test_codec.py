@@ -120,7 +120,7 @@ DEVICES: dict[str, tuple[bytes, Message]] = {
             "BOOTID.UPNP.ORG: 1",
             "NEXTBOOTID.UPNP.ORG: 2",
         ),
-        Update("urn:a", "uuid:1::urn:a"),
+        Update("urn:a", "uuid:1::urn:a", "1", "2"),
     ),
     "a multicast search of a control point": (
         lines("M-SEARCH * HTTP/1.1", "HOST: 239.255.255.250:1900", 'MAN: "ssdp:discover"', "MX: 120", "ST: ssdp:all"),
@@ -299,6 +299,75 @@ class DecodeTests(SynchronousTestCase):
         self.assertEqual(decode(lines(ALIVE[0], *fields[:124], *ALIVE[1:])), decode(lines(*ALIVE)))
         self.assertEqual(decode(lines(*ALIVE, *fields)), decode(lines(*ALIVE)))
 
+    def test_boot_id(self) -> None:
+        """
+        BOOTID is a number below 2^31, without regard to leading zeros. Anything else is regarded as absent.
+
+        A device of UDA 1.0 has NLS in its place, whose prefix OPT declares.
+        """
+        opt = 'OPT: "http://schemas.upnp.org/upnp/1/0/"; ns='
+        for fields, boot_id in (
+            (["BOOTID.UPNP.ORG: 0"], "0"),
+            (["bootid.upnp.org: 0017"], "17"),
+            (["BOOTID.UPNP.ORG: 2147483647"], "2147483647"),
+            (["BOOTID.UPNP.ORG: 2147483648"], ""),
+            (["BOOTID.UPNP.ORG: " + "9" * 5000], ""),
+            (["BOOTID.UPNP.ORG: -1"], ""),
+            (["BOOTID.UPNP.ORG: one"], ""),
+            (["BOOTID.UPNP.ORG:"], ""),
+            ([f"{opt}01", "01-NLS: c0de"], "c0de"),
+            ([f"{opt}42", "01-NLS: c0de", "42-NLS: " + "x" * 100], "x" * 64),
+            ([f"{opt}01", "01-NLS: 5", "BOOTID.UPNP.ORG: 7"], "7"),
+            (["01-NLS: c0de"], ""),
+            (['OPT: "http://example.org/"; ns=01', "01-NLS: c0de"], ""),
+        ):
+            for start in ("HTTP/1.1 200 OK", "NOTIFY * HTTP/1.1"):
+                message = decode(lines(start, "ST: a", "NT: a", "NTS: ssdp:alive", "USN: uuid:1::a", *fields))
+                assert isinstance(message, Alive | SearchResponse)
+                self.assertEqual(message.boot_id, boot_id, fields)
+
+    def test_config_id_and_search_port(self) -> None:
+        """CONFIGID has 24 bits, and SEARCHPORT is 49152 to 65535. Others are regarded as absent."""
+        for config_id, search_port, expected in (
+            ("0", "49152", (0, 49152)),
+            ("16777215", "65535", (16777215, 65535)),
+            ("16777216", "65536", (None, None)),
+            ("x", "49151", (None, None)),
+            ("", "1900", (None, None)),
+        ):
+            message = decode(
+                lines(
+                    "NOTIFY * HTTP/1.1",
+                    "NT: a",
+                    "NTS: ssdp:alive",
+                    "USN: uuid:1::a",
+                    f"CONFIGID.UPNP.ORG: {config_id}",
+                    f"SEARCHPORT.UPNP.ORG: {search_port}",
+                )
+            )
+            assert isinstance(message, Alive)
+            self.assertEqual((message.config_id, message.search_port), expected)
+
+    def test_secure_location(self) -> None:
+        """SECURELOCATION changes nothing: it can name another host than LOCATION."""
+        alive = ["NOTIFY * HTTP/1.1", "NT: a", "NTS: ssdp:alive", "USN: uuid:1::a", "LOCATION: http://10.0.0.9/"]
+        other = "SECURELOCATION.UPNP.ORG: https://10.0.0.66:8443/"
+        self.assertEqual(decode(lines(*alive, other)), decode(lines(*alive)))
+        self.assertEqual(decode(lines(*alive[:-1], other)), Alive("a", "uuid:1::a"))
+
+    def test_update_with_invalid_boot_ids(self) -> None:
+        """An update whose NEXTBOOTID is absent or not above BOOTID has neither."""
+        for fields in (
+            [],
+            ["BOOTID.UPNP.ORG: 1"],
+            ["NEXTBOOTID.UPNP.ORG: 2"],
+            ["BOOTID.UPNP.ORG: 2", "NEXTBOOTID.UPNP.ORG: 2"],
+            ["BOOTID.UPNP.ORG: 3", "NEXTBOOTID.UPNP.ORG: 2"],
+            ["BOOTID.UPNP.ORG: 1", "NEXTBOOTID.UPNP.ORG: 2147483648"],
+        ):
+            update = lines("NOTIFY * HTTP/1.1", "NT: a", "NTS: ssdp:update", "USN: uuid:1::a", *fields)
+            self.assertEqual(decode(update), Update("a", "uuid:1::a"), fields)
+
     def test_reply_with_nt(self) -> None:
         """A reply with NT in place of ST is accepted."""
         self.assertEqual(decode(lines("HTTP/1.1 200 OK", *ALIVE[1:])), SearchResponse("urn:a", "uuid:1::urn:a"))
@@ -351,6 +420,16 @@ class EncodeTests(SynchronousTestCase):
         self.assertIn(b"\r\nHOST: 10.0.0.9:1900\r\n", datagram)
         self.assertNotIn(b"MX", datagram)
 
+    def test_ipv6_host(self) -> None:
+        """HOST of a recipient over IPv6 is in brackets, without a zone, and that of a group in capitals."""
+        for address, host in (
+            ("ff02::c", "[FF02::C]:1900"),
+            ("ff05::c", "[FF05::C]:1900"),
+            ("2001:db8::a", "[2001:db8::a]:1900"),
+            ("fe80::1%eth0", "[fe80::1]:1900"),
+        ):
+            self.assertIn(f"\r\nHOST: {host}\r\n".encode(), encode(SearchRequest("a"), (address, 1900)))
+
     def test_user_agent(self) -> None:
         """USER-AGENT has three tokens: operating system, UPnP and product, each with a version."""
         self.assertEqual([token.count("/") for token in USER_AGENT.split(" ")], [1, 1, 1])
@@ -364,6 +443,15 @@ class EncodeTests(SynchronousTestCase):
             Update("urn:a", "uuid:1::urn:a"),
             SearchRequest("urn:a", 5),
             SearchRequest("urn:a", None),
+        ):
+            self.assertEqual(decode(encode(message)), message)
+
+    def test_round_trip_of_numbers(self) -> None:
+        """BOOTID, CONFIGID and SEARCHPORT are serialized as well."""
+        for message in (
+            Alive("a", "uuid:1::a", "http://h/", 1800, "s", "0", 0, 50000),
+            SearchResponse("a", "uuid:1::a", "http://h/", 1800, "s", "7", 8, 65535),
+            Update("a", "uuid:1::a", "7", "8"),
         ):
             self.assertEqual(decode(encode(message)), message)
 

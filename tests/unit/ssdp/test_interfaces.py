@@ -6,7 +6,8 @@ import errno
 import fcntl
 import socket
 import struct
-from ipaddress import IPv4Network
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 
 import ifaddr
 from twisted.trial.unittest import SynchronousTestCase
@@ -67,6 +68,47 @@ class InterfaceSelectionTests(SynchronousTestCase):
         self.assertEqual(InterfaceSelection([]).unmatched([]), [])
 
 
+class IPv6SelectionTests(SynchronousTestCase):
+    """Tests for :class:`InterfaceSelection` with IPv6 addresses."""
+
+    def selected(self, interface: NetworkInterface, *selectors: str) -> list[str]:
+        """Return the addresses that are selected on an interface, with their zones."""
+        return [each.zoned_address for each in InterfaceSelection(selectors).select([interface])]
+
+    def test_both_versions(self) -> None:
+        """An interface is used once over each IP version, over IPv6 with its link-local address if it has one."""
+        both = replace(ETH0, ipv6_addresses=("2001:db8::2", "fe80::2"))
+        self.assertEqual(self.selected(both), ["10.0.0.2", "fe80::2%eth0"])
+        self.assertEqual(self.selected(replace(both, addresses=())), ["fe80::2%eth0"])
+        self.assertEqual(self.selected(replace(both, ipv6_addresses=("2001:db8::2",))), ["10.0.0.2", "2001:db8::2"])
+
+    def test_network(self) -> None:
+        """An IPv6 network selects an interface over both IP versions, and so does an IPv4 network."""
+        both = replace(ETH1, ipv6_addresses=("2001:db8::2", "fe80::2"))
+        for selector, addresses in (
+            ("2001:db8::/32", ["10.1.0.2", "fe80::2%eth1"]),
+            ("10.2.0.0/16", ["10.2.0.2", "fe80::2%eth1"]),
+            ("eth1", ["10.1.0.2", "fe80::2%eth1"]),
+            ("2001:db9::/32", []),
+        ):
+            self.assertEqual(self.selected(both, selector), addresses)
+            unmatched = InterfaceSelection([selector]).unmatched([both])
+            self.assertEqual(unmatched, [] if addresses else [selector])
+
+    def test_without_multicast(self) -> None:
+        """IPv6 is not used on loopback and on interfaces without multicast."""
+        for interface in (replace(LO, ipv6_addresses=("::1",)), replace(NO_MULTICAST, ipv6_addresses=("fe80::2",))):
+            self.assertEqual(self.selected(interface, interface.name), list(interface.addresses))
+
+    def test_port_of_a_bridge(self) -> None:
+        """A part of another interface that has a link-local address only is not used, unless the operator names it."""
+        port = NetworkInterface("veth0", 7, (), ipv6_addresses=("fe80::2",), is_port=True)
+        self.assertEqual(self.selected(port), [])
+        self.assertEqual(self.selected(port, "veth0"), ["fe80::2%veth0"])
+        self.assertEqual(self.selected(replace(port, ipv6_addresses=("fe80::2", "2001:db8::2"))), ["fe80::2%veth0"])
+        self.assertEqual(self.selected(replace(port, addresses=("10.0.0.2",))), ["10.0.0.2", "fe80::2%veth0"])
+
+
 class FindInterfacesTests(SynchronousTestCase):
     """Tests for :func:`find_interfaces`, with the interfaces of this machine."""
 
@@ -101,7 +143,7 @@ class FindInterfacesTests(SynchronousTestCase):
     def fake_adapters(self, *adapters: tuple[str, str | tuple[str, int, int], int]) -> None:
         """Replace the list of interfaces: the name, an address and the length of its prefix, for each."""
         found = [ifaddr.Adapter(name, name, [ifaddr.IP(ip, length, name)]) for name, ip, length in adapters]
-        self.patch(ifaddr, "get_adapters", lambda: found)
+        self.patch(ifaddr, "get_adapters", lambda include_unconfigured: found)
 
     def test_flags(self) -> None:
         """An interface is up, loopback or multicast if the kernel has set that flag, and no other one counts."""
@@ -120,12 +162,14 @@ class FindInterfacesTests(SynchronousTestCase):
         )
 
     def test_addresses(self) -> None:
-        """The addresses of a label belong to its interface. IPv6 addresses are left out."""
+        """The addresses of a label belong to its interface. IPv6 addresses are listed separately."""
         self.fake_kernel({"eth0": 0x1043})
         self.fake_adapters(("eth0", "10.0.0.2", 24), ("eth0", ("fe80::1", 0, 2), 64), ("eth0:1", "10.1.0.2", 16))
         [eth0] = find_interfaces()
         self.assertEqual(eth0.addresses, ("10.0.0.2", "10.1.0.2"))
-        self.assertEqual(eth0.networks, (IPv4Network("10.0.0.0/24"), IPv4Network("10.1.0.0/16")))
+        self.assertEqual(eth0.ipv6_addresses, ("fe80::1",))
+        networks = IPv4Network("10.0.0.0/24"), IPv4Network("10.1.0.0/16"), IPv6Network("fe80::/64")
+        self.assertEqual(eth0.networks, networks)
 
     def test_point_to_point(self) -> None:
         """The network of a point-to-point address is the address and its peer."""

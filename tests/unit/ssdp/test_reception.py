@@ -24,7 +24,7 @@ class ReceptionsTests(SynchronousTestCase):
     def setUp(self) -> None:
         networks = [ip_network("10.0.0.0/24"), ip_network("10.1.0.0/30")]
         named = [ip_network("10.2.0.0/16"), ip_network("2001:db8::/32")]
-        self.receptions = Receptions("eth0", Channel.SEARCH, networks, named)  # type: ignore[arg-type]
+        self.receptions = Receptions("eth0", Channel.SEARCH, networks, named)
 
     def test_networks(self) -> None:
         """A sender is on the link if any network of the interface contains it, and named if any named one does."""
@@ -38,6 +38,17 @@ class ReceptionsTests(SynchronousTestCase):
         ):
             expected = Reception(sender, "eth0", Channel.SEARCH, on_link, named)
             self.assertEqual(self.receptions[sender], expected)
+
+    def test_ipv6(self) -> None:
+        """A link-local sender is on the link, and has the interface as its zone."""
+        receptions = Receptions("eth0", Channel.GROUP, [ip_network("2001:db8:1::/64")], [ip_network("fd00::/8")])
+        for sender, text, on_link, named in (
+            ("fe80::5", "fe80::5%eth0", True, False),
+            ("2001:db8:1::5", "2001:db8:1::5", True, False),
+            ("2001:db8:2::5", "2001:db8:2::5", False, False),
+            ("fd00::5", "fd00::5", False, True),
+        ):
+            self.assertEqual(receptions[sender], Reception(text, "eth0", Channel.GROUP, on_link, named))
 
     def test_cached(self) -> None:
         """The reception of a sender is made once, and the number of cached ones is limited."""

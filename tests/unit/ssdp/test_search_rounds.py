@@ -226,10 +226,10 @@ class HostTests(NetworkTestCase):
         self.assertEqual((self.ports_of(HERE), self.reactor.written), ([], []))
 
     def test_two_interfaces(self) -> None:
-        """A host that is on the networks of two interfaces is searched on the first one only."""
+        """A host that is on the networks of two interfaces is searched on both: they may be two hosts."""
         self.host_interfaces = [ETH0, replace(ETH1, networks=(NET2, *ETH0.networks))]
         self.network().search_hosts("a", ["10.0.0.9"])
-        self.assertEqual((len(self.ports_of(HERE)), len(self.ports_of(THERE))), (1, 0))
+        self.assertEqual((len(self.ports_of(HERE)), len(self.ports_of(THERE))), (1, 1))
 
     def test_cannot_open(self) -> None:
         """A failure to open a socket is logged once, together with those of searches to the group."""
@@ -247,6 +247,13 @@ class HostTests(NetworkTestCase):
             self.receive(self.port_of(HERE), message)
         reception = Reception("10.0.0.9", "eth0", Channel.HOST)
         self.assertEqual((self.delivered, self.dropped), ([(RESPONSE, reception), (ALIVE, reception)], []))
+
+    def test_search_port(self) -> None:
+        """A host that names a port is searched at that port and at 1900, because the number may be forged."""
+        self.network("eth0").search_hosts("a", ["10.0.0.9:50000"])
+        self.assertEqual([peer for _, peer in self.port_of(HERE).written], [("10.0.0.9", 50000), ("10.0.0.9", 1900)])
+        self.receive(self.port_of(HERE), RESPONSE)
+        self.assertEqual(self.delivered, [(RESPONSE, Reception("10.0.0.9", "eth0", Channel.HOST))])
 
     def test_other_hosts(self) -> None:
         """Replies of a host that was not searched from this socket, and other messages, are dropped."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ssdpreg.description.source import Source
+from ssdpreg.errors import DescriptionError
 from tests.support.memory_daemon import Daemon, Exchange, UnavailableBackend
 from tests.support.memory_lock import LockedBackend
 from tests.support.metrics import MetricsTestCase
@@ -30,6 +34,8 @@ class MetricsTests(MetricsTestCase):
             ("ssdpreg_services_appeared_total",): 3,
             ("ssdpreg_services_left_total", "byebye"): 1,
             ("ssdpreg_services_left_total", "expired"): 0,
+            ("ssdpreg_web_services_with_changes",): 1,
+            ("ssdpreg_web_changes_displaced_total",): 0,
             ("ssdpreg_backend_up",): 1,
             ("ssdpreg_backend_pending",): 0,
             ("ssdpreg_backend_requests_total", "ok", "register"): 2,
@@ -53,6 +59,31 @@ class MetricsTests(MetricsTestCase):
         self.assertEqual(samples["ssdpreg_backend_pending",], 1)
         self.assertEqual(samples["ssdpreg_services", "waiting"], 1)
         self.assertEqual([key for key in samples if key[0].startswith("ssdpreg_backend_request")], [])
+
+    def test_facts(self) -> None:
+        """The fetches of facts are counted by result, if they are switched on."""
+        self.assertNotIn(("ssdpreg_description_waiting",), self.samples())
+        results = [DescriptionError("no answer", "unavailable"), DescriptionError("no XML"), None]
+
+        async def fetch(source: Source) -> Mapping[str, str]:
+            result = results.pop(0)
+            if result is not None:
+                raise result
+            return {"ssdp-model": "M"}
+
+        self.daemon = Daemon(self.reactor, fetch=fetch)
+        self.daemon.start()
+        self.addCleanup(self.daemon.stop)
+        for number in range(3):
+            address = f"10.0.0.{number + 5}"
+            self.daemon.receive_alive(f"dev-{number}", location=f"http://{address}/", sender=address)
+        self.assertEqual(self.samples()["ssdpreg_description_devices",], 3)
+        self.reactor.advance(0)
+        samples = self.samples()
+        found = {key[1]: value for key, value in samples.items() if key[0] == "ssdpreg_description_fetches_total"}
+        self.assertEqual(found, {"ok": 1, "unavailable": 1, "invalid": 1, "status": 0, "too long": 0, "internal": 0})
+        self.assertEqual(samples["ssdpreg_description_waiting",], 0)
+        self.assertEqual(samples["ssdpreg_description_skipped_total",], 0)
 
     def test_lock(self) -> None:
         """For a backend with a lock, the metrics have the state of the lock and the numbers of the reaper."""

@@ -55,6 +55,17 @@ class PrometheusSDTests(SynchronousTestCase):
             labels, {"__scheme__": "https", **{f"__meta_ssdp_{key}": value for key, value in expected.items()}}
         )
 
+    def test_facts(self) -> None:
+        """The facts that are known are labels."""
+        self.daemon.receive_alive("dev-1")
+        (service_id,) = self.daemon.registry.registrations
+        before = self.get().json[0]["labels"]
+        self.daemon.registry.set_facts(service_id, {"ssdp-friendly-name": "Lab", "redfish-vendor": "Example"})
+        self.assertEqual(
+            self.get().json[0]["labels"],
+            {**before, "__meta_ssdp_friendly_name": "Lab", "__meta_ssdp_redfish_vendor": "Example"},
+        )
+
     def test_order(self) -> None:
         """The order of the targets does not depend on the order of the announcements."""
         for device in ("c", "a", "b"):

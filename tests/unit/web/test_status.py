@@ -12,15 +12,7 @@ from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import RegistrationRules
 from ssdpreg.testing import make_registration
 from ssdpreg.web.history import PastEvent
-from ssdpreg.web.status import (
-    EventRow,
-    Filter,
-    Row,
-    format_duration,
-    make_event_rows,
-    make_row,
-    number_pages,
-)
+from ssdpreg.web.status import EventRow, Row, format_duration, make_event_rows, make_row
 
 _API = "urn:schemas-upnp-org:service:api:2.0"
 
@@ -40,8 +32,9 @@ def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveSe
         ),
         "10.0.0.5",
         appeared_at=1000.0,
-        received_at=1000.0,
+        received_at=1005.0,
         expires_at=2860.0,
+        interface="eth0",
     )
 
 
@@ -61,7 +54,19 @@ class RowTests(SynchronousTestCase):
     def test_times(self) -> None:
         """A row has ages and remaining times, not readings of the clock."""
         row = row_of(make_live("a"), ServiceState("registered"))
-        self.assertEqual((row.age, row.remaining), (8.0, 1852.0))
+        self.assertEqual((row.age, row.remaining, row.silence), (8.0, 1852.0, 3.0))
+
+    def test_facts(self) -> None:
+        """The name of a device consists of the facts that are known, each of them once."""
+        live = make_live("a")
+        for facts, name in (
+            ({}, ""),
+            ({"ssdp-friendly-name": "Lab", "ssdp-manufacturer": "Example", "ssdp-model": "X"}, "Lab, Example, X"),
+            ({"ssdp-friendly-name": "X", "ssdp-model": "X", "ssdp-serial": "4711"}, "X"),
+            ({"redfish-vendor": "Example", "redfish-product": "Server", "redfish-version": "1.0"}, "Example, Server"),
+        ):
+            registration = RegistrationRules("rack-7").registration(live.advertisement, facts=facts)
+            self.assertEqual(make_row(registration, live, ServiceState("registered"), 1008.0).device_name, name)
 
     def test_events(self) -> None:
         """Events have ages, not readings of the clock."""
@@ -71,45 +76,6 @@ class RowTests(SynchronousTestCase):
             make_event_rows(events, 1008.0),
             [EventRow(2, 0.5, "byebye", registration), EventRow(1, 8.0, "alive", registration)],
         )
-
-
-class FilterTests(SynchronousTestCase):
-    """Tests for :class:`Filter`."""
-
-    def test_words(self) -> None:
-        """Each word must be in the name, device, address, tags, state or tag of the search term, in any case."""
-        rules = RegistrationRules("rack-7", dns_names=True, tags=("Blue",))
-        registration = rules.registration(make_live("dev-1", host="2001:db8::5").advertisement)
-        for text, matches in {
-            "": True,
-            "DEV": True,
-            "dev [2001:DB8::5]:80": True,
-            "api-2-0": True,
-            "refused": True,
-            "fuse MY": True,
-            "blue my_rack dev-1": True,
-            "dev-2": False,
-            "dev registered": False,
-            "dev waiting blue": False,
-            "lldp": False,
-        }.items():
-            found = Filter(text, ["My_Rack"]).matches(registration, lambda _: ("refused", "My_Rack"))
-            self.assertEqual(found, matches, text)
-
-    def test_empty(self) -> None:
-        """A text without words is no filter."""
-        self.assertFalse(Filter("  ", []))
-        self.assertTrue(Filter("a", []))
-
-
-class NumberPagesTests(SynchronousTestCase):
-    """Tests for :func:`number_pages`."""
-
-    def test_pages(self) -> None:
-        """A page has a hundred rows; for a number beyond the pages, the nearest page is shown."""
-        for number, shown in ((1, 1), (3, 3), (9, 3), (0, 1)):
-            self.assertEqual(number_pages(250, number), (shown, 3))
-        self.assertEqual(number_pages(0, 1), (1, 1))
 
 
 class FormatDurationTests(SynchronousTestCase):

@@ -131,8 +131,11 @@ class StatusPageTests(SynchronousTestCase):
         elements = [tag for tag, _ in _Parser(self.get("/?q=x")).elements]
         for hostile in ('<script>alert("1")</script>', '"><img src=x onerror=alert(1)>', "&lt;b&gt;"):
             daemon.receive_alive(hostile)
+        for service_id in list(daemon.registry.registrations):
+            daemon.registry.set_facts(service_id, {"ssdp-model": "<script>alert(2)</script>"})
         self.assertIn('<script>alert("1")</script>', self.text())
         self.assertIn("&lt;b&gt;", self.text())
+        self.assertIn("<script>alert(2)</script>", self.text())
         found = _Parser(self.get('/?q="><script>x</script>'))
         self.assertEqual([tag for tag, _ in found.elements if tag != "li" and tag != "rect"].count("script"), 1)
         self.assertEqual(elements.count("img"), 1)
@@ -177,7 +180,7 @@ class StatusPageTests(SynchronousTestCase):
         page = self.get("/?q=DEV&page=2")
         self.assertIn("101 to 120 of 120 services", page)
         self.assertIn('value="DEV"', page)
-        self.assertIn('href="?q=DEV&amp;page=1" rel="prev"', page)
+        self.assertIn('href="?q=DEV" rel="prev"', page)
         self.assertIn("1 of 120 services", self.text("/?q=dev-007"))
         self.assertIn("None of 120 services matches the filter.", self.text("/?q=nothing"))
         for nonsense in ("x", "-1", "9" * 5000, "²"):

@@ -1,0 +1,145 @@
+"""Search for the services of one page of the status page: filter, order and page number."""
+
+from __future__ import annotations
+
+import heapq
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from twisted.internet.task import Cooperator
+
+from ssdpreg.discovery.search_terms import SearchTerms
+from ssdpreg.registration import Registration
+from ssdpreg.web.backend_states import BackendStates
+from ssdpreg.web.catalogue import Catalogue
+from ssdpreg.web.slices import run_in_slices
+from ssdpreg.web.status_query import PAGE_SIZE, Filter, PageQuery, number_pages
+from ssdpreg.web.view import View
+
+#: Number of services that are compared with a filter, or sorted, in one slice.
+_SLICE = 1000
+
+#: Order of the states: an operator has to act on refused services.
+_STATE_RANKS = {"refused": 0, "waiting": 1, "registered": 2}
+
+#: A service with its key in an order, and its position in the usual order.
+_Place = tuple[Any, int, str]
+
+
+class ServiceSearch:
+    """
+    Search for the services of one page.
+
+    :param view: Parts of the daemon.
+    :param catalogue: The live services in their usual order.
+    :param states: States of the services in the backend.
+    :param cooperator: Runs the search in slices.
+    """
+
+    def __init__(self, view: View, catalogue: Catalogue, states: BackendStates, cooperator: Cooperator) -> None:
+        self._view, self._states, self._cooperator = view, states, cooperator
+        self._by_name = catalogue.by_name
+
+    async def find(self, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
+        """
+        Return the IDs of the services of one page, the number of the page, and the numbers of pages and of services.
+
+        Without an order, refused services come first. A filter that is the ID of a service finds this service only.
+        """
+        registry = self._view.registry
+        if query.text in registry.registrations:
+            return [query.text], 1, 1, 1
+        words = Filter(query.text, registry.get_search_terms().values())
+        if not words and not query.column and not self._states.refused:
+            total = len(self._by_name)
+            number, pages = number_pages(total, query.number)
+            keys = self._by_name.at((number - 1) * PAGE_SIZE, PAGE_SIZE)
+            return [key[-1] for key in keys], number, pages, total
+        found: list[list[_Place]] = []
+        await run_in_slices(self._cooperator, self._collect(words, query, found))
+        total = sum(map(len, found))
+        number, pages = number_pages(total, query.number)
+        places: list[_Place] = []
+        merged = heapq.merge(*found, reverse=query.descending)
+        await run_in_slices(self._cooperator, _take(merged, number * PAGE_SIZE, places))
+        return [place[-1] for place in places[(number - 1) * PAGE_SIZE :]], number, pages, total
+
+    def _collect(self, words: Filter, query: PageQuery, found: list[list[_Place]]) -> Iterator[None]:
+        """Append sorted lists of the services that match a filter."""
+        registrations, matches, key = self._view.registry.registrations, words.matches, self._key(query.column)
+        tag = self._tag_finder()
+
+        def others(registration: Registration) -> tuple[str, str]:
+            return self._states.name(registration.service_id), tag(registration)
+
+        # Services with equal keys are in the usual order, also in a descending order.
+        position, step = 0, -1 if query.descending else 1
+        for keys in self._by_name.starting_with((), _SLICE):
+            places: list[_Place] = []
+            for _, _, service_id in keys:
+                registration = registrations.get(service_id)
+                if registration is not None and (not words or matches(registration, others)):
+                    position += step
+                    places.append((key(registration), position, service_id))
+            places.sort(reverse=query.descending)
+            found.append(places)
+            yield
+
+    def _key(self, column: str) -> Callable[[Registration], Any]:
+        """Return a function that returns the key of a service in the order of a column."""
+        match column:
+            case "name":
+                return lambda each: each.name.casefold()
+            case "device":
+                return lambda each: each.device_id.casefold()
+            case "address":
+                return _address_key
+            case "tag":
+                tag = self._tag_finder()
+                return lambda each: tag(each).casefold()
+            case "age":
+                return self._age_key()
+            case "expires":
+                return self._expiry_key
+            case "state":
+                return lambda each: _STATE_RANKS[self._states.name(each.service_id)]
+        return lambda each: each.service_id not in self._states.refused
+
+    def _tag_finder(self) -> Callable[[Registration], str]:
+        """Return a function that returns the tag of a service's search term."""
+        terms = SearchTerms(self._view.registry.get_search_terms())
+
+        def find(registration: Registration) -> str:
+            term = terms.match(registration.nt)
+            return "" if term is None else term.tag
+
+        return find
+
+    def _age_key(self) -> Callable[[Registration], int]:
+        # The registrations are in the order in which they appeared. A look at each service takes five times as long.
+        ranks = {service_id: -rank for rank, service_id in enumerate(self._view.registry.registrations)}
+        return lambda each: ranks.get(each.service_id, -len(ranks))
+
+    def _expiry_key(self, registration: Registration) -> float:
+        live = self._view.registry.service(registration.service_id)
+        return 0.0 if live is None else live.expires_at
+
+
+def _take(places: Iterator[_Place], count: int, taken: list[_Place]) -> Iterator[None]:
+    """Append the first places to a list, in slices."""
+    while len(taken) < count and (part := list(islice(places, min(_SLICE, count - len(taken))))):
+        taken += part
+        yield
+
+
+def _address_key(registration: Registration) -> tuple[int, bytes, int]:
+    """Return the key of a service in the order of addresses: IPv4, IPv6, and host names."""
+    address, port = registration.address, registration.port
+    try:
+        if ":" in address:
+            return 1, socket.inet_pton(socket.AF_INET6, address), port
+        return 0, socket.inet_pton(socket.AF_INET, address), port
+    except OSError:
+        return 2, address.casefold().encode(), port
