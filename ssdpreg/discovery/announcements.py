@@ -108,10 +108,10 @@ class Announcements:
         if standing:
             if service.contest is not None:
                 service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+            service.cancel_outdated_move()
             if claim.host == service.home:
-                # The home is alive: nothing remains to decide, and a decision that waits for the budget is outdated.
+                # The home is alive: nothing remains to decide.
                 self._moves.end_contest(service)
-                service.cancel_move()
         changed = False
         if service.leaves_at < math.inf and (not reception.is_reply or standing):
             # The byebye was forged, or the device restarted, possibly with other software.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 
 from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.discovery.standing import Standing
@@ -18,6 +19,8 @@ _INDIRECT, _SILENT, _PROVEN = range(3)
 
 #: Seconds after its creation in which a service has the time to reply to a search.
 _CHANCE = 10.0
+#: Largest number of adopted services that get another rank at a time, so that this does not take long.
+_MOST_RANKED = 1000
 
 
 class _Turnover:
@@ -42,7 +45,8 @@ class Capacity:
     Number of services by rank and by sender.
 
     When the table is full, a service of a higher rank evicts the most recent service of the lowest rank. Services that
-    have been known for longer stay.
+    have been known for longer stay. An adopted service has the highest rank for a minute, in which its device can reply
+    to a search.
 
     When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
     to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device would
@@ -57,6 +61,8 @@ class Capacity:
     def __init__(self, limit: int, limit_per_sender: int) -> None:
         self._limit, self._limit_per_sender = limit, limit_per_sender
         self._ranks: tuple[dict[TrackedService, None], ...] = ({}, {}, {})
+        # Adopted services that have the highest rank because they were adopted, in the order of their adoption.
+        self._on_probation: dict[TrackedService, None] = {}
         self._created: Counter[str] = Counter()
         self._count = 0
         self._announced = _Turnover((0.1, 0.5), (8.0, 16.0))
@@ -88,6 +94,7 @@ class Capacity:
             return evicted
         if self._count < self._limit:
             return None
+        self._end_probations(now)
         for rank in range(_rank(standing, answers)):
             if self._ranks[rank]:
                 self.evictions += 1
@@ -96,13 +103,15 @@ class Capacity:
 
     def add(self, service: TrackedService) -> None:
         """Add a new service to the numbers."""
-        self._ranks[_rank_of(service)][service] = None
+        if service.claim.is_adopted:
+            self._on_probation[service] = None
+        self._ranks[self._rank_of(service)][service] = None
         self._created[service.creator] += 1
         self._count += 1
 
     def update(self, service: TrackedService) -> None:
         """Move a service to the rank of its current claim."""
-        rank = _rank_of(service)
+        rank = self._rank_of(service)
         if service not in self._ranks[rank]:
             self._discard(service)
             self._ranks[rank][service] = None
@@ -110,6 +119,7 @@ class Capacity:
     def remove(self, service: TrackedService) -> None:
         """Remove a service from the numbers."""
         self._discard(service)
+        self._on_probation.pop(service, None)
         self._created[service.creator] -= 1
         if not self._created[service.creator]:
             del self._created[service.creator]
@@ -133,6 +143,20 @@ class Capacity:
                 return evicted
         return None
 
+    def _end_probations(self, now: float) -> None:
+        """Rank services by their standing and replies, if they were adopted some time ago."""
+        for service in list(islice(self._on_probation, _MOST_RANKED)):
+            if service.claim.is_on_probation(now):
+                break
+            del self._on_probation[service]
+            self.update(service)
+
+    def _rank_of(self, service: TrackedService) -> int:
+        claim = service.claim
+        if claim.is_adopted and service in self._on_probation:
+            return _PROVEN
+        return _rank(claim.standing, claim.answers)
+
     def _discard(self, service: TrackedService) -> None:
         for services in self._ranks:
             services.pop(service, None)
@@ -142,9 +166,3 @@ def _rank(standing: Standing, answers: bool) -> int:
     if answers or standing is Standing.CONFIRMED:
         return _PROVEN
     return _SILENT if standing is Standing.DIRECT else _INDIRECT
-
-
-def _rank_of(service: TrackedService) -> int:
-    claim = service.claim
-    # The earlier run may have confirmed it, and the longest known services stay.
-    return _PROVEN if claim.is_adopted else _rank(claim.standing, claim.answers)

@@ -139,6 +139,10 @@ class Claim:
         """Whether an earlier run registered it, and it was not received since a minute later."""
         return self._adopted_at is not None
 
+    def is_on_probation(self, now: float) -> bool:
+        """Return whether it was adopted so lately that the device may not have been received yet."""
+        return self._adopted_at is not None and now - self._adopted_at <= _ADOPTION
+
     @property
     def is_direct(self) -> bool:
         """Whether the LOCATION's host owns the claim, and was received from its own address."""

@@ -75,6 +75,11 @@ class Schedule(Generic[T]):
                 self._current -= 1
                 yield item
 
+    def sample(self, size: int) -> list[T]:
+        """Return items from all parts of the schedule: twice the given number at most, and all items of a short one."""
+        step = max(1, len(self._heap) // size)
+        return [item for when, _, item in self._heap[::step] if item.scheduled_at == when]
+
     def _drop_outdated(self) -> None:
         if len(self._heap) > 2 * self._current + _SLACK:
             self._heap = [entry for entry in self._heap if entry[2].scheduled_at == entry[0]]

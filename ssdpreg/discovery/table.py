@@ -87,6 +87,11 @@ class AdvertisementTable:
         return self._services.capacity.evictions
 
     @property
+    def displaced_claims(self) -> int:
+        """Number of claims that gave way because services had too many claims besides their current ones."""
+        return self._services.other_claims.displaced
+
+    @property
     def moves(self) -> int:
         """Number of moves of services."""
         return self._moves.moves
@@ -225,6 +230,14 @@ class AdvertisementTable:
         """
         self._holds.hold(until, interface)
 
+    def add_interruption(self, began_at: float, ended_at: float, interface: str = "") -> None:
+        """
+        Record that the daemon received nothing for some time. It does not count for devices that never reply.
+
+        :param interface: Interface that did not receive; empty for all.
+        """
+        self._holds.add_interruption(began_at, ended_at, interface)
+
     def expire(self, now: float, limit: int = 1000) -> list[Event]:
         """
         Take decisions that are due.
@@ -232,8 +245,7 @@ class AdvertisementTable:
         :param limit: Number of services to decide about at most. Further ones stay due.
         """
         due = list(islice(self._services.take_due(now), limit))
-        # More services may be due than the limit: then all are examined.
-        events = self._holds.check_mass_expiry(self._services if len(due) == limit else due, len(self._services), now)
+        events = self._holds.check_mass_expiry(due, self._services, now)
         for service in due:
             events += self._due.examine(service, now)
         return events

@@ -8,7 +8,6 @@ the service has left: see :mod:`ssdpreg.discovery.homes`.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ssdpreg.discovery.claims import Claim
@@ -183,22 +182,45 @@ class TrackedService:
 
     def add_other(self, claim: Claim) -> bool:
         """
-        Add another claim. If there are too many, it replaces the most recent one of the lowest standing, if its own
-        standing is higher, or if the owner of several claims has to give one to an owner of fewer.
+        Add another claim. If there are too many, one of a LOCATION's own host or of the home replaces the least worthy
+        one, and any other replaces one that is superseded.
 
         :return: Whether it was added.
         """
         if len(self.others) >= MAX_OTHER_CLAIMS:
-            lowest = _lowest(self.others)
-            if not lowest.superseded and (claim.standing, claim.answers) <= (lowest.standing, lowest.answers):
-                owned = Counter(other.sender for other in self.others)
-                owner, number = owned.most_common(1)[0]
-                if number < owned[claim.sender] + 2 or claim.standing is Standing.INDIRECT:
-                    return False
-                lowest = _lowest([other for other in self.others if other.sender == owner])
+            lowest = self._least_worthy(self.others)
+            if not (claim.is_direct or claim.host == self.home or lowest.superseded):
+                return False
             self.others = tuple(other for other in self.others if other is not lowest)
         self.others += (claim,)
         return True
+
+    def can_give_up_claim(self) -> bool:
+        """Return whether another claim can be removed: nothing is being decided, and not all belong to the home."""
+        return self.contest is None and self.next_move is None and any(each.host != self.home for each in self.others)
+
+    def give_up_claim(self) -> None:
+        """Remove the least worthy other claim."""
+        lowest = self._least_worthy(self.others)
+        self.others = tuple(other for other in self.others if other is not lowest)
+
+    def _least_worthy(self, claims: Sequence[Claim]) -> Claim:
+        """
+        Return the other claim that gives way first.
+
+        The most worthy claim of the home, and a move that waits for the budget, never give way. Of the others, the
+        superseded ones give way first, then the indirect ones, then those that did not reply to the latest search, and
+        of equal ones the one that was received longest ago.
+        """
+        kept = [max((claim for claim in claims if claim.host == self.home), key=self._worth, default=None)]
+        kept.append(self.next_move)
+        removable = [claim for claim in claims if claim.superseded or claim not in kept]
+        return min(removable or claims, key=self._worth)
+
+    def _worth(self, claim: Claim) -> tuple[bool, bool, bool, float]:
+        was_asked = claim.received_at < self.asked_at or claim.previous_at > -math.inf
+        is_silent = was_asked and claim.replied_at < self.asked_at
+        return not claim.superseded, claim.is_direct, not is_silent, claim.received_at
 
     def drop_expired(self, now: float) -> None:
         """Remove the other claims that have expired."""
@@ -216,10 +238,11 @@ class TrackedService:
         self.home = max(held, key=held.__getitem__)
         if len(held) > MAX_OTHER_CLAIMS:
             del held[min((host for host in held if host != self.home), key=held.__getitem__)]
-        others = tuple(other for other in self.others if other is not claim)
+        self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
-            others = (*others[-MAX_OTHER_CLAIMS + 1 :], before)
-        self.others = others
+            if len(self.others) >= MAX_OTHER_CLAIMS:
+                self.give_up_claim()
+            self.others += (before,)
         before.latest = None
         self.claim = claim
         self.searched = False
@@ -238,7 +261,23 @@ class TrackedService:
             and self.home != self.next_move.host
             and self.next_move.sender != self.claim.sender
         ):
-            self.next_move, self.move_at = None, math.inf
+            self._cancel_move()
+
+    def cancel_outdated_move(self) -> None:
+        """
+        Cancel a move that waits for the budget, because the host of the current LOCATION is still there.
+
+        A holder that is not the home cancels only a move that its own address announced: otherwise a forger could keep
+        the service of another device.
+        """
+        move = self.next_move
+        if move is not None and (
+            self.claim.host == self.home or (move.sender == self.claim.sender and move.host != self.home)
+        ):
+            self._cancel_move()
+
+    def _cancel_move(self) -> None:
+        self.next_move, self.move_at = None, math.inf
 
     def may_contest(self, now: float) -> bool:
         """Return whether a contest may begin: none is in progress, and the latest one began some time ago."""
@@ -281,8 +320,3 @@ class TrackedService:
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once, with their ports for searches."""
         return tuple(dict.fromkeys(claim.searched_host for claim in self.claims(now)))
-
-
-def _lowest(claims: Sequence[Claim]) -> Claim:
-    """Return the claim that gives way first: a superseded one, or else the most recent one of the lowest standing."""
-    return min(reversed(claims), key=lambda claim: (not claim.superseded, claim.standing, claim.answers))

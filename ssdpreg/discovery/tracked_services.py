@@ -13,6 +13,7 @@ from ssdpreg.discovery.device_index import DeviceIndex
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
+from ssdpreg.discovery.other_claims import OtherClaims
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 
@@ -30,6 +31,7 @@ class TrackedServices:
     def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
         self.trust = trust
         self.capacity = Capacity(limit, limit_per_sender)
+        self.other_claims = OtherClaims(limit)
         self.searches = AwaitedSearches()
         self.live = 0
         self._schedule: Schedule[TrackedService] = Schedule()
@@ -63,12 +65,17 @@ class TrackedServices:
         """Yield the services that have to be examined."""
         return self._schedule.take_due(now)
 
+    def sample(self, size: int) -> list[TrackedService]:
+        """Return some of the scheduled services: see :meth:`ssdpreg.discovery.expiry.Schedule.sample`."""
+        return self._schedule.sample(size)
+
     def schedule(self, service: TrackedService, when: float | None = None) -> None:
         """
-        Examine a service at a time at the latest.
+        Examine a service at a time at the latest. Called after each change of a service.
 
         :param when: None for the time of its next decision.
         """
+        self.other_claims.update(service)
         self._schedule.schedule(service, service.due if when is None else when)
 
     def add(self, claim: Claim, now: float) -> list[Event]:
@@ -103,6 +110,7 @@ class TrackedServices:
         advertisement = service.claim.advertisement
         self._devices.remove(service)
         self.capacity.remove(service)
+        self.other_claims.discard(service)
         self._schedule.discard(service)
         service.removed = True
         service.claim.latest = None

@@ -89,6 +89,7 @@ class RegistryStatistics:
 
     :ivar tracked: Services in the table now, those included that are not live.
     :ivar evictions: Services that gave way to others when the table was full.
+    :ivar displaced_claims: Claims that gave way because services had too many besides their current ones.
     :ivar moves: Moves of services.
     :ivar contests: Contests about services.
     :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
@@ -101,6 +102,7 @@ class RegistryStatistics:
 
     tracked: int
     evictions: int
+    displaced_claims: int
     moves: int
     contests: int
     rejected_searches: int
@@ -284,6 +286,7 @@ class Registry(Service):
         return RegistryStatistics(
             tracked=self._table.tracked,
             evictions=self._table.evictions,
+            displaced_claims=self._table.displaced_claims,
             moves=self._table.moves,
             contests=self._table.contests,
             rejected_searches=self.needed_searches.rejected + self._network.rejected_searches,

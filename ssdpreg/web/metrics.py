@@ -165,6 +165,7 @@ class DaemonCollector(Collector):
         )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
+            ("claims_displaced", "Claims that gave way to others of the table.", numbers.displaced_claims),
             ("service_moves", "Moves of services to another LOCATION.", numbers.moves),
             ("service_contests", "Contests between claims about a service.", numbers.contests),
             ("searches_rejected", "Searches that were not sent because of their budget.", numbers.rejected_searches),

@@ -624,12 +624,17 @@ class Checker:
         return expected.service_id in self.daemon.registry.registrations and not self._registry_is_right(expected)
 
     def _stale_deadline(self, expected: Expectation, start: float) -> float:
+        device = expected.device
         if expected.unconfigured_at < math.inf:
             return max(start, expected.unconfigured_at) + bounds.UNCONFIGURED
         if expected.last_heard < expected.adopted_at and any(self._disturbances.values()):
             # It was adopted, so its interface is not known: it may be the one that does not receive.
             return math.inf
-        settled = max(self._calm_since.values()) + bounds.HELD
+        calm = max(self._calm_since.values())
+        settled = calm + bounds.HELD
+        if calm > expected.last_heard:
+            # The time of an interruption does not count for a device that has not replied to a search.
+            settled += lifetime(device.max_age)
         if expected.bye_at > expected.last_heard and not expected.forged_until > expected.bye_at:
             return max(expected.bye_at + bounds.BYEBYE, settled)
         return max(expected.valid_until, expected.forged_until, start, settled) + bounds.EXPIRED

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.capacity import TOO_MANY, TOO_MANY_OF_SENDER, Capacity
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import RejectedError
-from ssdpreg.ssdp.reception import Reception
-from tests.unit.discovery.table_case import advertisement
+from ssdpreg.ssdp.reception import Channel, Reception
+from tests.unit.discovery.table_case import TableTestCase, advertisement
 
 INDIRECT, DIRECT, CONFIRMED = Standing
 
@@ -176,3 +179,32 @@ class TurnoverTests(SynchronousTestCase):
         ]
         self.assertLessEqual(len(admitted), 16 + 50)
         self.assertGreaterEqual(len(admitted), 60)
+
+
+class ProbationTests(TableTestCase):
+    """Tests for the rank of adopted services in a full table."""
+
+    def test_probation_of_adopted_services(self) -> None:
+        """A minute after its adoption, a service whose device did not reply is evicted as any other."""
+        for passed, accepted in ((60, False), (60.1, True)):
+            self.setUp()
+            self.table = AdvertisementTable(limit=3)
+            for number in range(3):
+                self.table.adopt(advertisement("10.0.1.1", 86400, f"fake{number}"), self.now, standing=Standing.DIRECT)
+            self.wait(passed)
+            with contextlib.suppress(RejectedError):
+                self.receive(advertisement(), channel=Channel.HOST)
+            self.assertEqual("10.0.0.5" in self.hosts(), accepted)
+            self.assertEqual(self.table.tracked, 3)
+
+    def test_adopted_services_that_reply(self) -> None:
+        """An adopted service whose device replied during its probation is never evicted."""
+        self.table = AdvertisementTable(limit=2)
+        for number in range(2):
+            self.table.adopt(advertisement(f"10.0.1.{number}", device_id=f"old{number}"), self.now)
+        self.receive(advertisement("10.0.1.1", device_id="old1"), channel=Channel.SEARCH)
+        self.wait(70)
+        self.receive(advertisement(), channel=Channel.HOST)
+        self.assertEqual(self.hosts(), ["10.0.0.5", "10.0.1.1"])
+        with self.assertRaises(RejectedError):
+            self.receive(advertisement("10.0.0.6", device_id="new"), channel=Channel.HOST)

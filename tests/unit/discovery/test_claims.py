@@ -341,40 +341,71 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertIs(self.service.claim_at("http://10.0.0.6:80/"), other)
         self.assertIsNone(self.service.claim_at(self.claim.advertisement.location))
 
-    def test_add_other(self) -> None:
-        """When there are too many other claims, a superseded one, or else the lowest and latest, gives way."""
+    def test_other_claims_of_other_senders(self) -> None:
+        """When there are too many other claims, one that another host sent replaces only a superseded one."""
         indirect = [claim(f"10.0.0.{number}", sender=OTHER) for number in range(10, 14)]
         for each in indirect:
             self.assertTrue(self.service.add_other(each))
-        self.assertFalse(self.service.add_other(claim("10.0.0.20", sender=OTHER)))
-        direct = claim("10.0.0.21")
-        self.assertTrue(self.service.add_other(direct))
-        self.assertEqual(self.service.others, (*indirect[:3], direct))
-        for number in range(22, 25):
-            self.assertTrue(self.service.add_other(claim(f"10.0.0.{number}")))
-        self.assertFalse(self.service.add_other(claim("10.0.0.25")))
-        replied = claim("10.0.0.26", channel=Channel.SEARCH)
-        self.assertTrue(self.service.add_other(replied))
-        self.service.others[1].superseded = replied.superseded = True
-        remaining = self.service.others[2]
-        self.assertTrue(self.service.add_other(claim("10.0.0.27", sender=OTHER)))
-        self.assertTrue(self.service.add_other(claim("10.0.0.28", sender=OTHER)))
-        self.assertNotIn(replied, self.service.others)
-        self.assertIn(remaining, self.service.others)
-        self.assertEqual(len(self.service.others), 4)
+        refused = claim("10.0.0.20", sender=OTHER)
+        self.assertFalse(self.service.add_other(refused))
+        indirect[2].superseded = True
+        self.assertTrue(self.service.add_other(refused))
+        self.assertEqual(self.service.others, (*indirect[:2], indirect[3], refused))
 
-    def test_claims_of_one_owner(self) -> None:
-        """When there are too many other claims, the owner of several of them gives one to an owner of fewer."""
-        own = [claim("10.0.0.6", port=port) for port in range(1, 5)]
-        for each in own:
+    def test_order_of_other_claims(self) -> None:
+        """
+        A claim of a LOCATION's own host replaces the least worthy one.
+
+        That is a superseded claim, an indirect one, one that did not reply to the latest search, or the oldest one.
+        """
+        superseded, indirect = claim("10.0.0.10"), claim("10.0.0.11", sender=OTHER, now=1009)
+        replied, silent = claim("10.0.0.12", now=1001, channel=Channel.HOST), claim("10.0.0.13", now=1001)
+        superseded.superseded = True
+        self.service.others = (replied, silent, indirect, superseded)
+        self.service.asked_at = 1002.0
+        replied.replied_at = 1003.0
+        new = [claim(f"10.0.0.{number}", now=float(number + 1000)) for number in range(20, 25)]
+        expected = [
+            (replied, silent, indirect),
+            (replied, silent, new[0]),
+            (replied, new[0], new[1]),
+            (new[0], new[1], new[2]),
+            (new[1], new[2], new[3]),
+        ]
+        for each, remaining in zip(new, expected, strict=True):
             self.assertTrue(self.service.add_other(each))
-        self.assertFalse(self.service.add_other(claim("10.0.0.6", port=5)))
-        self.assertFalse(self.service.add_other(claim("10.0.0.7", sender=OTHER)))
-        second, third, fourth = (claim(f"10.0.0.{number}") for number in (7, 8, 9))
-        for each in (second, third, fourth):
-            self.assertTrue(self.service.add_other(each))
-        self.assertEqual(self.service.others, (own[0], second, third, fourth))
-        self.assertFalse(self.service.add_other(claim("10.0.0.10")))
+            self.assertEqual(self.service.others, (*remaining, each))
+
+    def test_silence_of_other_claims(self) -> None:
+        """A claim that was received once, and after the latest search, did not have to reply to it."""
+        once, repeated = claim("10.0.0.10", now=1005), claim("10.0.0.11", now=1001)
+        repeated.renew(repeated.advertisement, Reception("10.0.0.11", "eth0"), 1050)
+        self.service.asked_at = 1002.0
+        self.service.others = (once, repeated, claim("10.0.0.12", now=1006), claim("10.0.0.13", now=1006))
+        self.service.add_other(claim("10.0.0.14", now=1060))
+        self.assertNotIn(repeated, self.service.others)
+        self.assertIn(once, self.service.others)
+
+    def test_reserved_places(self) -> None:
+        """One claim of the home, and a move that waits, stay when there are too many other claims."""
+        self.service.home = "10.0.0.9"
+        home, forged = claim("10.0.0.9"), claim("10.0.0.9", now=1090, sender=OTHER, port=81)
+        self.service.next_move = claim("10.0.0.8")
+        self.service.others = (home, forged, self.service.next_move, claim("10.0.0.7"))
+        for number in range(20, 26):
+            self.assertTrue(self.service.add_other(claim(f"10.0.0.{number}", now=1080)))
+        self.assertIn(home, self.service.others)
+        self.assertNotIn(forged, self.service.others)
+        self.assertIn(self.service.next_move, self.service.others)
+        self.service.set_current(self.service.others[-1], 1090)
+        self.assertIn(home, self.service.others)
+
+    def test_claim_of_the_home(self) -> None:
+        """A claim of the home gets a place, also if another host sent it."""
+        self.service.others = tuple(claim(f"10.0.0.{number}") for number in range(10, 14))
+        home = claim(OWNER, port=81, sender=OTHER)
+        self.assertTrue(self.service.add_other(home))
+        self.assertIn(home, self.service.others)
 
 
 class DecisionTests(SynchronousTestCase):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from ssdpreg.discovery.events import Left, SearchNeeded
+from ssdpreg.discovery.holds import Holds
 from tests.unit.discovery.table_case import TableTestCase, advertisement
 
 
@@ -49,3 +52,23 @@ class MassExpiryTests(TableTestCase):
         self.assertEqual(self.expire(), (0, 0))
         self.now += 8
         self.assertEqual(self.expire(), (1, 0))
+
+    def test_sample(self) -> None:
+        """If more services are due than one call examines, the number of those that expire is estimated."""
+        for expiring, expected in ((2700, 0), (3300, 1)):
+            self.setUp()
+            for number in range(6000):
+                max_age = 1 if number % 20 < expiring // 300 else 1000
+                self.receive(advertisement(f"10.0.1.{number % 250}", device_id=str(number), max_age=max_age))
+            self.now += 2
+            self.assertEqual(self.expire()[0], expected)
+
+    def test_number_of_examined_services(self) -> None:
+        """One call does not examine all services, however many there are and are due."""
+        self.receive_services(6000)
+        for number in range(8000):
+            self.receive(advertisement(f"10.0.2.{number % 250}", device_id=f"s{number}"))
+        self.now += 2
+        with patch.object(Holds, "until", autospec=True, side_effect=Holds.until) as until:
+            self.assertEqual(self.expire(), (0, 1000))
+        self.assertLess(until.call_count, 4200)

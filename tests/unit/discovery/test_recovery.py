@@ -171,3 +171,34 @@ class RecoveryTests(TableTestCase):
         """A device that never replies to searches, and is the home, has its service back."""
         for seed in range(200):
             self.attack(seed, replies=False)
+
+    def test_many_attackers(self) -> None:
+        """The device has its service back from more attackers than a service has places for claims."""
+        for replies in (False, True):
+            for answering in (False, True):
+                for count in (5, 8):
+                    with self.subTest(replies=replies, answering=answering, count=count):
+                        self.attack_by_many(count, replies=replies, answering=answering)
+
+    def attack_by_many(self, count: int, *, replies: bool, answering: bool) -> None:
+        """Let many hosts take the service of a device that is off, and check that it has it back within 60 s."""
+        self.setUp()
+        for _ in range(10):
+            self.receive(TRUE)
+            self.wait(300)
+        self.bye(T)
+        self.wait(4)
+        attackers = [advertisement(f"10.0.0.{60 + number}", 86400) for number in range(count)]
+        if answering:
+            self.reply(*attackers)
+        for _ in range(3):
+            for forged in attackers:
+                self.receive(forged)
+                self.wait(1)
+            self.wait(40)
+        self.repliers.clear()
+        if replies:
+            self.reply(TRUE)
+        self.receive(TRUE)
+        self.wait(60)
+        self.assertEqual(self.hosts(), [T])

@@ -391,18 +391,16 @@ class OtherSenderTests(TableTestCase):
         self.assertEqual([at for at, _ in self.searched], [0])
 
     def test_too_many_locations(self) -> None:
-        """The number of other LOCATIONs of one service is limited. A higher standing displaces a lower one."""
+        """The number of other LOCATIONs of one service is limited. A LOCATION's own host always gets a place."""
         for number in range(66, 70):
             self.receive(advertisement(f"10.0.0.{number}"), "10.0.0.90")
         for _ in range(2):
             with self.assertRaises(RejectedError) as caught:
                 self.receive(advertisement("10.0.0.70"), "10.0.0.90")
             self.assertEqual(caught.exception.reason, "too many LOCATIONs of one service")
-        for number in range(70, 74):
+        for number in range(70, 76):
             self.receive(advertisement(f"10.0.0.{number}"))
-        with self.assertRaises(RejectedError):
-            self.receive(advertisement("10.0.0.74"))
-        self.receive(advertisement("10.0.0.74"), channel=Channel.HOST)
+        self.assertEqual(len(self.table.states("D", None)[0].claims), 5)
         self.assertEqual(self.hosts(), ["10.0.0.5"])
 
     def test_expired_locations_do_not_count(self) -> None:

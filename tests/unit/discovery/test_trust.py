@@ -647,13 +647,13 @@ class HoldTests(TableTestCase):
 
     def test_most_of_many_services_at_once(self) -> None:
         """The check counts all services that expire at once, not only those of one call."""
-        last = TRUE
         for number in range(3000):
-            last = advertisement(f"10.0.{number % 250}.1", device_id=str(number))
-            self.receive(last)
+            self.receive(advertisement(f"10.0.{number % 250}.1", device_id=str(number)))
         self.wait(1859)
         self.now += 2
-        self.assertEqual(self.table.expire(self.now, limit=1000), [SearchNeeded(last, 6, scheduled=True)])
+        (search,) = self.table.expire(self.now, limit=1000)
+        assert isinstance(search, SearchNeeded)
+        self.assertEqual((search.within, search.hosts, search.scheduled), (6, (), True))
         for _ in range(5):
             self.assertEqual(self.table.expire(self.now, limit=1000), [])
         self.assertEqual(len(self.table), 3000)
@@ -1029,4 +1029,52 @@ class PendingMoveTests(TableTestCase):
         self.wait(0.5)
         self.bye(E)
         self.wait(2)
+        self.assertEqual(self.hosts(), [T])
+
+    def move_twice(self, host: str = T) -> None:
+        """Let a host move its service to port 6, and announce port 7 while the next move has to wait."""
+        self.receive(advertisement(host))
+        self.wait(20)
+        self.receive(advertisement(host, port=6))
+        self.wait(2)
+        self.receive(advertisement(host, port=7))
+
+    def ports(self) -> list[int]:
+        """Return the ports of the live services."""
+        return [live.advertisement.endpoint.port for live in self.table]
+
+    def test_moves_of_a_device(self) -> None:
+        """A device that announces only its new LOCATION moves when the budget permits it."""
+        self.move_twice()
+        self.assertEqual(self.ports(), [6])
+        self.wait(60)
+        self.assertEqual(self.ports(), [7])
+
+    def test_device_that_did_not_move(self) -> None:
+        """An announcement or a reply from the current LOCATION cancels a move that waits and has the same sender."""
+        for channel in (Channel.GROUP, Channel.HOST):
+            self.setUp()
+            self.move_twice()
+            self.receive(advertisement(port=6), channel=channel)
+            self.wait(90)
+            self.assertEqual(self.ports(), [6])
+
+    def test_new_address_that_did_not_move(self) -> None:
+        """The same holds for a holder that is not the home yet."""
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(6.5)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(advertisement(E, port=7))
+        self.receive(FORGED)
+        self.wait(90)
+        self.assertEqual(self.ports(), [80])
+
+    def test_holder_that_is_not_the_home(self) -> None:
+        """Announcements of a holder that is not the home do not cancel the return of the service to the home."""
+        self.prepare()
+        self.receive(FORGED)
+        self.wait(60)
         self.assertEqual(self.hosts(), [T])

@@ -18,14 +18,19 @@ class RecordingTable(AdvertisementTable):
     Table that records its holds.
 
     :ivar holds: Interface and end of each hold.
+    :ivar interruptions: Interface, beginning and end of each interruption.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.holds: list[tuple[str, float]] = []
+        self.interruptions: list[tuple[str, float, float]] = []
 
     def hold(self, until: float, interface: str = "") -> None:
         self.holds.append((interface, until))
+
+    def add_interruption(self, began_at: float, ended_at: float, interface: str = "") -> None:
+        self.interruptions.append((interface, began_at, ended_at))
 
 
 class ReceptionMonitorTests(SynchronousTestCase):
@@ -72,6 +77,41 @@ class ReceptionMonitorTests(SynchronousTestCase):
         self.assertEqual([event["seconds"] for event in logged if "seconds" in event], [3.1])
         self.clock.pump([1] * 10)
         self.assertEqual(len(self.table.holds), 1)
+
+    def test_interruptions(self) -> None:
+        """The table receives the times in which the process was suspended or an interface was down."""
+        self.start()
+        self.clock.advance(1)
+        self.clock.advance(10)
+        self.network.down = {"eth1"}
+        self.clock.pump([1] * 20)
+        self.network.down = set()
+        self.clock.pump([1] * 10)
+        self.assertEqual(self.table.interruptions, [("", 1, 11), ("eth1", 12, 32)])
+
+    def test_search_during_another_search(self) -> None:
+        """An interface that is up again during a search is searched after it, and held until a search round later."""
+        self.start()
+        self.network.down = {"eth1"}
+        self.clock.advance(1)
+        self.clock.advance(4)
+        self.network.down = set()
+        self.clock.pump([1] * 20)
+        self.assertEqual(self.searches, [5, 10])
+        self.assertEqual(self.table.holds[1:], [("", 10), ("eth1", 11), ("eth1", 15)])
+        self.assertEqual(self.monitor.holds, 3)
+
+    def test_all_interfaces_down(self) -> None:
+        """While no interface receives, everything is held, also after the process was suspended."""
+        self.start()
+        self.network.down = {"eth0", "eth1"}
+        self.clock.advance(1)
+        self.assertEqual(self.table.holds[-1], ("", math.inf))
+        self.clock.advance(10)
+        self.assertEqual(self.table.holds[-1], ("", math.inf))
+        self.network.down = {"eth1"}
+        self.clock.advance(1)
+        self.assertEqual(self.table.holds[-2:], [("eth0", 17), ("", 17)])
 
     def test_check_before_an_expiry(self) -> None:
         """A check that the expiry requests notices the suspension before the regular check does."""

@@ -649,7 +649,10 @@ class ReceptionTests(RegistryTestCase):
         self.assertEqual(len(self.registry.registrations), 2)
         self.advance(1)
         self.assertEqual(set(self.searches()) & {(API, 3), (LLDP, 3)}, {(API, 3), (LLDP, 3)})
-        self.receive(alive(device_id="E", max_age=100))
+        self.receive(alive(device_id="E", max_age=1000))
+        self.advance(95)
+        # The time of the suspension does not count.
+        self.assertEqual(len(self.registry.registrations), 2)
         self.advance(40)
         self.assertEqual([live.advertisement.device_id for _, live in self.registry.services()], ["E"])
 
@@ -661,7 +664,7 @@ class ReceptionTests(RegistryTestCase):
         self.advance(1000)
         self.assertEqual(len(self.registry.registrations), 1)
         self.network.down.clear()
-        self.advance(5)
+        self.advance(105)
         self.assertEqual(len(self.registry.registrations), 1)
         self.advance(40)
         self.assertEqual(len(self.registry.registrations), 0)
