@@ -93,7 +93,7 @@ class Announcements:
     ) -> list[Event]:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
-        before = claim.standing, claim.answers, claim.is_adopted
+        owner, before = claim.sender, (claim.standing, claim.answers, claim.is_adopted)
         if not claim.renew(advertisement, reception, now):
             return []
         proof: list[Event] = [_proof(claim)] if claim.take_proof(reception, now) else []
@@ -117,6 +117,10 @@ class Announcements:
             # The byebye was forged, or the device restarted, possibly with other software.
             service.leaves_at = math.inf
             self._services.searches.cancel_needless(service)
+            changed = claim.advertisement != advertisement
+            claim.advertisement = advertisement
+        elif standing and claim.sender != owner:
+            # Another host announced the LOCATION first. Its facts give way to those of the LOCATION's host.
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed

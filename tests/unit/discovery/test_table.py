@@ -534,6 +534,16 @@ class AddressTests(TableTestCase):
         self.assertEqual((live.sender, live.expires_at), ("10.0.0.5", 2860))
         self.assertEqual(self.searched, [])
 
+    def test_facts_of_another_sender(self) -> None:
+        """The facts of the first announcement, of another host, give way to those of the LOCATION's host."""
+        forged, own = (advertisement(device_id="E", server=server) for server in ("Evil/1.0", "Own/1.0"))
+        self.receive(forged, "10.0.0.66")
+        self.assertEqual(self.receive(own, "10.0.0.5"), [Changed(own, Standing.DIRECT)])
+        self.assertEqual(self.receive(forged, "10.0.0.66"), [])
+        live = self.table.get("E", URN)
+        assert live is not None
+        self.assertEqual((live.advertisement.server, live.sender), ("Own/1.0", "10.0.0.5"))
+
 
 class AdoptTests(TableTestCase):
     """Services that an earlier run registered."""
