@@ -243,7 +243,9 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
     try:
         reconcilers = []
         desired: list[dict[str, Registration]] = []
-        for number in range(segments):
+        # An agent serves one daemon in agent mode.
+        daemons = segments if mode == "catalog" else 1
+        for number in range(daemons):
             desired.append({})
             backend = _backend(mode, consul.address, f"segment-{number}")
             reconcilers.append(Reconciler(reactor, backend, desired[-1], lambda found: None))
@@ -252,8 +254,8 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
         await deferLater(reactor, 2.0)
         before = consul.raft_index(), _resident(consul)
         for number, reconciler in enumerate(reconcilers):
-            for device in range(DEVICES):
-                registration = make_registration(number * DEVICES + device, f"segment-{number}")
+            for device in range(number, segments * DEVICES, daemons):
+                registration = make_registration(device, f"segment-{number}")
                 desired[number][registration.service_id] = registration
                 reconciler.appeared(registration)
         seconds = await _until(lambda: not any(each.pending for each in reconcilers))
@@ -299,7 +301,7 @@ def main(arguments: Sequence[str]) -> None:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     results: dict[str, Any] = {"hours": options.hours, "devices": DEVICES, "simulated": {}, "real": {}}
     if options.real_only:
-        results = json.loads(site_report.RESULTS.read_text())
+        results = {**json.loads(site_report.RESULTS.read_text()), "real": {}}
     for name, figures in () if options.real_only else _simulate_all(options.hours):
         results["simulated"][name] = figures
         print(name, json.dumps(figures), flush=True)

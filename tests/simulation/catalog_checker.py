@@ -42,7 +42,7 @@ class CatalogChecker(Checker):
     :param daemons: Returns the running daemons by process.
     :ivar taken_over_at: Time of the latest acquisition of the lock of the scope under test.
     :ivar released_at: Time of the latest end of a holder, by scope.
-    :ivar writes: Number of transactions of daemons that changed something.
+    :ivar writes: number of transactions of daemons that were accepted.
     :ivar marked: Number of marks that were added.
     :ivar reaped: Number of nodes of dead scopes that were removed.
     """

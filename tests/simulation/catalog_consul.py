@@ -125,11 +125,13 @@ class _Server(FakeConsulCatalog):
         return self._clock.seconds() + ttl * self._random.uniform(*_TTL_FACTOR)
 
     def _transact(self, content: bytes, query: dict[str, str]) -> Any:
-        nodes, services, index = dict(self.state.nodes), dict(self.state.services), self.state.index
+        nodes, services = dict(self.state.nodes), dict(self.state.services)
         answer = super()._transact(content, query)
-        if self.state.index != index or len(self.state.nodes) != len(nodes):
+        operations = json.loads(content)
+        if touched(operations):
+            self.transacted(operations, nodes, services)
+            # The node of a session may be removed.
             self.end_expired()
-            self.transacted(json.loads(content), nodes, services)
         return answer
 
     def _create_session(self, content: bytes, query: dict[str, str]) -> Any:
@@ -200,8 +202,8 @@ class SimulatedCatalog(CatalogView):
     :ivar cut_off: Processes whose requests do not arrive, and whether they arrive at the end of that.
     :ivar lose_answers: Probability that the response to a transaction is lost.
     :ivar leader_lost: Probability that a transaction fails with an unknown outcome.
-    :ivar applied: Called with the process and the operations of a transaction that changed something, and with the
-        nodes and services before. It returns ``daemon``, ``reaper`` or ``operator``.
+    :ivar applied: Called with the process and the operations of a transaction that was accepted, and with the nodes
+        and services before. It returns ``daemon``, ``reaper`` or ``operator``.
     """
 
     def __init__(self, clock: WorldClock, random: Random) -> None:

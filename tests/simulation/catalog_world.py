@@ -313,6 +313,6 @@ class CatalogWorld(World):
         checker = self.checker
         return [
             *super().summary(),
-            f"take-overs {self._take_overs}, transactions of daemons that changed something {checker.writes},"
+            f"take-overs {self._take_overs}, accepted transactions of daemons {checker.writes},"
             f" marks {checker.marked}, nodes of dead scopes removed {checker.reaped}",
         ]
