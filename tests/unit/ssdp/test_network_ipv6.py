@@ -70,12 +70,12 @@ class NetworkOverIPv6Tests(NetworkTestCase):
         self.assertEqual(len(self.delivered), 2)
 
     def test_search_hosts(self) -> None:
-        """A host is searched on its network or zone, without the zone in the address."""
+        """A host is searched on its network or zone from a port of its own, without the zone in the address."""
         hosts = ["2001:db8::9", "fe80::9%eth0", "fe80::9%eth1", "2001:db9::9", "[2001:db8::8]:50000"]
         self.network().search_hosts("a", hosts)
         self.assertEqual(
-            [peer for _, peer in self.port_of("::").written],
-            [("2001:db8::9", 1900), ("fe80::9", 1900), ("2001:db8::8", 50000), ("2001:db8::8", 1900)],
+            [[peer for _, peer in port.written] for port in self.ports_of("::")],
+            [[("2001:db8::9", 1900)], [("fe80::9", 1900)], [("2001:db8::8", 50000), ("2001:db8::8", 1900)]],
         )
 
     def port_of(self, address: str) -> MemoryPort:
