@@ -114,6 +114,8 @@ class TrackedServices:
         self._schedule.discard(service)
         service.removed = True
         service.claim.latest = None
+        # The memo of datagrams may keep the service for some time, but not the claims of other hosts.
+        service.others = ()
         self.searches.cancel(service)
         if not service.live:
             return []

@@ -795,6 +795,17 @@ class CapacityTests(TableTestCase):
         self.assertEqual((len(self.table), self.table.tracked), (0, 0))
         self.assertLess(len(self.table._services._schedule), 2000)
 
+    def test_claims_of_departed_services_are_not_kept(self) -> None:
+        """A service that has left has no claims of other hosts, whatever still refers to it."""
+        self.receive(TRUE)
+        self.receive(advertisement(E, 86400), E)
+        service = self.table._services.find(TRUE.device_id, TRUE.urn)
+        assert service is not None
+        self.assertEqual(len(service.others), 1)
+        list(self.table.reassign(lambda nt: None, self.now))
+        self.assertTrue(service.removed)
+        self.assertEqual(service.others, ())
+
     def test_forged_services_give_way(self) -> None:
         """Forged services in the name of a device do not exclude its further services, which are searched for."""
         self.table = AdvertisementTable(limit_per_sender=5)
