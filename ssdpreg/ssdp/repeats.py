@@ -17,8 +17,9 @@ Repeat: TypeAlias = Callable[[], bool]
 #: Identity of a datagram, IP address of its sender, and number of the sockets that received it.
 DatagramKey: TypeAlias = tuple[bytes, str, int]
 
-#: Number of bytes of the memo: enough for about 6,000 datagrams that are in use at a time.
-MEMO_BYTES = 16 * 1024 * 1024
+#: Number of bytes of the memo: enough for about 15,000 datagrams that are in use at a time. With more of them, most are
+#: parsed each time.
+MEMO_BYTES = 64 * 1024 * 1024
 #: Longest datagram that is kept, in bytes. Longer ones are rare.
 _LONGEST = 2048
 
