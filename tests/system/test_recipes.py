@@ -77,6 +77,9 @@ class RecipeTestCase(SynchronousTestCase):
             answer = self.host.http("/api/v1/targets?state=active", port=port)
         except OSError:
             return []
+        if answer.status != 200:
+            # The program is not ready.
+            return []
         targets: list[dict[str, Any]] = answer.json()["data"]["activeTargets"]
         return targets
 
