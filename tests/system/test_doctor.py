@@ -169,7 +169,8 @@ class HealthyHostTests(DoctorTestCase):
         # Nothing was written to Consul.
         before = self.rack.raft_index()
         self.examine(CONSUL)
-        self.assertEqual(self.rack.raft_index(), before)
+        # An idle Consul writes an entry about once a minute.
+        self.assertLessEqual(self.rack.raft_index() - before, 1)
 
     def test_text(self) -> None:
         """The text has one line for each finding, with aligned columns, and a summary on standard error."""
@@ -441,7 +442,8 @@ class BrokenConsulTests(DoctorTestCase):
         self.assert_finding(findings, "ACL", "", "fault", "a request without token lacks", "backend.token_file")
         findings = self.examine({**CONSUL, "backend": {**backend, "token": "00000000-0000-0000-0000-00000000dead"}})
         self.assert_finding(findings, "ACL", "", "fault", "does not know the token: ACL not found")
-        self.assertEqual(self.host.inside(consul.raft_index), before)
+        # An idle Consul writes an entry about once a minute, and the command was run four times.
+        self.assertLessEqual(self.host.inside(consul.raft_index) - before, 2)
         self.assertEqual(self.host.inside(consul.services), {})
 
     def test_rules(self) -> None:
