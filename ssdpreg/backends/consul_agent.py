@@ -29,12 +29,13 @@ from ssdpreg.backends.consul_format import (
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.consul_own_service import OwnService
+from ssdpreg.backends.consul_statistics import ConsulStatistics
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.instance import Instance
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
+from ssdpreg.interfaces import IKnownRegistrations, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
 from ssdpreg.registration.meta import META_SOURCE
 
@@ -48,8 +49,8 @@ _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
 
 
-@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations)
-class ConsulAgent:
+@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations)
+class ConsulAgent(ConsulStatistics):
     """
     Backend that registers services with one Consul agent.
 
@@ -61,30 +62,13 @@ class ConsulAgent:
     """
 
     def __init__(self, http: ConsulHTTP, scope: str, instance: Instance | None = None) -> None:
-        self._http = http
+        super().__init__(http)
         self._scope = scope
         self._own = OwnService(http, scope, instance)
         self._checks = CheckTable()
         self._limit = ListingLimit()
         self._objects = LongLivedObjects()
         self.known: Mapping[str, Registration] = {}
-
-    @property
-    def requests(self) -> Mapping[tuple[str, str], int]:
-        return self._http.requests
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        return self._http.seconds
-
-    @property
-    def too_long(self) -> int:
-        """Number of responses that were not accepted because of their length."""
-        return self._http.too_long
-
-    @property
-    def credentials_version(self) -> int:
-        return self._http.token_version
 
     async def read(self) -> Mapping[str, Registration]:
         await self._own.choose_id()

@@ -21,9 +21,10 @@ from ssdpreg.backends.catalog.reader import CatalogReader
 from ssdpreg.backends.catalog.requests import ConsulTransactions
 from ssdpreg.backends.catalog.writer import CatalogWriter
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_statistics import ConsulStatistics
 from ssdpreg.backends.scopes.fence import Fence
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRegistryBackend, IRequestStatistics, IWriteProbe
+from ssdpreg.interfaces import IKnownRegistrations, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
 
 #: Share of the nodes whose contents are compared each time. With 30 s between two comparisons, a round takes 10 min.
@@ -32,8 +33,8 @@ _SHARE = 1 / 20
 _PART = 1000
 
 
-@implementer(IRegistryBackend, IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations)
-class ConsulCatalog:
+@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations)
+class ConsulCatalog(ConsulStatistics):
     """
     Backend that writes the services of one scope to Consul's catalog.
 
@@ -52,7 +53,8 @@ class ConsulCatalog:
         format: CatalogFormat,
         migration: Migration | None = None,
     ) -> None:
-        self._reactor, self._http, self._fence, self._migration = reactor, http, fence, migration
+        super().__init__(http)
+        self._reactor, self._fence, self._migration = reactor, fence, migration
         self._nodes = CatalogNodes(format)
         self._transactions = ConsulTransactions(http, fence)
         self._reader = CatalogReader(http, self._transactions, format, self._nodes)
@@ -60,23 +62,6 @@ class ConsulCatalog:
         # Session in which everything was read; empty if that is still to be done.
         self._session = ""
         self.known: Mapping[str, Registration] = {}
-
-    @property
-    def requests(self) -> Mapping[tuple[str, str], int]:
-        return self._http.requests
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        return self._http.seconds
-
-    @property
-    def too_long(self) -> int:
-        """Number of responses that were not accepted because of their length."""
-        return self._http.too_long
-
-    @property
-    def credentials_version(self) -> int:
-        return self._http.token_version
 
     async def read(self) -> Mapping[str, Registration]:
         session = self._current_session()
