@@ -20,7 +20,7 @@ class Readyz(ReadOnlyResource):
     """
     Readiness: 200 when the first search is over and the backend answers, otherwise 503 with the reasons.
 
-    For a backend with a lock, both say which daemon holds it.
+    For a backend with a lock, both state the daemon that holds it.
 
     :param view: Parts of the daemon.
     """

@@ -56,5 +56,5 @@ class View:
 
     @property
     def writer(self) -> str:
-        """Text that says which daemon holds the lock of the backend; empty for a backend without a lock."""
+        """Text that states the daemon that holds the lock of the backend; empty for a backend without a lock."""
         return "" if self.locked is None else self.locked.lock.description
