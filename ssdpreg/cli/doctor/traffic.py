@@ -27,7 +27,7 @@ class Traffic:
 
     :ivar name: Name of the interface.
     :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
-    :ivar problem: Failed step, which is opening a socket or sending to the group, and the reason; empty if both succeeded.
+    :ivar problem: Step that failed, to open a socket or to send to the group, and the reason; empty if both succeeded.
     :ivar blocked: Whether the reason is that a firewall drops what this host sends.
     :ivar returned: Whether a datagram to the group and port 1900 was received again.
     :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
