@@ -26,8 +26,9 @@ from tests.simulation.attacks import ATTACKS, Attack
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.consul import SimulatedClient, SimulatedConsul
 from tests.simulation.daemon import count_entries
+from tests.simulation.settings import Settings
 from tests.simulation.trace import Trace, ViolationError
-from tests.simulation.world import Settings, World
+from tests.simulation.world import World
 from tests.support.paths import ROOT
 from tests.unit.discovery.table_case import advertisement
 
