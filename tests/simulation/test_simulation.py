@@ -216,7 +216,7 @@ class WorldTests(SynchronousTestCase):
 
     def test_same_run(self) -> None:
         """The same seed gives the same run with other hashes of strings, and another seed gives another run."""
-        arguments = ["--hours", "0.17", "--devices", "60", "--seed"]
+        arguments = ["--hours", "0.6", "--devices", "150", "--seed"]
         outputs = [
             self.run_command(*arguments, seed, hash_seed=hash_seed)
             for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1"))
