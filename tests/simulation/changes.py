@@ -190,12 +190,16 @@ class ChangeChecks(CheckerState):
         if wrong == expected.wrong:
             return
         expected.wrong = wrong
-        expected.wrong_since = self._seconds()
-        expected.heard_at = expected.known_at = math.inf
+        self._begin_wrong(expected)
         if wrong:
             self._wrong[expected.service_id] = expected
         else:
             self._wrong.pop(expected.service_id, None)
+
+    def _begin_wrong(self, expected: Expectation) -> None:
+        """Let the bounds of a service count from now."""
+        expected.wrong_since = self._seconds()
+        expected.heard_at = expected.known_at = math.inf
 
     def _is_right(self, expected: Expectation, entry: Mapping[str, object]) -> bool:
         return entry["Address"] in expected.device.addresses and entry["Port"] == expected.device.port

@@ -53,7 +53,11 @@ class Truth(ChangeChecks):
     def device_changed(self, device: Device, what: str) -> None:
         self._trace.add(device.name, "device", what)
         for expected in self._by_device[device].values():
+            before = expected.wrong
             self._update(expected)
+            if expected.wrong == before:
+                # It moved again before Consul had its earlier address: what was received from there says nothing.
+                self._begin_wrong(expected)
 
     def device_heard(self, device: Device, message: Message, address: str) -> None:
         now = self._seconds()
