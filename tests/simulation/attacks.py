@@ -39,6 +39,7 @@ class AttackKind:
         of such an attack may have any effect.
     :ivar duration: Shortest and longest seconds.
     :ivar restarts: Whether the target restarts during the attack.
+    :ivar away: Shortest and longest seconds for which it is off then.
     """
 
     name: str
@@ -51,6 +52,7 @@ class AttackKind:
     to_searches: bool = False
     duration: tuple[float, float] = (20.0, 240.0)
     restarts: bool = False
+    away: tuple[float, float] = (0.05, 1.5)
 
     @property
     def is_weak(self) -> bool:
@@ -245,6 +247,16 @@ ATTACKS = (
     AttackKind("spoofed-mover", "on", 5.0, lambda attack: _claims(attack, _spoofed(attack), _own(attack)), spoofs=True),
     AttackKind(
         "answering-mover", "on", 5.0, lambda attack: _claims(attack, attack.address, _own(attack)), answers=True
+    ),
+    AttackKind(
+        "answering-usurper",
+        "on",
+        2.0,
+        lambda attack: _claims(attack, attack.address, _own(attack)),
+        answers=True,
+        duration=(200.0, 400.0),
+        restarts=True,
+        away=(3.0, 20.0),
     ),
     AttackKind("squatter", "off", 10.0, lambda attack: _claims(attack, attack.address, _own(attack))),
     AttackKind(

@@ -19,6 +19,8 @@ HEARD = 5.0
 #: A service is at its new address after the daemon received a message from there: two search rounds, and the budget for
 #: moves. The same holds for the first message of a device after an attack on it.
 MOVED = 65.0
+#: The same for the home of a service, after its first message, while an attacker answers searches for the service.
+HOME_IN_ATTACK = MOVED + 10.0
 #: After an attacker that answered searches, the device has to be received twice: there is a search every 300 s.
 SECOND_MESSAGE = 310.0
 #: Three search intervals: hardly ever are all replies of a device lost.

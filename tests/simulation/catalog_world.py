@@ -10,7 +10,6 @@ from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE, META_SOURCE
 from ssdpreg.ssdp.messages import Message
 from tests.simulation import bounds
-from tests.simulation.attacks import Attack
 from tests.simulation.catalog_checker import CatalogChecker
 from tests.simulation.catalog_consul import SimulatedCatalog
 from tests.simulation.catalog_faults import CATALOG_FAULTS, CATALOG_OPERATORS, DAEMON_FAULTS
@@ -18,7 +17,7 @@ from tests.simulation.clock import ProcessClock
 from tests.simulation.daemon import SCOPE, count_entries
 from tests.simulation.devices import KINDS, Device
 from tests.simulation.faults import NETWORK_FAULTS
-from tests.simulation.network import Network, Segment, Sender
+from tests.simulation.network import Network, Segment
 from tests.simulation.processes import Changes
 from tests.simulation.settings import CHECK, MEMORY, MINUTE, Settings
 from tests.simulation.world import World
@@ -88,7 +87,6 @@ class CatalogWorld(World):
         self._unheld_since = math.inf
         self._take_overs = self._most_services = 0
         super().__init__(settings)
-        self.network.unobserved = self._report_unobserved
         random = self._fork()
         segment = Segment(5, random, settings.loss)
         self.other_network = Network(self.clock, random, [segment])
@@ -213,11 +211,6 @@ class CatalogWorld(World):
         self.daemon = daemon
         self.network.observed = None if daemon is None else daemon.process
         self.checker.take_over(daemon)
-
-    def _report_unobserved(self, sender: Sender, message: Message, address: str) -> None:
-        # Another daemon may take over with a forged service.
-        if isinstance(sender, Attack):
-            self.checker.attack_heard(sender, message, address)
 
     def set_terms(self, terms: dict[str, str]) -> None:
         self.terms = terms

@@ -111,8 +111,14 @@ _TRUST = (
     ),
     Defect(
         "home-not-decisive",
-        "the decision of a contest does not prefer the home",
+        "a contest does not prefer the home",
         (
+            Edit(
+                _ANNOUNCEMENTS,
+                "if claim.host == service.home != current.host and claim.standing >= self._services.trust:",
+                "if False:",
+            ),
+            Edit(_ANNOUNCEMENTS, "            if claim.host == service.home:\n", "            if False:\n"),
             Edit(
                 _DECISION,
                 "    homes = [claim for claim in (*answered, *announced) if claim.host == service.home]",

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="first seed (1)")
     parser.add_argument("--runs", type=int, default=20, help="number of seeds that are tried for each defect (20)")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes (1)")
+    parser.add_argument("--options", default="", help="further options of the simulation, such as '--devices 60'")
     parser.add_argument("--list", action="store_true", help="only list the defects")
     parser.add_argument("names", nargs="*", metavar="DEFECT", help="defects to put into the code (all)")
     options = parser.parse_args(arguments)
@@ -69,7 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.seed, options.seed + options.runs)
     missed = 0
     with ThreadPoolExecutor(options.jobs) as threads:
-        for catch in threads.map(partial(try_seeds, seeds=seeds, hours=options.hours), chosen):
+        for catch in threads.map(
+            partial(try_seeds, seeds=seeds, hours=options.hours, options=options.options.split()), chosen
+        ):
             sys.stdout.write(f"{catch}\n")
             sys.stdout.flush()
             missed += catch.seed is None
