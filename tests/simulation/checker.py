@@ -123,6 +123,9 @@ class Checker(Truth):
         device = expected.device
         attacked = expected.attack_ended_at > device.changed_at - 1 or expected.forged_until > start
         full = bounds.UNHEARD if start < self._full_until else 0.0
+        if not device.answers and self._seconds() < self._full_until:
+            # It evicts no other service that never answers. Those of an attacker may live for a day.
+            return math.inf
         # The registry may have received a delayed message from the old address first.
         misplaced = expected.wrong == "misplaced" or self._is_known_elsewhere(expected)
         slow = misplaced or attacked or expected.last_heard < expected.attack_ended_at
