@@ -23,7 +23,7 @@ _TIMEOUT = 600.0
 
 
 class EditError(Exception):
-    """A text of a defect is not in the code exactly once."""
+    """A defect does not fit the code."""
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,35 @@ def main(arguments: Sequence[str]) -> int:
     return int(missed > 0)
 
 
+def edit(defect: Defect) -> dict[str, str]:
+    """
+    Return the changed files of a defect: the text of each by its path in the package ``ssdpreg``.
+
+    :raise EditError: If a text is not found exactly once, or the result is no Python.
+    """
+    texts: dict[str, str] = {}
+    for each in defect.edits:
+        text = texts.get(each.file) or (ROOT / "ssdpreg" / each.file).read_text()
+        if text.count(each.old) != 1:
+            raise EditError(f"{defect.name}: {each.file} has {text.count(each.old)} times: {each.old}")
+        texts[each.file] = text.replace(each.old, each.new)
+    try:
+        for file, text in texts.items():
+            compile(text, file, "exec")
+    except SyntaxError as error:
+        raise EditError(f"{defect.name}: {error}") from error
+    return texts
+
+
 def apply(defect: Defect, root: Path) -> None:
     """
     Put a defect into a copy of the code.
 
     :param root: Directory with a copy of the package ``ssdpreg``.
-    :raise EditError: If a text is not found exactly once.
+    :raise EditError: See :func:`edit`.
     """
-    for edit in defect.edits:
-        path = root / "ssdpreg" / edit.file
-        text = path.read_text()
-        if text.count(edit.old) != 1:
-            raise EditError(f"{defect.name}: {edit.file} has {text.count(edit.old)} times: {edit.old}")
-        text = text.replace(edit.old, edit.new)
-        compile(text, str(path), "exec")
-        path.write_text(text)
+    for file, text in edit(defect).items():
+        (root / "ssdpreg" / file).write_text(text)
 
 
 def copy_code(root: Path) -> None:
