@@ -76,6 +76,7 @@ class CatalogWorld(World):
     """
 
     checker: CatalogChecker
+    busy_latency = (0.1, 0.5)
 
     def __init__(self, settings: Settings) -> None:
         self._by_process: dict[ProcessClock, CatalogDaemon] = {}

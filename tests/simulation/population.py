@@ -11,7 +11,13 @@ from tests.simulation.settings import ATTACK, MINUTE
 
 
 class Population(Processes):
-    """The devices and attackers of a simulated world."""
+    """
+    The devices and attackers of a simulated world.
+
+    :ivar busy_latency: Shortest and longest seconds of a response of Consul during some floods.
+    """
+
+    busy_latency = (0.3, 1.5)
 
     # Devices.
 
@@ -104,7 +110,7 @@ class Population(Processes):
         """Let Consul respond more slowly during an attack, while devices change."""
         self.consul_fault = "busy"
         self.trace.add("", "fault", "Consul: busy")
-        self.consul.latency = (0.1, 0.5)
+        self.consul.latency = self.busy_latency
         self.checker.busy_until = math.inf
         self.burst(30, 60.0)
 
