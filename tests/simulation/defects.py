@@ -147,9 +147,10 @@ def _run(root: Path, seed: int, hours: float, options: Sequence[str]) -> str:
         return f"the run does not end within {_TIMEOUT:.0f} s"
     if finished.returncode == 0:
         return ""
-    lines = (finished.stdout + finished.stderr).splitlines()
-    found = next((line for line in lines if line.startswith("VIOLATION")), lines[-1] if lines else "no output")
-    return found.partition(": ")[2] or found
+    found = next((line for line in finished.stdout.splitlines() if line.startswith("VIOLATION")), "")
+    if not found:
+        raise RuntimeError(f"the simulation failed without a violation: {finished.stdout}{finished.stderr}")
+    return found.partition(": ")[2]
 
 
 if __name__ == "__main__":

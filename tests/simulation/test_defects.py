@@ -10,6 +10,12 @@ from tests.simulation.defects import EditError, edit, try_seeds
 #: Defects with the options of a short simulation, the seed that notices each, and the invariant that is violated.
 NOTICED = {
     "no-home": ("--no-faults --attack answering-usurper", 1, "the home has its service back during an attack"),
+    "byebye-inherits": ("--no-faults --attack mover-once", 1, "a device that left is removed"),
+    "any-kind-of-reply": ("--no-faults --attack unicast-byebyes", 1, "no unicast datagram is accepted"),
+    "one-plan": ("--no-faults --attack flood-from-many", 1, "Consul is the registry"),
+    "retry-after-unlimited": ("--no-attacks", 1, "the check of the daemon is passing"),
+    "failed-adoption-empties-consul": ("--no-attacks", 1, "a device is not removed while its announcement is valid"),
+    "expiry-while-deaf": ("--no-attacks", 1, "a device that answers does not expire before it is searched for"),
 }
 
 
