@@ -1,10 +1,9 @@
-"""Reconciliation: makes the registrations of a backend equal to the live services, and retries after errors."""
+"""The service that makes the registrations of a backend equal to the live services."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -19,7 +18,6 @@ from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import (
     BackendError,
-    BackendForgotError,
     BackendInUseError,
     BackendUnavailableError,
     NotHolderError,
@@ -33,20 +31,15 @@ from ssdpreg.interfaces import (
     IWriteProbe,
     IWriterLock,
 )
+from ssdpreg.reconciler.keep_alive import KeepAlive
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.change_lines import ChangeLines, Line
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
 from ssdpreg.registration.slices import SliceSize
-from ssdpreg.timers import Backoff, EarliestCall, RepeatingCall
-
-__all__ = ["KeepAlive", "Reconciler", "ServiceState"]
+from ssdpreg.timers import Backoff, EarliestCall
 
 #: Seconds between two full comparisons with the backend.
 _COMPARE_INTERVAL = 30.0
-#: Seconds between two keep-alives. The daemon's TTL check in Consul has 30 s, so two of them may be lost.
-_KEEP_ALIVE_INTERVAL = 10.0
-#: Number of keep-alives that may wait for a response at a time.
-_MOST_KEEP_ALIVES = 2
 #: Seconds in which changes are collected for one plan.
 _COLLECT_TIME = 0.1
 #: Seconds of the shortest and longest pause after an error.
@@ -60,78 +53,6 @@ _IN_USE_PAUSE = 5.0
 _STOP_TIMEOUT = 9.5
 #: Services that are compared or adopted before other events are processed: they take a few milliseconds.
 _PART = 500
-
-
-class KeepAlive:
-    """
-    Keep-alives of this daemon in the backend. They do not wait for other requests, and other errors do not stop them.
-
-    :param reactor: Provides ``IReactorTime``.
-    :param backend: Backend that receives them.
-    :param succeeded: Called if the backend accepts one.
-    :param lost: Called if the backend lost its entries.
-    :param failed: Called with the error if the backend does not accept one.
-    :ivar failures: Number of keep-alives that the backend did not accept.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        backend: IRegistryBackend,
-        succeeded: Callable[[], None],
-        lost: Callable[[], None],
-        failed: Callable[[BackendError], None],
-        log: Logger,
-    ) -> None:
-        self._backend, self._succeeded, self._lost, self._failed = backend, succeeded, lost, failed
-        self._log = log
-        self._waiting: set[Deferred[None]] = set()
-        self._starting = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._start_one, log, "Keep-alive")
-        self.failures = 0
-
-    def start(self) -> None:
-        """Send keep-alives from now on."""
-        self._starting.start(now=False)
-
-    def stop(self) -> None:
-        """Send no more keep-alives, and cancel those that wait for a response."""
-        self._starting.stop()
-        for waiting in list(self._waiting):
-            waiting.cancel()
-
-    async def send(self) -> None:
-        """
-        Send one keep-alive.
-
-        :raise BackendError: If the backend does not accept it.
-        """
-        # The comparison that follows registers what the backend lost.
-        with suppress(BackendForgotError):
-            await self._backend.keep_alive()
-
-    def _start_one(self) -> None:
-        """Send a keep-alive without waiting for the response: a slow one must not delay the next keep-alive."""
-        if len(self._waiting) >= _MOST_KEEP_ALIVES:
-            return
-        sending = Deferred.fromCoroutine(self._send())
-        self._waiting.add(sending)
-        sending.addErrback(self._log_unexpected)
-        sending.addCallback(lambda _: self._waiting.discard(sending))
-
-    async def _send(self) -> None:
-        try:
-            await self._backend.keep_alive()
-        except BackendForgotError:
-            self._lost()
-        except BackendError as error:
-            self.failures += 1
-            self._failed(error)
-        else:
-            self._succeeded()
-
-    def _log_unexpected(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Keep-alive failed, next attempt in {seconds} s", failure, seconds=_KEEP_ALIVE_INTERVAL)
 
 
 @implementer(IRegistrationListener)
