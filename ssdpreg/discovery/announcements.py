@@ -168,6 +168,9 @@ class Announcements:
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
+            if is_new and claim.is_direct:
+                # The replies of the contest may be those of an address that the device has left since then.
+                service.deferred_at = min(service.deferred_at, now)
             # A contest that waits for a less urgent search has a better reason now.
             return (
                 [self._services.searches.request(service, ROUND, now)]
