@@ -109,19 +109,20 @@ class ConsulHTTP:
         self._token.refresh()
         return self._token.version
 
-    async def get(self, operation: str, path: str, **parameters: str) -> Any:
+    async def get(self, operation: str, path: str, *, limit: int | None = None, **parameters: str) -> Any:
         """
         Send a GET request.
 
         :param operation: Name of the request in the statistics.
         :param path: Path of the URL, quoted.
+        :param limit: Bytes of the longest response that is accepted; None for the usual length.
         :param parameters: Query of the URL, not quoted.
         :return: The decoded JSON of the response.
         :raise BackendUnavailableError: If Consul does not respond, or cannot serve the request now.
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the requested object.
         """
-        response = await self._request(operation, "GET", self._with_query(path, parameters))
+        response = await self._request(operation, "GET", self._with_query(path, parameters), limit=limit)
         try:
             return json.loads(response.body)
         except (ValueError, RecursionError) as error:
