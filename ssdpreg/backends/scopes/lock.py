@@ -61,6 +61,7 @@ class ScopeLock:
     :param instance: Identity of the daemon. None stands for that of the process.
     :param boot_time: Returns the time since the boot in seconds, time in suspension included.
     :param time_of_day: Returns the seconds since 1970, which other daemons show.
+    :ivar unreachable: Whether the latest request for the lock failed.
     :ivar acquisitions: Number of times that this daemon acquired the lock.
     :ivar losses: Number of times that it lost the lock.
     :ivar refusals: Number of transactions that were rejected because it did not hold the lock.
@@ -98,7 +99,7 @@ class ScopeLock:
         self._holder = Holder()
         # Further keys that the session holds.
         self._more_keys: list[str] = []
-        self.others_wrote = False
+        self.others_wrote = self.unreachable = False
         self.acquisitions = self.losses = self.refusals = 0
 
     # State for readers.
@@ -230,7 +231,7 @@ class ScopeLock:
                 pause = 0.0
             except BackendError as error:
                 self._lose(str(error))
-                self._other, self._reason = None, str(error)
+                self._other, self._reason, self.unreachable = None, str(error), True
                 pause = _RETRY_PAUSE
             except CancelledError:
                 raise
@@ -248,6 +249,7 @@ class ScopeLock:
         :return: Seconds until the next attempt.
         """
         found = await self._requests.read(self.key, None if self._other is None else self._other.index)
+        self.unreachable = False
         if found is not None and found.session and found.session != self._session:
             return await self._wait_for(found)
         if self._other is not None:
@@ -276,7 +278,7 @@ class ScopeLock:
             await self._release(found.session, self.key)
             return _WAIT_PAUSE
         if self._other is None or found.session != self._other.session:
-            self.log.info("Waiting for the lock {key}, held by {holder}", key=self.key, holder=found.holder)
+            self.log.info("Waiting: the lock {key} is held by {holder}", key=self.key, holder=found.holder)
         self._lose(f"it is held by {found.holder}")
         if self._session is not None:
             session, self._session = self._session, None
@@ -295,7 +297,7 @@ class ScopeLock:
         self.others_wrote = before is None or self._lock_index not in (before, before + 1)
         self._renewed_at, self._acquired, self._refused = sent_at, True, False
         self.acquisitions += 1
-        self.log.info("Acquired the lock {key}", key=self.key)
+        self.log.info("Acquired the lock {key}: this daemon writes", key=self.key)
         self._notify()
 
     async def _hold(self) -> float:
