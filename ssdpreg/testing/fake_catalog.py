@@ -138,8 +138,11 @@ class FakeConsulCatalog(Resource):
 
     def _list_services(self, content: bytes, query: dict[str, str]) -> Any:
         names = {node["Node"].lower() for node in self._filter_nodes(query)}
-        services = [service for (node, _), service in sorted(self.state.services.items()) if node in names]
-        return {service["Service"]: sorted(service["Tags"] or ()) for service in services}
+        tags: dict[str, set[str]] = {}
+        for (node, _), service in sorted(self.state.services.items()):
+            if node in names:
+                tags.setdefault(service["Service"], set()).update(service["Tags"] or ())
+        return {name: sorted(found) for name, found in tags.items()}
 
     def _show_service(self, content: bytes, query: dict[str, str], name: str) -> Any:
         return [
