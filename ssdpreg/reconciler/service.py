@@ -102,6 +102,7 @@ class Reconciler(Service):
         self._services, self._most_services = LongLivedObjects(), 0
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
+        self._waiting = False
         self._failed_at = 0.0
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
@@ -135,6 +136,11 @@ class Reconciler(Service):
     def in_use(self) -> bool:
         """Whether another daemon that is alive writes the registrations of this scope."""
         return isinstance(self._error, BackendInUseError)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this daemon may not write now, because another one does, or did a moment ago. That is no fault."""
+        return self._waiting
 
     @property
     def pending(self) -> int:
@@ -423,11 +429,18 @@ class Reconciler(Service):
 
     def _fail(self, error: BackendError) -> None:
         in_use = isinstance(error, BackendInUseError)
-        if self._error is None:
+        not_holder = isinstance(error, NotHolderError)
+        waiting = in_use and not (not_holder and self._lock is not None and self._lock.unreachable)
+        if waiting:
+            self._log_recovery()
+            # The lock itself logs which daemon holds it.
+            if not self._waiting and not not_holder:
+                self.log.info("Waiting: {error}", error=error)
+        elif self._error is None or self._waiting:
             self._failed_at = self._reactor.seconds()
-        if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
-        if in_use and not isinstance(error, NotHolderError):
+        self._waiting = waiting
+        if in_use and not not_holder:
             # The services that the other daemon registers are adopted when it has ended. A lock shows at its
             # acquisition whether another daemon has written.
             self._differences.adopted = self._compared = False
@@ -438,9 +451,15 @@ class Reconciler(Service):
 
     def _recover(self) -> None:
         if self._error is not None:
-            seconds = round(self._reactor.seconds() - self._failed_at, 1)
-            self._error = None
+            self._log_recovery()
+            if self._waiting and not isinstance(self._error, NotHolderError):
+                self.log.info("Registering services: no other daemon registers those of this scope any more")
+            self._error, self._waiting = None, False
             self._backoff.reset()
+
+    def _log_recovery(self) -> None:
+        if self._error is not None and not self._waiting:
+            seconds = round(self._reactor.seconds() - self._failed_at, 1)
             self.log.info("Backend recovered after {seconds} s", seconds=seconds)
 
     def _pause(self) -> float:

@@ -227,9 +227,14 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
 
 def _lock(locked: ILockedBackend) -> Iterator[Metric]:
     lock, reaper = locked.lock, locked.reaper
-    for name, text, number in (
+    for name, text, state in (
         ("lock_held", "Whether this daemon holds the lock of its scope, so that it writes.", lock.held),
         ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
+    ):
+        family = GaugeMetricFamily(f"ssdpreg_{name}", text, labels=("scope",))
+        family.add_metric((lock.scope,), state)
+        yield family
+    for name, text, number in (
         ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
         ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
         (
