@@ -31,7 +31,7 @@ from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
 from ssdpreg.web.history import History
-from ssdpreg.web.resources import ReadOnlyResource
+from ssdpreg.web.resources import ReadOnlyResource, header_values
 from ssdpreg.web.view import View
 
 _REASONS = ("byebye", "expired", "evicted", "unconfigured")
@@ -77,7 +77,11 @@ class Metrics(ReadOnlyResource):
 
     async def respond(self, request: Request) -> bytes:
         await self._states.refresh()
-        encode, content_type = choose_encoder(request.getHeader("accept") or "")
+        try:
+            encode, content_type = choose_encoder(",".join(header_values(request, b"Accept")))
+        except (TypeError, ValueError):
+            # prometheus_client compares a version in Accept with numbers, also one that is not a number.
+            encode, content_type = choose_encoder("")
         request.setHeader(b"Content-Type", content_type.encode())
         return encode(self._collectors)
 
