@@ -84,7 +84,7 @@ class Announcements:
 
         :raise RejectedError: If a limit is reached.
         """
-        if service.claim.advertisement.location == advertisement.location:
+        if service.claim.advertisement.has_location_of(advertisement):
             return self._renew(service, advertisement, reception, now)
         return self._process_other(service, advertisement, reception, now)
 
@@ -124,7 +124,9 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
-        claim.latest = advertisement if _is_settled(service, standing) else None
+        claim.latest = None
+        if _is_settled(service, standing):
+            claim.settle(advertisement, reception)
         if not service.live and claim.standing < self._services.trust and service.may_contest(now):
             service.contested_at = now
             return [self._services.searches.request(service, ROUND, now)]
