@@ -13,7 +13,7 @@ from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 INDIRECT, DIRECT, CONFIRMED = Standing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
-from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+from tests.support.table_case import URN, TableTestCase, advertisement
 
 
 class SearchNeededTests(TableTestCase):

@@ -14,7 +14,7 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from tests.support.memory_network import MemoryNetwork
-from tests.unit.discovery.table_case import advertisement
+from tests.support.table_case import advertisement
 
 
 class NeededSearchesTests(SynchronousTestCase):
