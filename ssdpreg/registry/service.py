@@ -21,7 +21,7 @@ from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
-from ssdpreg.discovery.log_limit import LogLimit
+from ssdpreg.discovery.log_limit import LogBudget, LogLimit
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
@@ -128,6 +128,7 @@ class Registry(Service):
     :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
     :param backlog: Returns the number of changes that the backend has yet to apply.
     :param describe: Whether the registrations contain facts that devices state about themselves.
+    :param budget: Budget of the log lines that unsolicited datagrams cause.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
     :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
@@ -150,6 +151,7 @@ class Registry(Service):
         backlog: Callable[[], int] = lambda: 0,
         describe: bool = False,
         random: Random | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
@@ -181,7 +183,7 @@ class Registry(Service):
         self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _NETWORK_DELAY
         self._settles_at = math.inf
         self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
-        self._log_limit = LogLimit()
+        self._log_limit = LogLimit(budget or LogBudget())
         self.dropped: Counter[str] = Counter()
         self.searches = 0
         self.broadcasts: frozenset[str] = frozenset()
