@@ -14,7 +14,7 @@ from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.discovery.tracked import TrackedService
-from ssdpreg.discovery.tracked_services import TrackedServices
+from ssdpreg.discovery.tracked_services import TrackedServices, verification
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
 
@@ -125,9 +125,13 @@ class Announcements:
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
         claim.latest = advertisement if _is_settled(service, standing) else None
-        if not service.live and claim.standing < self._services.trust and service.may_contest(now):
-            service.contested_at = now
-            return [self._services.searches.request(service, ROUND, now)]
+        if not service.live and claim.standing < self._services.trust:
+            is_reply = reception.is_reply and bool(standing)
+            # The first reply does not wait for the end of the pause.
+            if service.may_contest(now) or (is_reply and not before[1]):
+                service.contested_at = now
+                return [self._services.confirm(service, now, is_reply=is_reply)]
+            return proof
         return self._services.publish(service, now, changed=changed) + proof
 
     def _process_other(
@@ -138,6 +142,7 @@ class Announcements:
         service.drop_expired(now)
         claim = service.claim_at(advertisement.location)
         is_new, was_superseded = claim is None, claim is not None and claim.superseded
+        answered = claim is not None and claim.answers
         if claim is None:
             claim = Claim(advertisement, reception, now)
             if service.next_move is not None and service.next_move.sender == claim.sender:
@@ -149,6 +154,8 @@ class Announcements:
             return []
         if not service.live and claim.standing >= self._services.trust:
             return self._moves.move(service, claim, now)
+        if not service.live and claim.answers and not answered:
+            return [verification(claim)]
         if _is_preferred(service, claim, now):
             events = self._moves.move(service, claim, now)
             if service.claim is claim:

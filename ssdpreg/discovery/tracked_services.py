@@ -10,7 +10,7 @@ from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.device_index import DeviceIndex
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
 from ssdpreg.discovery.other_claims import OtherClaims
@@ -84,7 +84,17 @@ class TrackedServices:
         self._devices.add(service)
         self.capacity.add(service)
         self.schedule(service)
-        return self.publish(service, now) or [self.searches.request(service, ROUND, now)]
+        return self.publish(service, now) or [self.confirm(service, now, is_reply=claim.answers)]
+
+    def confirm(self, service: TrackedService, now: float, *, is_reply: bool) -> SearchNeeded:
+        """
+        Return a search that raises the standing of the current claim, which is too low for the service to be live.
+
+        :param is_reply: Whether the host of the LOCATION has just replied to a search of the group.
+        """
+        return (
+            verification(service.claim) if is_reply else self.searches.request(service, ROUND, now, SearchUrgency.NEW)
+        )
 
     def publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
         """
@@ -123,6 +133,11 @@ class TrackedServices:
         service.live = False
         self.live -= 1
         return [Left(advertisement, reason)]
+
+
+def verification(claim: Claim) -> SearchNeeded:
+    """Return a search of the host of a claim, which has just replied to a search of the group."""
+    return SearchNeeded(claim.advertisement, ROUND, (claim.searched_host,), is_tracked=False, hosts_only=True)
 
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:

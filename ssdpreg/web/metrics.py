@@ -146,6 +146,12 @@ class DaemonCollector(Collector):
         yield CounterMetricFamily(
             "ssdpreg_search_rounds", "Search rounds sent, each for all search terms.", registry.searches
         )
+        searches = CounterMetricFamily(
+            "ssdpreg_searches", "Searches for decisions and for silent devices, by cause.", labels=("cause",)
+        )
+        for cause, count in registry.needed_searches.sent_by_cause.items():
+            searches.add_metric((cause,), count)
+        yield searches
         interfaces = GaugeMetricFamily(
             "ssdpreg_interface_up", "Whether the daemon listens on the interface.", labels=("interface",)
         )
