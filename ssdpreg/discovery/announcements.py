@@ -58,23 +58,24 @@ class Announcements:
         if claim.take_proof(reception, now):
             events.append(_proof(claim))
         service = self._services.find_advertised(advertisement)
-        if replaces and service is not None and not claim.answers and not service.awaits:
-            # A service whose host replies is never evicted.
+        if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
+            # A service whose host replies to a search of its own is never evicted.
             events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
         return events
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """See :meth:`~ssdpreg.discovery.table.AdvertisementTable.search_for_rejected`."""
+        capacity, is_reply = self._services.capacity, reception.is_reply
         if (
             self._services.find_advertised(advertisement) is not None
-            or standing_of(advertisement, reception) is Standing.INDIRECT
-            or reception.is_reply
-            or not self._services.capacity.is_full_for(reception.sender)
+            or standing_of(advertisement, reception) is not Standing.DIRECT
+            or not (capacity.is_full_for(reception.sender) or (is_reply and capacity.is_full))
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        host = advertisement.endpoint.host
-        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
+        hosts = (advertisement.endpoint.host,)
+        urgency = SearchUrgency.UNFOUNDED
+        return [SearchNeeded(advertisement, ROUND, hosts, urgency=urgency, is_tracked=False, hosts_only=is_reply)]
 
     def process(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -125,6 +126,8 @@ class Announcements:
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
         claim.latest = advertisement if _is_settled(service, standing) else None
+        if self._is_to_be_proven(claim, reception) and service.live and standing:
+            proof.append(verification(claim))
         if not service.live and claim.standing < self._services.trust:
             is_reply = reception.is_reply and bool(standing)
             # The first reply does not wait for the end of the pause.
@@ -133,6 +136,18 @@ class Announcements:
                 return [self._services.confirm(service, now, is_reply=is_reply)]
             return proof
         return self._services.publish(service, now, changed=changed) + proof
+
+    def _is_to_be_proven(self, claim: Claim, reception: Reception) -> bool:
+        """
+        Return whether the host of a claim, which replied to a search of the group, has to reply to one of its own.
+
+        Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
+        """
+        return (
+            reception.is_reply
+            and claim.standing is Standing.DIRECT
+            and self._services.capacity.is_crowded_for(reception.sender)
+        )
 
     def _process_other(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float

@@ -15,6 +15,9 @@ from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import FORGED, OTHER_URN, TRUE, E, T, TableTestCase, advertisement
 
+#: Search of a host that replied to a search of the group.
+PROOF = SearchNeeded(TRUE, 3.0, (T,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False, hosts_only=True)
+
 
 class CapacityTests(TableTestCase):
     """Order of eviction when the table is full."""
@@ -123,15 +126,64 @@ class CapacityTests(TableTestCase):
         self.now += 1
         self.assertIn(Appeared(TRUE, Standing.CONFIRMED), self.receive(TRUE, channel=Channel.HOST))
 
+    def test_forged_replies(self) -> None:
+        """Services created by forged replies to searches of the group give way to those of the device that replies."""
+        self.table = AdvertisementTable(limit_per_sender=5)
+        for number in range(5):
+            self.receive(advertisement(T, 86400, f"fake-{number}"), channel=Channel.SEARCH)
+        self.wait(100)
+        with self.assertRaises(RejectedError):
+            self.receive(TRUE, channel=Channel.SEARCH)
+        reception = Reception(T, "eth0", Channel.SEARCH)
+        self.assertEqual(self.table.search_for_rejected(TRUE, reception, self.now), [PROOF])
+        self.assertEqual(
+            self.receive(TRUE, channel=Channel.HOST),
+            [Left(advertisement(T, 86400, "fake-4"), "evicted"), Appeared(TRUE, Standing.CONFIRMED)],
+        )
+        for number in range(5, 100):
+            with contextlib.suppress(RejectedError):
+                self.receive(advertisement(T, 86400, f"fake-{number}"), channel=Channel.SEARCH)
+            self.now += 10
+        self.assertIn("D", {each.advertisement.device_id for each in self.table})
+
+    def test_full_table_of_forged_replies(self) -> None:
+        """A table full of forged replies accepts a device that replies to a search of its own."""
+        self.table = AdvertisementTable(limit=5)
+        for number in range(5):
+            host = f"10.0.1.{number}"
+            self.receive(advertisement(host, 86400, f"fake-{number}"), channel=Channel.SEARCH)
+        with self.assertRaises(RejectedError):
+            self.receive(TRUE, channel=Channel.SEARCH)
+        reception = Reception(T, "eth0", Channel.SEARCH)
+        self.assertEqual(self.table.search_for_rejected(TRUE, reception, self.now), [PROOF])
+        self.receive(TRUE, channel=Channel.HOST)
+        self.assertIn(T, self.hosts())
+
+    def test_devices_prove_themselves(self) -> None:
+        """When a limit is nearly reached, a device that replies to a search of the group is searched alone."""
+        self.table = AdvertisementTable(limit_per_sender=8)
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.receive(advertisement(T, server="a/1"), channel=Channel.SEARCH)
+        self.assertEqual(self.searched, [])
+        for number in range(5):
+            self.receive(advertisement(T, 86400, f"fake-{number}"))
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.assertEqual(self.searched, [(0, (T,))])
+        self.receive(TRUE, channel=Channel.HOST)
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.receive(TRUE)
+        self.assertEqual(self.searched, [(0, (T,))])
+
     def test_no_search_for_other_rejected_services(self) -> None:
-        """There is no search for a service that is known, indirect or a reply, or was rejected for another reason."""
+        """There is no search for a service that is known or indirect, or was rejected for another reason."""
         self.table = AdvertisementTable(limit_per_sender=1)
         self.receive(FORGED)
         self.receive(TRUE, "10.0.0.99")
         for one, sender, channel in (
             (FORGED, E, Channel.GROUP),
             (advertisement(T, device_id="X"), "10.0.0.99", Channel.GROUP),
-            (advertisement(E, device_id="X"), E, Channel.SEARCH),
+            (advertisement(E, device_id="X"), E, Channel.HOST),
+            (advertisement(T, device_id="X"), T, Channel.SEARCH),
             (advertisement(T, device_id="X"), T, Channel.GROUP),
         ):
             self.assertEqual(self.table.search_for_rejected(one, Reception(sender, "eth0", channel), self.now), [])
