@@ -26,6 +26,7 @@ class TrackedServices:
     :param limit_per_sender: Number of services that one sender may create.
     :param trust: Lowest standing of a claim that makes a service live.
     :ivar live: Number of live services.
+    :ivar homes: Homes of services that have left.
     """
 
     def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
@@ -35,7 +36,7 @@ class TrackedServices:
         self.searches = AwaitedSearches()
         self.live = 0
         self._schedule: Schedule[TrackedService] = Schedule()
-        self._homes = Homes()
+        self.homes = Homes()
         self._devices = DeviceIndex()
 
     def __len__(self) -> int:
@@ -107,7 +108,7 @@ class TrackedServices:
             return []
         before, service.published = service.published, claim.standing
         if not service.live:
-            service.go_live(now, self._homes.recall(_key(claim.advertisement), now))
+            service.go_live(now, self.homes.recall(_key(claim.advertisement), now))
             self.live += 1
             return [Appeared(claim.advertisement, claim.standing)]
         # Health checks are configured for direct claims only.
@@ -129,7 +130,7 @@ class TrackedServices:
         self.searches.cancel(service)
         if not service.live:
             return []
-        self._homes.remember(_key(advertisement), *service.holding_of_home(now), now)
+        self.homes.remember(_key(advertisement), *service.holding_of_home(now), now)
         service.live = False
         self.live -= 1
         return [Left(advertisement, reason)]

@@ -90,6 +90,8 @@ class RegistryStatistics:
     :ivar tracked: Services in the table now, those included that are not live.
     :ivar evictions: Services that gave way to others when the table was full.
     :ivar displaced_claims: Claims that gave way because services had too many besides their current ones.
+    :ivar homes: Homes that are kept of services that have left.
+    :ivar byebyes: Byebyes that are kept for the adoption of services.
     :ivar moves: Moves of services.
     :ivar contests: Contests about services.
     :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
@@ -103,6 +105,8 @@ class RegistryStatistics:
     tracked: int
     evictions: int
     displaced_claims: int
+    homes: int
+    byebyes: int
     moves: int
     contests: int
     rejected_searches: int
@@ -289,6 +293,8 @@ class Registry(Service):
             tracked=self._table.tracked,
             evictions=self._table.evictions,
             displaced_claims=self._table.displaced_claims,
+            homes=self._table.homes,
+            byebyes=self._table.byebyes,
             moves=self._table.moves,
             contests=self._table.contests,
             rejected_searches=self.needed_searches.rejected + self._network.rejected_searches,

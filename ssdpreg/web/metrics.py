@@ -169,6 +169,10 @@ class DaemonCollector(Collector):
         yield GaugeMetricFamily(
             "ssdpreg_datagram_memo_bytes", "Estimated size of the memo of repeated datagrams.", numbers.memo_bytes
         )
+        yield GaugeMetricFamily("ssdpreg_homes", "Homes that are kept of services that have left.", numbers.homes)
+        yield GaugeMetricFamily(
+            "ssdpreg_byebyes_kept", "Byebyes that are kept for the adoption of services.", numbers.byebyes
+        )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
             ("claims_displaced", "Claims that gave way to others of the table.", numbers.displaced_claims),
