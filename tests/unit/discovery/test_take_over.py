@@ -153,3 +153,48 @@ class HomeTests(TableTestCase):
         self.receive(TRUE)
         self.wait(20)
         self.assertEqual(self.hosts(), [E])
+
+
+class NewDeviceTests(TableTestCase):
+    """A device that never replies, and whose service another host claimed before the device was received first."""
+
+    def announce(self, times: int) -> None:
+        """Announce the forged claim, and let a minute pass after each announcement."""
+        for _ in range(times):
+            self.receive(FORGED)
+            self.wait(60)
+
+    def test_few_announcements(self) -> None:
+        """The device has its service after one announcement more than the other host, which is silent now."""
+        for times in (1, 2, 9):
+            self.setUp()
+            self.announce(times)
+            for number in range(times + 1):
+                self.assertEqual(self.hosts(), [E], (times, number))
+                self.receive(TRUE)
+                self.wait(6)
+                self.wait(54)
+            self.assertEqual(self.hosts(), [T], times)
+
+    def test_many_announcements(self) -> None:
+        """After ten announcements the other host keeps the service until it has been silent for half an hour."""
+        self.announce(12)
+        for _ in range(28):
+            self.receive(TRUE)
+            self.wait(60)
+            self.assertEqual(self.hosts(), [E])
+        self.wait(60)
+        self.receive(TRUE)
+        self.wait(6)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_reverse_case(self) -> None:
+        """A device that announces every 15 minutes keeps its service, although another host announces it more often."""
+        for _ in range(12):
+            self.receive(TRUE)
+            self.wait(900)
+        self.receive(TRUE)
+        for _ in range(14):
+            self.receive(FORGED)
+            self.wait(60)
+            self.assertEqual(self.hosts(), [T])
