@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.errors import (
     BackendError,
     BackendInUseError,
@@ -77,6 +78,7 @@ class Reconciler(Service):
         exception, the registrations stay in the backend, and the next comparison adopts them again.
     :param deregister_on_stop: Whether all registrations are removed when the service stops.
     :param priority: Returns the priority of a new service by its ID: those of a higher priority are registered first.
+    :param budget: Budget of the log lines that unsolicited datagrams cause. The registry has the same one.
     """
 
     log = Logger()
@@ -91,12 +93,13 @@ class Reconciler(Service):
         deregister_on_stop: bool = False,
         priority: Callable[[str], int] = lambda service_id: 0,
         random: Random | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self._reactor, self._backend, self._adopt = reactor, backend, adopt
         self._deregister_on_stop = deregister_on_stop
         self._differences = Differences(desired, priority)
         self._slice = SliceSize()
-        self._lines = ChangeLines()
+        self._lines = ChangeLines(budget or LogBudget())
         self._objects = LongLivedObjects()
         # The objects of the services that the backend holds, and their largest number so far.
         self._services, self._most_services = LongLivedObjects(), 0
@@ -367,8 +370,11 @@ class Reconciler(Service):
             if outcome.unavailable is not None:
                 return
             await self._probe()
-        for service_id, error in self._differences.reject(changes, outcome.refused, self._reactor.seconds()):
-            self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
+        now = self._reactor.seconds()
+        for service_id, error in self._differences.reject(changes, outcome.refused, now):
+            # The error may contain a text of the device, and so be another one for each service.
+            if self._lines.take_for_refusal(now):
+                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
 
     async def _probe(self) -> None:
         """Find out whether the backend accepts any write."""

@@ -150,6 +150,12 @@ class DaemonCollector(Collector):
         yield CounterMetricFamily(
             "ssdpreg_search_rounds", "Search rounds sent, each for all search terms.", registry.searches
         )
+        searches = CounterMetricFamily(
+            "ssdpreg_searches", "Searches for decisions and for silent devices, by cause.", labels=("cause",)
+        )
+        for cause, count in registry.needed_searches.sent_by_cause.items():
+            searches.add_metric((cause,), count)
+        yield searches
         interfaces = GaugeMetricFamily(
             "ssdpreg_interface_up", "Whether the daemon listens on the interface.", labels=("interface",)
         )
@@ -166,6 +172,10 @@ class DaemonCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ssdpreg_datagram_memo_bytes", "Estimated size of the memo of repeated datagrams.", numbers.memo_bytes
+        )
+        yield GaugeMetricFamily("ssdpreg_homes", "Homes that are kept of services that have left.", numbers.homes)
+        yield GaugeMetricFamily(
+            "ssdpreg_byebyes_kept", "Byebyes that are kept for the adoption of services.", numbers.byebyes
         )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
