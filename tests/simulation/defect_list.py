@@ -49,7 +49,8 @@ _DEPARTURES = "discovery/departures.py"
 _DUE = "discovery/due.py"
 _TRACKED = "discovery/tracked.py"
 _SEARCH_ROUNDS = "ssdp/search_rounds.py"
-_RECONCILER = "reconciler.py"
+_RECONCILER = "reconciler/service.py"
+_KEEP_ALIVE = "reconciler/keep_alive.py"
 _RECEPTION = "registry/reception.py"
 _PENDING = "registration/pending.py"
 _REJECTIONS = "registration/rejections.py"
@@ -223,7 +224,7 @@ _CONSUL = (
         (
             Edit(_RECONCILER, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),
             Edit(
-                _RECONCILER,
+                _KEEP_ALIVE,
                 "        if len(self._waiting) >= _MOST_KEEP_ALIVES:\n            return",
                 "        if len(self._waiting) >= _MOST_KEEP_ALIVES or self.is_held():\n            return",
             ),
@@ -394,13 +395,7 @@ _LIMITS = (
         "no-search-budget",
         "unsolicited datagrams may cause any number of searches",
         (
-            Edit("registry/searching.py", "_RATE = 1.0\n_BURST = 16.0", "_RATE = 1e6\n_BURST = 1e6"),
-            Edit("registry/searching.py", "_BYE_RATE = 20.0\n_BYE_BURST = 100.0", "_BYE_RATE = 1e6\n_BYE_BURST = 1e6"),
-            Edit(
-                "registry/searching.py",
-                "_BYE_RATE_OF_HOST = 1.0\n_BYE_BURST_OF_HOST = 16.0",
-                "_BYE_RATE_OF_HOST = 1e6\n_BYE_BURST_OF_HOST = 1e6",
-            ),
+            Edit("registry/search_budgets.py", "_RATE = 1.0\n_BURST = 32.0", "_RATE = 1e6\n_BURST = 1e6"),
             Edit(
                 _TRACKED,
                 "return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE",

@@ -30,7 +30,7 @@ from tests.simulation.settings import Settings
 from tests.simulation.trace import Trace, ViolationError
 from tests.simulation.world import World
 from tests.support.paths import ROOT
-from tests.unit.discovery.table_case import advertisement
+from tests.support.table_case import advertisement
 
 
 def agent_url(path: str) -> PreparedURL:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.ssdp.reception import Reception
-from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+from tests.support.table_case import URN, TableTestCase, advertisement
 
 HOME, OTHER = "10.0.0.5", "10.0.0.6"
 
