@@ -31,7 +31,7 @@ class Defect:
     A defect.
 
     :ivar name: Name for the command line.
-    :ivar what: What the daemon does wrong.
+    :ivar what: Wrong behaviour of the daemon.
     :ivar edits: Replacements that make it.
     :ivar mode: Mode of the backend in which it shows.
     """
@@ -73,7 +73,7 @@ _ONE_PLAN = (
     ),
 )
 
-#: Claims: who has a service.
+#: Decisions between claims.
 _TRUST = (
     Defect(
         "latest-claim-wins",

@@ -33,7 +33,7 @@ class Catch:
 
     :ivar defect: The defect.
     :ivar seed: First seed that noticed it, or None.
-    :ivar violation: What that run reported.
+    :ivar violation: Violation that it reported, empty without one.
     :ivar seconds: Duration of all runs.
     """
 

@@ -1,4 +1,4 @@
-"""What devices, operators and attackers do: the truth that Consul is compared with."""
+"""Actions of devices, operators and attackers: the truth that Consul is compared with."""
 
 from __future__ import annotations
 
