@@ -75,6 +75,9 @@ FLAPS = 4
 #: Entries in memory for each service in the table, and besides.
 ENTRIES_PER_SERVICE = 30
 ENTRIES = 6_000
+#: Entries in memory for each byebye that the table keeps, and their number.
+ENTRIES_PER_BYEBYE = 5
+BYEBYES = 4_096
 #: Services that the reconciler may keep although they are neither live nor in Consul: those of one plan.
 REMEMBERED = 300
 #: Seconds for which a device holds its service longer than every other host, so that it is certainly the home.
@@ -98,3 +101,8 @@ TABLE = (
     ("out of Consul after byebye", BYEBYE),
     ("out of Consul after the lifetime", EXPIRED),
 )
+
+
+def entries(services: int, byebyes: int) -> int:
+    """Return the largest number of entries in memory for services and byebyes."""
+    return ENTRIES + ENTRIES_PER_SERVICE * services + ENTRIES_PER_BYEBYE * byebyes

@@ -299,9 +299,7 @@ class CatalogWorld(World):
             entries = count_entries(daemon.registry, daemon.table, daemon.reconciler)
             self.peaks["entries"] = max(self.peaks["entries"], entries)
             # A daemon that waits for the lock keeps what it had read while it held it.
-            self._compare(
-                "entries in memory", entries, bounds.ENTRIES + bounds.ENTRIES_PER_SERVICE * self._most_services
-            )
+            self._compare("entries in memory", entries, bounds.entries(self._most_services, daemon.table.byebyes))
 
     # Report.
 

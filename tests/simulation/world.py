@@ -116,7 +116,8 @@ class World(Population):
         entries = count_entries(self.daemon.registry, self.daemon.table, self.daemon.reconciler)
         self.peaks["entries"] = max(self.peaks["entries"], entries)
         tracked = max(self.daemon.table.tracked, len(self.consul.services))
-        self._compare("entries in memory", entries, bounds.ENTRIES + bounds.ENTRIES_PER_SERVICE * tracked)
+        self._compare("entries in memory", entries, bounds.entries(tracked, self.daemon.table.byebyes))
+        self._compare("byebyes in memory", self.daemon.table.byebyes, bounds.BYEBYES)
         differences = self.daemon.reconciler._differences
         known = len(self.daemon.registry.registrations) + len(differences.actual or ())
         self._compare("services that the reconciler keeps", differences.remembered, known + bounds.REMEMBERED)
