@@ -16,8 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -308,13 +309,15 @@ def _simulate_sample(size: int, jobs: int) -> dict[str, Any]:
     return results
 
 
-async def _measure_all(sizes: Sequence[int]) -> dict[str, Any]:
+async def _measure_all(sizes: Sequence[int], store: Callable[[Any], None]) -> None:
+    """Measure all sizes with the real Consul, and store the figures after each size: an agent needs minutes."""
     results: dict[str, Any] = {mode: [] for mode in MODES}
-    for mode in MODES:
-        for segments in sizes:
+    for segments in sizes:
+        for mode in reversed(MODES):
             results[mode].append(await measure(mode, segments))
             print(mode, json.dumps(results[mode][-1]), flush=True)
-    return results
+            if all(results.values()):
+                store(results)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -340,7 +343,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.only in (None, "sample"):
         store("sample", _simulate_sample(options.sample, options.jobs))
     if options.only in (None, "real"):
-        react(lambda _: ensureDeferred(_measure_all(options.sizes)).addCallback(lambda found: store("real", found)))
+        react(lambda _: ensureDeferred(_measure_all(options.sizes, partial(store, "real"))))
 
 
 if __name__ == "__main__":
