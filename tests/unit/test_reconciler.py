@@ -117,7 +117,8 @@ class ReconcilerTestCase(SynchronousTestCase):
         return [
             event
             for event in self._captured
-            if event["log_namespace"] == "ssdpreg.reconciler.Reconciler" and event["log_level"] is not LogLevel.debug
+            if event["log_namespace"] == "ssdpreg.reconciler.service.Reconciler"
+            and event["log_level"] is not LogLevel.debug
         ]
 
     @property

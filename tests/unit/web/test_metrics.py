@@ -123,3 +123,10 @@ class MetricsTests(MetricsTestCase):
         exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers=accept)
         self.assertIn("application/openmetrics-text", exchange.headers["Content-Type"])
         self.assertTrue(exchange.body.endswith(b"# EOF\n"))
+
+    def test_malformed_accept(self) -> None:
+        """A value of Accept that cannot be parsed has no effect."""
+        for accept in ("text/plain;version=x", "application/openmetrics-text;version=1.0.0-rc", "\xff"):
+            exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers={"Accept": accept})
+            self.assertEqual(exchange.status, 200, accept)
+            self.assertIn("text/plain; version=0.0.4", exchange.headers["Content-Type"])

@@ -43,6 +43,16 @@ class DaemonTests(CheckTestCase):
         self.assert_one(check_daemon(DaemonFacts(URL, "refused"), None), "fault", f"not running: {URL} refused")
         self.assert_one(check_daemon(DaemonFacts(URL, "refused"), DAEMON), "warning", "pid 7", "web.endpoint")
 
+    def test_hanging(self) -> None:
+        """A daemon that accepts connections and does not respond is a fault, although its process runs."""
+        found = check_daemon(DaemonFacts(URL, "does not answer within 5 s", hangs=True), DAEMON)
+        self.assert_one(found, "fault", "pid 7", "restart")
+
+    def test_other_program(self) -> None:
+        """Another program on the port of the daemon is to be stopped first."""
+        found = check_daemon(DaemonFacts(URL, "is another program", is_other=True), None)
+        self.assert_one(found, "fault", "Stop that program, or set web.endpoint")
+
     def test_no_server(self) -> None:
         """Without a web server, only the process is known."""
         self.assert_results(check_daemon(DaemonFacts(""), DAEMON), ("", "ok"), ("", "skipped"))
