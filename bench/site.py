@@ -5,7 +5,7 @@ Load on Consul of a whole site, for ``docs/scale.md``.
     python -m bench.site --only real
 
 One segment of 1,000 devices runs for 24 simulated hours with the real table, registry, reconciler and backend on a
-simulated clock, network and Consul. A sample of 50 other segments, each with its own seeds, shows the spread, and four
+simulated clock, network and Consul. A sample of 20 other segments, each with its own seeds, shows the spread, and four
 segments on one Consul show whether the figures can be added. Then 1, 5 and 10 segments register with a real Consul,
 which gives the entries of its log and its memory. The results are written to ``bench/results/site.json``, and from
 there to the page. Needs a ``consul`` binary, see CONTRIBUTING.md.
@@ -323,7 +323,7 @@ async def _measure_all(sizes: Sequence[int], store: Callable[[Any], None]) -> No
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.site", description="Compute the load of a site on Consul.")
     parser.add_argument("--hours", type=float, default=24.0, help="simulated hours of one segment (24)")
-    parser.add_argument("--sample", type=int, default=50, help="number of other segments (50)")
+    parser.add_argument("--sample", type=int, default=20, help="number of other segments (20)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 5, 10], help="segments with the real Consul")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes that simulate (2)")
     parser.add_argument("--only", choices=("simulated", "sample", "real"), help="keep the other figures")
