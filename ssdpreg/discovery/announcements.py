@@ -125,10 +125,11 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
+        is_repetition = claim.is_latest(advertisement, reception)
         claim.latest = None
         if _is_settled(service, standing):
             claim.settle(advertisement, reception)
-        if self._is_to_be_proven(claim, reception) and service.live and standing:
+        if service.live and standing and not is_repetition and self._is_to_be_proven(claim, reception):
             proof.append(verification(claim))
         if not service.live and claim.standing < self._services.trust:
             is_reply = reception.is_reply and bool(standing)
