@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
-from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.slices import RequestCooperator, make_cooperator
 from ssdpreg.web.sorted_keys import SortedKeys
 
 #: Name and node in lower case, and service ID.
@@ -95,7 +94,7 @@ class Catalogue:
         reactor: Any,
         registrations: Mapping[str, Registration],
         wall_clock: Callable[[], float] = time.time,
-        cooperator: Cooperator | None = None,
+        cooperator: RequestCooperator | None = None,
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
