@@ -150,6 +150,12 @@ class DaemonCollector(Collector):
         yield CounterMetricFamily(
             "ssdpreg_search_rounds", "Search rounds sent, each for all search terms.", registry.searches
         )
+        searches = CounterMetricFamily(
+            "ssdpreg_searches", "Searches for decisions and for silent devices, by cause.", labels=("cause",)
+        )
+        for cause, count in registry.needed_searches.sent_by_cause.items():
+            searches.add_metric((cause,), count)
+        yield searches
         interfaces = GaugeMetricFamily(
             "ssdpreg_interface_up", "Whether the daemon listens on the interface.", labels=("interface",)
         )
@@ -166,6 +172,10 @@ class DaemonCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ssdpreg_datagram_memo_bytes", "Estimated size of the memo of repeated datagrams.", numbers.memo_bytes
+        )
+        yield GaugeMetricFamily("ssdpreg_homes", "Homes that are kept of services that have left.", numbers.homes)
+        yield GaugeMetricFamily(
+            "ssdpreg_byebyes_kept", "Byebyes that are kept for the adoption of services.", numbers.byebyes
         )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
@@ -231,9 +241,14 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
 
 def _lock(locked: ILockedBackend) -> Iterator[Metric]:
     lock, reaper = locked.lock, locked.reaper
-    for name, text, number in (
+    for name, text, state in (
         ("lock_held", "Whether this daemon holds the lock of its scope, so that it writes.", lock.held),
         ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
+    ):
+        family = GaugeMetricFamily(f"ssdpreg_{name}", text, labels=("scope",))
+        family.add_metric((lock.scope,), state)
+        yield family
+    for name, text, number in (
         ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
         ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
         (
