@@ -73,7 +73,7 @@ class Announcements:
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        host = advertisement.endpoint.host
+        host = advertisement.host
         return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
 
     def process(
