@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.errors import (
     BackendError,
     BackendInUseError,
@@ -77,6 +78,7 @@ class Reconciler(Service):
         exception, the registrations stay in the backend, and the next comparison adopts them again.
     :param deregister_on_stop: Whether all registrations are removed when the service stops.
     :param priority: Returns the priority of a new service by its ID: those of a higher priority are registered first.
+    :param budget: Budget of the log lines that unsolicited datagrams cause. The registry has the same one.
     """
 
     log = Logger()
@@ -91,17 +93,19 @@ class Reconciler(Service):
         deregister_on_stop: bool = False,
         priority: Callable[[str], int] = lambda service_id: 0,
         random: Random | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self._reactor, self._backend, self._adopt = reactor, backend, adopt
         self._deregister_on_stop = deregister_on_stop
         self._differences = Differences(desired, priority)
         self._slice = SliceSize()
-        self._lines = ChangeLines()
+        self._lines = ChangeLines(budget or LogBudget())
         self._objects = LongLivedObjects()
         # The objects of the services that the backend holds, and their largest number so far.
         self._services, self._most_services = LongLivedObjects(), 0
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
+        self._waiting = False
         self._failed_at = 0.0
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
@@ -135,6 +139,11 @@ class Reconciler(Service):
     def in_use(self) -> bool:
         """Whether another daemon that is alive writes the registrations of this scope."""
         return isinstance(self._error, BackendInUseError)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this daemon may not write now, because another one does, or did a moment ago. That is no fault."""
+        return self._waiting
 
     @property
     def pending(self) -> int:
@@ -361,8 +370,11 @@ class Reconciler(Service):
             if outcome.unavailable is not None:
                 return
             await self._probe()
-        for service_id, error in self._differences.reject(changes, outcome.refused, self._reactor.seconds()):
-            self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
+        now = self._reactor.seconds()
+        for service_id, error in self._differences.reject(changes, outcome.refused, now):
+            # The error may contain a text of the device, and so be another one for each service.
+            if self._lines.take_for_refusal(now):
+                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
 
     async def _probe(self) -> None:
         """Find out whether the backend accepts any write."""
@@ -423,11 +435,18 @@ class Reconciler(Service):
 
     def _fail(self, error: BackendError) -> None:
         in_use = isinstance(error, BackendInUseError)
-        if self._error is None:
+        not_holder = isinstance(error, NotHolderError)
+        waiting = in_use and not (not_holder and self._lock is not None and self._lock.unreachable)
+        if waiting:
+            self._log_recovery()
+            # The lock itself logs which daemon holds it.
+            if not self._waiting and not not_holder:
+                self.log.info("Waiting: {error}", error=error)
+        elif self._error is None or self._waiting:
             self._failed_at = self._reactor.seconds()
-        if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
-        if in_use and not isinstance(error, NotHolderError):
+        self._waiting = waiting
+        if in_use and not not_holder:
             # The services that the other daemon registers are adopted when it has ended. A lock shows at its
             # acquisition whether another daemon has written.
             self._differences.adopted = self._compared = False
@@ -438,9 +457,15 @@ class Reconciler(Service):
 
     def _recover(self) -> None:
         if self._error is not None:
-            seconds = round(self._reactor.seconds() - self._failed_at, 1)
-            self._error = None
+            self._log_recovery()
+            if self._waiting and not isinstance(self._error, NotHolderError):
+                self.log.info("Registering services: no other daemon registers those of this scope any more")
+            self._error, self._waiting = None, False
             self._backoff.reset()
+
+    def _log_recovery(self) -> None:
+        if self._error is not None and not self._waiting:
+            seconds = round(self._reactor.seconds() - self._failed_at, 1)
             self.log.info("Backend recovered after {seconds} s", seconds=seconds)
 
     def _pause(self) -> float:

@@ -1,4 +1,9 @@
-"""A table of live services and the world around it, for tests."""
+"""
+A table of live services and the world around it, for tests.
+
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service
+(incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,10 @@ def advertisement(
         max_age=max_age,
         server=server,
     )
+
+
+T, E = "10.0.0.5", "10.0.0.66"
+TRUE, FORGED = advertisement(T), advertisement(E, max_age=86400)
 
 
 class TableTestCase(SynchronousTestCase):
