@@ -73,7 +73,7 @@ class Announcements:
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        hosts = (advertisement.endpoint.host,)
+        hosts = (advertisement.host,)
         urgency = SearchUrgency.UNFOUNDED
         return [SearchNeeded(advertisement, ROUND, hosts, urgency=urgency, is_tracked=False, hosts_only=is_reply)]
 
