@@ -15,6 +15,7 @@ from itertools import islice
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.announcements import Announcements
+from ssdpreg.discovery.byebyes import ByeByes
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.departures import Departures
 from ssdpreg.discovery.due import DueDecisions
@@ -50,6 +51,7 @@ class AdvertisementTable:
         self._announcements = Announcements(self._services, self._moves)
         self._departures = Departures(self._services, self._moves)
         self._holds = Holds()
+        self._byebyes = ByeByes()
         self._due = DueDecisions(self._services, self._moves, self._departures, self._holds)
 
     def __len__(self) -> int:
@@ -92,6 +94,16 @@ class AdvertisementTable:
         return self._services.other_claims.displaced
 
     @property
+    def homes(self) -> int:
+        """Number of homes that are kept of services that have left."""
+        return len(self._services.homes)
+
+    @property
+    def byebyes(self) -> int:
+        """Number of byebyes that are kept for the adoption of services."""
+        return len(self._byebyes)
+
+    @property
     def moves(self) -> int:
         """Number of moves of services."""
         return self._moves.moves
@@ -122,6 +134,7 @@ class AdvertisementTable:
         """
         service = self._services.find_advertised(advertisement)
         if service is None:
+            self._byebyes.discard(advertisement.device_id, advertisement.urn)
             return self._announcements.create(advertisement, reception, now)
         events = self._announcements.process(service, advertisement, reception, now)
         self._services.schedule(service)
@@ -146,6 +159,7 @@ class AdvertisementTable:
         :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
         :param interface: Interface that received it, empty if it is unknown.
         """
+        self._byebyes.remember(device_id, urn, sender, now)
         if urn is None:
             services = list(self._services.of_device(device_id))
         else:
@@ -186,6 +200,8 @@ class AdvertisementTable:
         """
         Add a service that was live before this table was created. A service that is in the table is not changed.
 
+        If its device has sent a byebye before, the service leaves as it does after any byebye.
+
         :param remaining: Seconds until it expires. None means that they are not known: the service then has the full
             lifetime of its advertisement, and at least a minute, to be received.
         :param standing: Standing of its claim at that time, as far as it is known. It was live, so it had at least the
@@ -195,9 +211,12 @@ class AdvertisementTable:
             return []
         if remaining is None:
             remaining = max(advertisement.lifetime, _PROBATION)
-        return self._services.add(
-            Claim.adopted(advertisement, max(standing, self._services.trust), remaining, now), now
-        )
+        claim = Claim.adopted(advertisement, max(standing, self._services.trust), remaining, now)
+        events = self._services.add(claim, now)
+        service, sender = self._services.find_advertised(advertisement), self._byebyes.sender(claim, now)
+        if service is not None and sender is not None:
+            events += self._departures.bye(service, sender, now)
+        return events
 
     def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> Iterator[list[Event]]:
         """

@@ -173,8 +173,9 @@ def _parse_fields(text: str) -> dict[str, str]:
             break
         before, colon, after = stripped.partition(":")
         # Skip a line without a colon, and the second of two fields with the same name: devices send both. An empty
-        # field does not count.
-        name = before.rstrip().upper() if colon else ""
+        # field does not count. Some letters outside ASCII have a capital in ASCII, and no other program reads such a
+        # name as that of a known field.
+        name = before.rstrip().upper() if colon and before.isascii() else ""
         if fields.get(name):
             name = ""
         elif name:

@@ -10,11 +10,12 @@ from typing import Any
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.interfaces import InterfaceAddress, Subnet, is_link_local
 from ssdpreg.ssdp.messages import GROUPS, PORT, RECEIVED_GROUPS, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.open_socket import OpenSocket
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop, SearchRounds
-from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+from ssdpreg.ssdp.sockets import UDPSockets
 
 
 class InterfaceSockets:

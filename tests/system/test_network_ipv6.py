@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
 from ssdpreg.errors import MessageError
-from ssdpreg.ssdp import sockets
+from ssdpreg.ssdp import socket_options
 from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
@@ -320,7 +320,7 @@ class NetworkOverIPv6Tests(TestCase):
         def refuse(handle: socket.socket, interface: object) -> None:
             raise PermissionError(errno.EPERM, "refused by the test")
 
-        self.patch(sockets, "_bind_to_interface", refuse)
+        self.patch(socket_options, "bind_to_interface", refuse)
         with capturedLogs() as events:
             network = self.network()
             device = self.listen(self.far)

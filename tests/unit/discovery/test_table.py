@@ -12,7 +12,7 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
+from tests.support.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 
 class LifetimeTests(TableTestCase):
