@@ -576,6 +576,24 @@ class AdoptTests(RegistryTestCase):
         self.assertEqual(successor.registrations, {registration.service_id: registration})
         self.assertEqual(listener.events, [("appeared", "RackHD-service:api:2.0 10.0.0.5:80")])
 
+    def test_received_elsewhere(self) -> None:
+        """A service that was received at another LOCATION before has the adopted registration, and is searched for."""
+        rules = replace(self.rules, checks={API: CheckConfig(tcp=True)})
+        for checked in (False, True):
+            self.start()
+            self.receive(alive())
+            if checked:
+                self.registry.set_rules(rules)
+            (registration,) = self.registry.registrations.values()
+            self.stop()
+            self.registry = self.make_registry()
+            self.registry.set_rules(rules)
+            self.start()
+            self.receive(alive("10.0.0.6:80"), "10.0.0.6")
+            self.registry.adopt([registration])
+            self.assertEqual(self.registry.registrations, {registration.service_id: registration})
+            self.assertEqual(self.network.host_searches, [(API, ("10.0.0.5", "10.0.0.6"))])
+
     def test_not_adopted(self) -> None:
         """A service with an unmatched type, another service ID or incomplete Meta is not adopted."""
         self.start()
