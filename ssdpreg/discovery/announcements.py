@@ -87,7 +87,7 @@ class Announcements:
 
         :raise RejectedError: If a limit is reached.
         """
-        if service.claim.advertisement.location == advertisement.location:
+        if service.claim.advertisement.has_location_of(advertisement):
             return self._renew(service, advertisement, reception, now)
         return self._process_other(service, advertisement, reception, now)
 
@@ -127,7 +127,9 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
-        claim.latest = advertisement if _is_settled(service, standing) else None
+        claim.latest = None
+        if _is_settled(service, standing):
+            claim.settle(advertisement, reception)
         if service.live and not before[1] and self._is_to_be_proven(claim, reception):
             proof.append(verification(claim))
         if not service.live and claim.standing < self._services.trust:
@@ -192,6 +194,9 @@ class Announcements:
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
+            if is_new and claim.is_direct:
+                # The replies of the contest may be those of an address that the device has left since then.
+                service.deferred_at = min(service.deferred_at, now)
             # A contest that waits for a less urgent search has a better reason now.
             return (
                 [self._services.searches.request(service, ROUND, now)]

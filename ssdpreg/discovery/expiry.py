@@ -5,21 +5,27 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
-from itertools import count
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 #: Number of outdated entries, in excess of the current ones, at which the heap is rebuilt.
 _SLACK = 1024
 
 
-class Scheduled(Protocol):
+class Scheduled:
     """
     An item of a schedule.
 
     :ivar scheduled_at: Time of its current entry, managed by the schedule; infinite while it has none.
     """
 
-    scheduled_at: float
+    __slots__ = ("scheduled_at",)
+
+    def __init__(self) -> None:
+        self.scheduled_at = math.inf
+
+    def __lt__(self, other: object) -> bool:
+        # Items that are due at the same time have no order. A serial number in each entry would take 40 bytes.
+        return False
 
 
 T = TypeVar("T", bound=Scheduled)
@@ -36,9 +42,7 @@ class Schedule(Generic[T]):
     """
 
     def __init__(self) -> None:
-        # (time, serial number, item): the serial number decides between equal times.
-        self._heap: list[tuple[float, int, T]] = []
-        self._serial = count()
+        self._heap: list[tuple[float, T]] = []
         self._current = 0
 
     def __len__(self) -> int:
@@ -56,7 +60,7 @@ class Schedule(Generic[T]):
         if item.scheduled_at == math.inf:
             self._current += 1
         item.scheduled_at = when
-        heapq.heappush(self._heap, (when, next(self._serial), item))
+        heapq.heappush(self._heap, (when, item))
         self._drop_outdated()
 
     def discard(self, item: T) -> None:
@@ -69,7 +73,7 @@ class Schedule(Generic[T]):
     def take_due(self, now: float) -> Iterator[T]:
         """Yield the items that are due, and remove each from the schedule."""
         while self._heap and self._heap[0][0] <= now:
-            when, _, item = heapq.heappop(self._heap)
+            when, item = heapq.heappop(self._heap)
             if item.scheduled_at == when:
                 item.scheduled_at = math.inf
                 self._current -= 1
@@ -78,9 +82,9 @@ class Schedule(Generic[T]):
     def sample(self, size: int) -> list[T]:
         """Return items from all parts of the schedule: twice the given number at most, and all items of a short one."""
         step = max(1, len(self._heap) // size)
-        return [item for when, _, item in self._heap[::step] if item.scheduled_at == when]
+        return [item for when, item in self._heap[::step] if item.scheduled_at == when]
 
     def _drop_outdated(self) -> None:
         if len(self._heap) > 2 * self._current + _SLACK:
-            self._heap = [entry for entry in self._heap if entry[2].scheduled_at == entry[0]]
+            self._heap = [entry for entry in self._heap if entry[1].scheduled_at == entry[0]]
             heapq.heapify(self._heap)

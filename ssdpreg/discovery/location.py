@@ -47,6 +47,11 @@ class Endpoint:
     port: int
 
     @property
+    def origin(self) -> str:
+        """Scheme and host in the form of a URL, such as ``https://[2001:db8::1]``."""
+        return f"{self.scheme}://[{self.host}]" if ":" in self.host else f"{self.scheme}://{self.host}"
+
+    @property
     def netloc(self) -> str:
         """Host and port in the form of a URL, such as ``[2001:db8::1]:443``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -169,8 +169,9 @@ def _parse_fields(text: str) -> dict[str, str]:
         if not stripped:
             break
         before, colon, after = stripped.partition(":")
-        # Skip a line without a colon, and the second of two fields with the same name: devices send both.
-        name = before.rstrip().upper() if colon else ""
+        # Skip a line without a colon, and the second of two fields with the same name: devices send both. Some letters
+        # outside ASCII have a capital in ASCII, and no other program reads such a name as that of a known field.
+        name = before.rstrip().upper() if colon and before.isascii() else ""
         if name in fields:
             name = ""
         elif name:

@@ -37,7 +37,7 @@ class BackendStates:
 
     :param reactor: Provides ``IReactorTime``.
     :param registrations: The live services by service ID.
-    :param state: :meth:`ssdpreg.reconciler.Reconciler.state`.
+    :param state: :meth:`ssdpreg.reconciler.service.Reconciler.state`.
     :param cooperator: Runs the examinations.
     :ivar refused: IDs of the services that the backend refused, at the last examination.
     """

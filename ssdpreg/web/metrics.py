@@ -31,7 +31,7 @@ from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
 from ssdpreg.web.history import History
-from ssdpreg.web.resources import ReadOnlyResource
+from ssdpreg.web.resources import ReadOnlyResource, header_values
 from ssdpreg.web.view import View
 
 _REASONS = ("byebye", "expired", "evicted", "unconfigured")
@@ -77,7 +77,11 @@ class Metrics(ReadOnlyResource):
 
     async def respond(self, request: Request) -> bytes:
         await self._states.refresh()
-        encode, content_type = choose_encoder(request.getHeader("accept") or "")
+        try:
+            encode, content_type = choose_encoder(",".join(header_values(request, b"Accept")))
+        except (TypeError, ValueError):
+            # prometheus_client compares a version in Accept with numbers, also one that is not a number.
+            encode, content_type = choose_encoder("")
         request.setHeader(b"Content-Type", content_type.encode())
         return encode(self._collectors)
 
@@ -237,9 +241,14 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
 
 def _lock(locked: ILockedBackend) -> Iterator[Metric]:
     lock, reaper = locked.lock, locked.reaper
-    for name, text, number in (
+    for name, text, state in (
         ("lock_held", "Whether this daemon holds the lock of its scope, so that it writes.", lock.held),
         ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
+    ):
+        family = GaugeMetricFamily(f"ssdpreg_{name}", text, labels=("scope",))
+        family.add_metric((lock.scope,), state)
+        yield family
+    for name, text, number in (
         ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
         ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
         (

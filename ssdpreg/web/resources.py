@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -197,6 +197,16 @@ def plain_text(request: Request, text: str, status: int = 200) -> bytes:
 class _FastGzip(GzipEncoderFactory):
     # Twisted's default of 9 takes eight times as long, and saves a tenth.
     compressLevel = 3  # noqa: N815
+
+
+def header_values(request: Request, name: bytes) -> list[str]:
+    """
+    Return the values of a header. Twisted's methods raise an exception for a value that is not UTF-8.
+
+    :return: The values. A byte outside ASCII is replaced by U+FFFD, which no value that the server expects has.
+    """
+    values: Sequence[bytes] = request.requestHeaders.getRawHeaders(name, [])
+    return [value.decode("ascii", "replace") for value in values]
 
 
 def query_string(request: Request) -> str:

@@ -56,7 +56,7 @@ class ServiceSearch:
             total = len(self._by_name)
             number, pages = number_pages(total, query.number)
             keys = self._by_name.at((number - 1) * PAGE_SIZE, PAGE_SIZE)
-            return [key[-1] for key in keys], number, pages, total
+            return [key[1] for key in keys], number, pages, total
         found: list[list[_Place]] = []
         await run_in_slices(self._cooperator, self._collect(words, query, found))
         total = sum(map(len, found))
@@ -76,9 +76,9 @@ class ServiceSearch:
 
         # Services with equal keys are in the usual order, also in a descending order.
         position, step = 0, -1 if query.descending else 1
-        for keys in self._by_name.starting_with((), _SLICE):
+        for keys in self._by_name.parts(_SLICE):
             places: list[_Place] = []
-            for _, _, service_id in keys:
+            for _, service_id, _ in keys:
                 registration = registrations.get(service_id)
                 if registration is not None and (not words or matches(registration, others)):
                     position += step

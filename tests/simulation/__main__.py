@@ -14,8 +14,9 @@ from functools import partial
 from twisted.logger import globalLogBeginner
 
 from tests.simulation.catalog_world import CatalogWorld
+from tests.simulation.settings import Settings
 from tests.simulation.trace import ViolationError
-from tests.simulation.world import Settings, World
+from tests.simulation.world import World
 
 WORLDS: dict[str, type[World]] = {"agent": World, "catalog": CatalogWorld}
 #: Whether an invariant was violated, and the lines of the report.

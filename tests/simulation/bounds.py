@@ -6,9 +6,8 @@ from __future__ import annotations
 CATALOG = 5.0
 #: Additional time while Consul is slow, and an attacker causes many changes.
 BUSY = 5.0
-#: The same in catalog mode: each removal of a node is preceded by a request for the services on it, and departures come
-#: before changes and new services.
-BUSY_IN_CATALOG = 45.0
+#: The same in catalog mode, where the removal of up to four nodes waits for a request for the services on each.
+BUSY_IN_CATALOG = 5.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
 GUARD = 100.0
 #: The same as :data:`CATALOG`, after the end of a fault of Consul or of the daemon: the longest pause between two

@@ -19,7 +19,9 @@ from tests.simulation.daemon import SCOPE, count_entries
 from tests.simulation.devices import KINDS, Device
 from tests.simulation.faults import NETWORK_FAULTS
 from tests.simulation.network import Network, Segment, Sender
-from tests.simulation.world import _CHECK, _MEMORY, _MINUTE, Settings, World, _Changes
+from tests.simulation.processes import Changes
+from tests.simulation.settings import CHECK, MEMORY, MINUTE, Settings
+from tests.simulation.world import World
 from tests.simulation.writers import CatalogDaemon, HostInstance
 
 #: Scope of the second site.
@@ -150,7 +152,7 @@ class CatalogWorld(World):
             self.terms,
             HostInstance(host, self._processes, self._running),
             self._fork(),
-            _Changes(observer),
+            Changes(observer),
             adopted,
         )
         self._by_process[daemon.process] = daemon
@@ -254,7 +256,7 @@ class CatalogWorld(World):
     # Checks.
 
     def _check(self) -> None:
-        self.clock.callLater(_CHECK, self._check)
+        self.clock.callLater(CHECK, self._check)
         now = self.clock.seconds()
         if not self.catalog.healthy:
             self._healthy_since = now
@@ -279,7 +281,7 @@ class CatalogWorld(World):
             self.checker.fail("another daemon takes over", f"no daemon holds the lock for {now - since:.0f} s")
 
     def _check_minute(self) -> None:
-        self.clock.callLater(_MINUTE, self._check_minute)
+        self.clock.callLater(MINUTE, self._check_minute)
         now = self.clock.seconds()
         tracked = [daemon.table.tracked for daemon in self.running.values()]
         self._most_services = max(self._most_services, len(self.consul.services), *tracked)
@@ -298,7 +300,7 @@ class CatalogWorld(World):
             self.trace.add("", "quiet check")
 
     def _check_memory(self) -> None:
-        self.clock.callLater(_MEMORY, self._check_memory)
+        self.clock.callLater(MEMORY, self._check_memory)
         for daemon in self.running.values():
             entries = count_entries(daemon.registry, daemon.table, daemon.reconciler)
             self.peaks["entries"] = max(self.peaks["entries"], entries)

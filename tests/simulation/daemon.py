@@ -11,7 +11,8 @@ from random import Random
 from typing import Any
 
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
+from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogBudget

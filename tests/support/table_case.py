@@ -24,7 +24,7 @@ def advertisement(
     host: str = "10.0.0.5", max_age: int = 1800, device_id: str = "D", urn: str = URN, server: str = "", port: int = 80
 ) -> Advertisement:
     """Return an advertisement of a service at a host."""
-    return Advertisement(
+    return Advertisement.make(
         device_id=device_id,
         urn=urn,
         term=SearchTerm(urn, "RackHD"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -174,8 +175,9 @@ class HealthyHostTests(DoctorTestCase):
 
     def test_text(self) -> None:
         """The text has one line for each finding, with aligned columns, and a summary on standard error."""
+        self.host.set_ipv6("eth0", "disable_ipv6=1")
         done = self.call("--config", str(self.write_config(EMBEDDED)))
-        self.assertEqual((done.returncode, done.stderr), (1, "1 fault, 0 warnings, 2 skipped, 11 ok\n"))
+        self.assertEqual((done.returncode, done.stderr), (1, "1 fault, 0 warnings, 3 skipped, 11 ok\n"))
         lines = done.stdout.splitlines()
         self.assertEqual(
             [line for line in lines if not line.startswith(" ")],
@@ -288,6 +290,75 @@ class BrokenNetworkTests(DoctorTestCase):
         self.assert_finding(findings, "IGMP", "eth0", "warning", "IGMPv1 is forced", "force_igmp_version=0")
 
 
+class BrokenIPv6Tests(DoctorTestCase):
+    """Tests on hosts that have IPv4 and IPv6, with a fault in the latter."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.host, self.device = self.lan.host("10.77.0.4", "fd00:77::4"), self.lan.host("10.77.0.5", "fd00:77::5")
+
+    def test_right(self) -> None:
+        """The traffic of both IPv6 groups is examined."""
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "interface", "eth0", "ok", "the addresses 10.77.0.4 and fe80::")
+        self.assert_finding(findings, "IPv6", "eth0", "ok", "link-local address fe80::")
+        words = "a datagram to ff02::c and ff05::c was sent and received again"
+        self.assert_finding(findings, "multicast", "eth0 IPv6", "ok", words)
+        self.assert_finding(findings, "firewall", "eth0 IPv6", "ok", "a probe to UDP port")
+        self.assert_finding(findings, "MLD", "eth0", "ok", "member of ff02::c and ff05::c")
+
+    def test_disabled(self) -> None:
+        """IPv6 that is disabled on one interface is mentioned, and is no fault."""
+        self.host.set_ipv6("eth0", "disable_ipv6=1")
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "IPv6", "eth0", "skipped", "net.ipv6.conf.eth0.disable_ipv6=0")
+        self.assertNotIn("eth0 IPv6", [each["subject"] for each in findings])
+
+    def test_no_link_local_address(self) -> None:
+        """An interface without a link-local address is reported, and the advice works."""
+        self.host.call(["ip", "link", "set", "eth0", "down"])
+        self.host.set_ipv6("eth0", "addr_gen_mode=1")
+        self.host.call(["ip", "link", "set", "eth0", "up"])
+        self.host.call(["ip", "address", "add", "fd00:77::4/64", "dev", "eth0", "nodad"])
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "IPv6", "eth0", "warning", "without a link-local address", "addr_gen_mode=0")
+        self.host.set_ipv6("eth0", "addr_gen_mode=0")
+        self.host.call(["ip", "link", "set", "eth0", "down"])
+        self.host.call(["ip", "link", "set", "eth0", "up"])
+        wait_until(lambda: self.host.link_local)
+        self.assert_finding(self.examine(EMBEDDED), "IPv6", "eth0", "ok", "fe80::")
+
+    def test_duplicate_address(self) -> None:
+        """An address that another host has, too, is reported."""
+        self.host.set_ipv6("eth0", "accept_dad=1")
+        self.host.call(["ip", "address", "add", "fd00:77::5/64", "dev", "eth0"])
+        listing = ["ip", "-6", "address", "show", "dev", "eth0"]
+        wait_until(lambda: "dadfailed" in self.host.call(listing), 10)
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "IPv6", "eth0", "warning", "another host has the address fd00:77::5")
+
+    def test_no_ipv4_address(self) -> None:
+        """An interface that has only IPv6 is reported, because most devices use IPv4."""
+        self.host.call(["ip", "-4", "address", "flush", "dev", "eth0"])
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "interface", "eth0", "warning", "without an IPv4 address", "ip address add")
+
+    def test_exclusive_port(self) -> None:
+        """A program that holds the port over IPv6 only is found, and IPv4 is examined."""
+        script = (
+            "import socket, time; s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM);"
+            " s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1); s.bind(('::', 1900));"
+            " print('bound', flush=True); time.sleep(1000)"
+        )
+        holder = self.host.run([sys.executable, "-c", script])
+        holder.wait_for("bound")
+        findings = self.examine(EMBEDDED)
+        words = ("held exclusively over IPv6 by", f"(pid {holder.process.pid})")
+        self.assert_finding(findings, "port", "UDP 1900", "fault", *words)
+        self.assert_finding(findings, "multicast", "eth0 IPv6", "skipped", "held by another program")
+        self.assert_finding(findings, "multicast", "eth0", "ok")
+
+
 class FirewallTests(DoctorTestCase):
     """Tests on hosts whose firewall drops datagrams."""
 
@@ -330,6 +401,22 @@ class FirewallTests(DoctorTestCase):
         self.host.call([*insert, "udp", "dport", "1900", "accept"])
         self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0", "ok")
 
+    def test_ipv6(self) -> None:
+        """A firewall that drops IPv6 only is found, and the advice for its table and chain works."""
+        self.host = self.lan.host("10.77.0.4", "fd00:77::4")
+        path = self.lan.folder / "rules"
+        chain = "chain from_net {\n udp dport 1900 reject\n }\n"
+        base = "chain entry {\n type filter hook input priority 0;\n iif lo accept\n jump from_net\n }\n"
+        path.write_text(f"table ip6 rack {{\n {chain} {base} }}\n")
+        self.host.call(["nft", "-f", str(path)])
+        findings = self.examine(EMBEDDED)
+        rule = "nft: udp dport 1900 reject in chain from_net of table ip6 rack"
+        command = "nft insert rule ip6 rack entry ip6 daddr { ff02::c, ff05::c } udp dport 1900 accept"
+        self.assert_finding(findings, "multicast", "eth0 IPv6", "fault", "ff02::c and ff05::c", rule, command)
+        self.assert_finding(findings, "multicast", "eth0", "ok")
+        self.host.call(command.split())
+        self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0 IPv6", "ok")
+
     def test_replies_from_port_1900(self) -> None:
         """A firewall that drops what is sent from port 1900 is found."""
         self.reply_to_searches()
@@ -369,6 +456,20 @@ class BrokenDaemonTests(DoctorTestCase):
         done = self.call("--config", str(self.write_config(CONSUL)), "--address", "http://")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("--address: ", done.stderr)
+
+    def test_hanging(self) -> None:
+        """A daemon whose process does not respond is a fault."""
+        daemon = self.start_daemon(EMBEDDED, "daemon")
+        daemon.signal(signal.SIGSTOP)
+        findings = self.examine(EMBEDDED)
+        daemon.signal(signal.SIGCONT)
+        self.assert_finding(findings, "daemon", "", "fault", "does not answer within 5 s", "restart")
+
+    def test_other_program(self) -> None:
+        """Another program on the port of the daemon's web server is reported."""
+        self.host.run([sys.executable, "-u", "-m", "http.server", "8580"]).wait_for("Serving")
+        findings = self.examine(EMBEDDED)
+        self.assert_finding(findings, "daemon", "", "fault", "is another program", "Stop that program")
 
     def test_limits(self) -> None:
         """A low limit of descriptors and a small receive buffer of the running daemon are reported."""
@@ -445,6 +546,12 @@ class BrokenConsulTests(DoctorTestCase):
         # An idle Consul writes an entry about once a minute, and the command was run four times.
         self.assertLessEqual(self.host.inside(consul.raft_index) - before, 2)
         self.assertEqual(self.host.inside(consul.services), {})
+
+    def test_datacenter(self) -> None:
+        """A datacenter that Consul does not know is reported."""
+        self.rack.start_consul()
+        findings = self.examine({**CONSUL, "backend": {"mode": "catalog", "datacenter": "dc9"}})
+        self.assert_finding(findings, "datacenter", "dc9", "fault", "does not know it", "Known are: dc1")
 
     def test_rules(self) -> None:
         """The rules that the advice names grant the rights that the daemon needs in catalog mode."""
@@ -527,8 +634,8 @@ http.server.HTTPServer(("127.0.0.1", 8500), Handler).serve_forever()
         findings = self.examine(CONSUL)
         self.assert_finding(findings, "clock", "", "warning", "3600 s ahead of the clock of Consul", "timedatectl")
 
-    def test_standby(self) -> None:
-        """A second daemon with the same scope is on standby, which is reported with the other's identity."""
+    def test_waiting(self) -> None:
+        """A second daemon with the same scope waits, which is reported with the other's identity."""
         self.rack.start_consul()
         self.start_daemon(CONSUL, "first")
         wait_until(lambda: self.host.http("/readyz", port=8580).status == 200, 30)
@@ -536,7 +643,7 @@ http.server.HTTPServer(("127.0.0.1", 8500), Handler).serve_forever()
         self.start_daemon(config, "second")
         wait_until(lambda: b"another daemon" in self.host.http("/readyz", port=8581).body, 30)
         findings = self.examine(config)
-        words = ("standby", "another daemon registers the services of scope")
+        words = ("waiting", "another daemon registers the services of scope")
         self.assert_finding(findings, "ready", "", "warning", *words, "backend.scope")
         (own,) = (each for each in findings if each["check"] == "scope")
         self.assertEqual(own["result"], "ok")

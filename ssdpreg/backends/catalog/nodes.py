@@ -46,12 +46,14 @@ class CatalogNodes:
     :param format: Format of the scope.
     :ivar by_name: The nodes.
     :ivar misplaced: Nodes of services that are not on the node of their device, by service ID.
+    :ivar emptied: Names of the nodes of the present batch, in the order in which their last services were removed.
     :ivar uncertain: Services that may be on a node, by its name, because the outcome of a transaction is unknown.
     """
 
     def __init__(self, format: CatalogFormat) -> None:
         self._format = format
         self.by_name: dict[str, CatalogNode] = {}
+        self.emptied: dict[str, None] = {}
         self.uncertain: dict[str, tuple[Registration, ...]] = {}
         # Names of the nodes whose contents are still to be compared in this round.
         self._round: list[str] = []
@@ -64,9 +66,15 @@ class CatalogNodes:
     def clear(self) -> None:
         """Remove all nodes."""
         self.by_name.clear()
+        self.emptied.clear()
         self.uncertain.clear()
         self._round.clear()
         self.misplaced.clear()
+
+    def has_no_services(self, name: str) -> bool:
+        """Return whether a node exists, and has no known services."""
+        node = self.by_name.get(name)
+        return node is not None and not node.services
 
     def set_services(self, name: str, services: Iterable[Registration]) -> None:
         """Replace the known services of a node."""

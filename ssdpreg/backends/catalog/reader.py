@@ -99,6 +99,10 @@ class CatalogReader:
         """Read a single node, without its services: see :meth:`CatalogListings.inspect`."""
         return await self._listings.inspect(name, services=False)
 
+    async def has_services(self, batch: str) -> bool:
+        """Return whether any node of a batch has a service: see :meth:`CatalogListings.has_services`."""
+        return await self._listings.has_services(batch)
+
     async def refresh(self, name: str) -> Inspection:
         """Read a single node, and replace its entry in the table."""
         inspection = await self._listings.inspect(name)

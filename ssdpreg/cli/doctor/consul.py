@@ -11,6 +11,7 @@ _NAME = HostCheck("name")
 _CONSUL = HostCheck("Consul")
 _LEADER = HostCheck("leader")
 _VERSION = HostCheck("version")
+_DATACENTER = HostCheck("datacenter")
 
 #: Oldest version with which the daemon is tested.
 _OLDEST = (1, 8)
@@ -27,6 +28,7 @@ class ConsulFacts:
     :ivar version: Version; empty if it is not known.
     :ivar version_problem: Reason why the version is not known.
     :ivar skew: Seconds by which the clock of this host is ahead of that of Consul, or None if that is not known.
+    :ivar datacenters: Names of the known datacenters; empty if they are not known.
     """
 
     url: str
@@ -35,6 +37,7 @@ class ConsulFacts:
     version: str = ""
     version_problem: str = ""
     skew: float | None = None
+    datacenters: tuple[str, ...] = ()
 
 
 def check_name(host: str, addresses: tuple[str, ...], problem: str) -> list[Finding]:
@@ -57,10 +60,11 @@ def check_consul(facts: ConsulFacts, address: str) -> list[Finding]:
 
     :param address: The value of ``backend.address``.
     """
+    subject = address if address.startswith("unix:") else facts.url
     if facts.problem:
         advice = f"Start the Consul agent, or correct backend.address, which is {address}"
-        return [_CONSUL.fault(facts.url, facts.problem, advice)]
-    findings = [_CONSUL.ok(facts.url, "responds")]
+        return [_CONSUL.fault(subject, facts.problem, advice)]
+    findings = [_CONSUL.ok(subject, "responds")]
     if facts.leader:
         findings.append(_LEADER.ok("", facts.leader))
     else:
@@ -76,3 +80,17 @@ def check_consul(facts: ConsulFacts, address: str) -> list[Finding]:
     else:
         findings.append(_VERSION.ok("", facts.version))
     return findings
+
+
+def check_datacenter(facts: ConsulFacts, datacenter: str | None) -> list[Finding]:
+    """
+    Check that Consul knows the datacenter.
+
+    :param datacenter: The value of ``backend.datacenter``.
+    """
+    if datacenter is None or not facts.datacenters:
+        return []
+    if datacenter not in facts.datacenters:
+        advice = f"Correct backend.datacenter, or join the datacenters. Known are: {', '.join(facts.datacenters)}"
+        return [_DATACENTER.fault(datacenter, "Consul does not know it", advice)]
+    return [_DATACENTER.ok(datacenter, "known to Consul")]

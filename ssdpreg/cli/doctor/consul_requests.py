@@ -57,11 +57,12 @@ class ConsulClient:
             skew = measure_skew(response.header("Date"), time.time())
             leader = parse_leader(response)
             version, problem = parse_version(await self._request("GET", "/v1/agent/self"))
+            datacenters = parse_datacenters(await self._request("GET", "/v1/catalog/datacenters"))
         except BackendUnavailableError as error:
             return ConsulFacts(self.url, problem=str(error).removeprefix(f"{self.url} "))
         except ValueError as error:
             return ConsulFacts(self.url, problem=str(error))
-        return ConsulFacts(self.url, "", leader, version, problem, skew)
+        return ConsulFacts(self.url, "", leader, version, problem, skew, datacenters)
 
     async def read_rights(self, rights: Sequence[Right]) -> Authorization:
         """
@@ -160,3 +161,12 @@ def parse_version(response: Response) -> tuple[str, str]:
         return str(json.loads(response.body)["Config"]["Version"]), ""
     except (ValueError, KeyError, TypeError):
         return "", f"not visible: {response.status} {response.reason[:80]}"
+
+
+def parse_datacenters(response: Response) -> tuple[str, ...]:
+    """Return the names of the datacenters; empty if they are not visible."""
+    try:
+        names = json.loads(response.body) if response.status == 200 else []
+    except ValueError:
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()

@@ -27,12 +27,16 @@ class DaemonFacts:
     :ivar problem: Reason why it does not respond; empty if it does.
     :ivar reasons: Reasons why it is not ready; empty if it is ready.
     :ivar metrics: Values of its metrics by name, without labels.
+    :ivar hangs: Whether it accepts connections, and sends no response in time.
+    :ivar is_other: Whether the server is another program.
     """
 
     url: str
     problem: str = ""
     reasons: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    hangs: bool = False
+    is_other: bool = False
 
 
 def parse_endpoint(endpoint: str | None) -> str:
@@ -83,10 +87,16 @@ def check_daemon(facts: DaemonFacts, process: Process | None) -> list[Finding]:
             ]
         return [_DAEMON.skipped("", "web.endpoint is not a TCP port, so it is not known whether it runs")]
     if facts.problem:
+        if process is not None and facts.hangs:
+            advice = "Look at its log and its CPU load, and restart it: systemctl restart ssdpreg"
+            return [_DAEMON.fault("", f"{found}, but {facts.url} {facts.problem}", advice)]
         if process is not None:
             advice = "Look at its log, and compare web.endpoint with the configuration that the daemon uses"
             return [_DAEMON.warning("", f"{found}, but {facts.url} {facts.problem}", advice)]
-        return [_DAEMON.fault("", f"not running: {facts.url} {facts.problem}", f"Start it: {_START}")]
+        advice = f"Start it: {_START}"
+        if facts.is_other:
+            advice = f"Stop that program, or set web.endpoint to another port. {advice}"
+        return [_DAEMON.fault("", f"not running: {facts.url} {facts.problem}", advice)]
     services = sum(value for name, value in facts.metrics.items() if name == "ssdpreg_services")
     summary = f"serves {facts.url}, with {services:.0f} live service{'' if services == 1 else 's'}"
     findings = [_DAEMON.ok("", f"{summary}; {found}" if found else summary)]
@@ -122,8 +132,8 @@ def _check_ready(reasons: tuple[str, ...]) -> Finding:
     text = "; ".join(reasons)
     if any("another daemon registers" in reason for reason in reasons):
         advice = "Stop one of both daemons, or give each a backend.scope of its own"
-        return _READY.warning("", f"standby, writes nothing: {text}", advice)
-    if all(reason.startswith("standby, this daemon does not write") for reason in reasons):
+        return _READY.warning("", f"writes nothing: {text}", advice)
+    if all(reason.startswith("waiting, this daemon does not write") for reason in reasons):
         return _READY.ok("", text)
     if all("first search" in reason for reason in reasons):
         return _READY.warning("", f"not settled: {text}", "Wait some seconds, and run this command again")

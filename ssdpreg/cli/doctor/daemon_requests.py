@@ -32,10 +32,11 @@ async def read_daemon(reactor: Any, endpoint: str | None) -> DaemonFacts:
     try:
         ready = await client.request("GET", "/readyz", timeout=_TIMEOUT)
         if ready.status not in (200, 503):
-            return DaemonFacts(url, f"is another program: it answers /readyz with {ready.status}")
+            return DaemonFacts(url, f"is another program: it answers /readyz with {ready.status}", is_other=True)
         metrics = await client.request("GET", "/metrics", timeout=_TIMEOUT, limit=_MAX_BODY)
     except BackendUnavailableError as error:
-        return DaemonFacts(url, str(error).removeprefix(f"{url} "))
+        problem = str(error).removeprefix(f"{url} ")
+        return DaemonFacts(url, problem, hangs=problem.startswith("does not answer within"))
     finally:
         await client.close()
     reasons = () if ready.status == 200 else parse_reasons(ready.body.decode(errors="replace"))

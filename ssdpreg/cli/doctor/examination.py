@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import socket
 import time
+from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from ssdpreg.backends.consul_own_service import other_service_id
 from ssdpreg.cli.doctor.bridges import check_bridges, check_container
 from ssdpreg.cli.doctor.certificates import check_certificate, read_certificate, split_address
 from ssdpreg.cli.doctor.configuration import read_configuration
-from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_name
+from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_datacenter, check_name
 from ssdpreg.cli.doctor.consul_requests import ConsulClient, connect, resolve
 from ssdpreg.cli.doctor.daemon import check_daemon, check_scope
 from ssdpreg.cli.doctor.daemon_requests import read_daemon
@@ -31,9 +32,12 @@ from ssdpreg.cli.doctor.host_facts import (
     read_filters,
     read_forced_versions,
     read_host,
+    read_ipv6,
+    read_mld_memberships,
 )
 from ssdpreg.cli.doctor.igmp import QUERY_INTERVAL, QuerierSearch, check_membership, check_queriers
 from ssdpreg.cli.doctor.interfaces import check_interfaces
+from ssdpreg.cli.doctor.ipv6 import check_ipv6, check_mld
 from ssdpreg.cli.doctor.kernel import Membership, is_root, read_memberships, read_number
 from ssdpreg.cli.doctor.limits import Clock, check_clock, check_descriptors, check_receive_buffer
 from ssdpreg.cli.doctor.port import check_drops, check_port, find_daemon
@@ -49,7 +53,7 @@ from ssdpreg.config import Config, ConsulConfig
 from ssdpreg.errors import ConfigError
 from ssdpreg.registration import SOURCE
 from ssdpreg.registration.meta import META_SCOPE
-from ssdpreg.ssdp.interfaces import InterfaceSelection
+from ssdpreg.ssdp.interfaces import InterfaceAddress, InterfaceSelection
 
 _CONSUL = HostCheck("Consul")
 _WITHOUT_ROOT = HostCheck("root").skipped(
@@ -97,33 +101,38 @@ async def examine_host(arguments: argparse.Namespace, reactor: Any) -> int:
 
 async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: bool) -> list[Section]:
     ssdp = config.ssdp
-    # The traffic over IPv6 is not examined.
-    used = [each for each in InterfaceSelection(ssdp.interfaces).select(host.interfaces) if each.version == 4]
-    names = [each.name for each in used]
+    used = InterfaceSelection(ssdp.interfaces).select(host.interfaces)
+    names = list(dict.fromkeys(each.name for each in used))
     real = [interface.name for interface in host.interfaces if interface.name in names and not interface.loopback]
-    own = {address for interface in host.interfaces for address in interface.addresses}
+    own = {address for each in host.interfaces for address in (*each.addresses, *each.ipv6_addresses)}
     memberships: dict[str, Membership] = {}
-    traffic = await observe_traffic(
-        reactor, used, ssdp.search.ttl, ssdp.search.ports, own, lambda: memberships.update(read_memberships())
-    )
-    opened = [each.name for each in traffic if not each.problem and each.name in real]
-    rules = await deferToThread(read_rules) if is_root() else []
-    search = QuerierSearch("not searched for, because that takes up to 135 s: ssdpreg doctor --long")
-    if long:
-        search = await search_queriers(reactor, real)
+    mld: dict[str, frozenset[str]] = {}
+
+    def read_joined() -> None:
+        memberships.update(read_memberships())
+        mld.update(read_mld_memberships())
+
+    traffic = await observe_traffic(reactor, used, ssdp.search.ttl, ssdp.search.ports, own, read_joined)
+    opened = {
+        version: [each.name for each in traffic if not each.problem and each.name in real and each.version == version]
+        for version in (4, 6)
+    }
+    rules = {version: await deferToThread(read_rules, version) if is_root() else [] for version in (4, 6)}
+    queriers, queriers_ipv6 = await _search_queriers(reactor, used, real, long)
     repliers = [host for each in traffic for host in each.repliers]
     networks = {
         each.name: [network for network in each.networks if isinstance(network, IPv4Network)]
         for each in host.interfaces
         if each.name in real
     }
-    in_use = any(each.in_use for each in traffic)
+    in_use = {each.version for each in traffic if each.in_use}
     return [
         Section(
             "Network interfaces",
             (
                 *check_interfaces(host.interfaces, host.links, ssdp.interfaces, host.broadcast),
-                *check_bridges(names, bool(ssdp.interfaces), read_bridges(names), search.queriers or {}),
+                *check_ipv6(read_ipv6(real)),
+                *check_bridges(names, bool(ssdp.interfaces), read_bridges(names), queriers.queriers or {}),
                 *check_container(find_container(), real, find_virtual(real), repliers),
                 *check_reverse_path(networks, read_filters(real), ssdp.named_networks),
             ),
@@ -133,12 +142,37 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
             (
                 *check_port(host.sockets, host.owners, in_use, is_root()),
                 *check_drops(host.sockets, host.owners),
-                *(finding for each in traffic for finding in check_traffic(each, ssdp.search.ports, rules)),
-                *check_membership(opened, memberships, read_forced_versions(real)),
-                *check_queriers(real, search),
+                *(found for each in traffic for found in check_traffic(each, ssdp.search.ports, rules[each.version])),
+                *check_membership(opened[4], memberships, read_forced_versions(real)),
+                *check_mld(opened[6], mld),
+                *check_queriers([name for name in real if name in _names(used, 4)], queriers),
+                *check_queriers(
+                    [name for name in real if long and name in _names(used, 6)], queriers_ipv6, protocol="MLD"
+                ),
             ),
         ),
     ]
+
+
+async def _search_queriers(
+    reactor: Any, used: Sequence[InterfaceAddress], real: Sequence[str], long: bool
+) -> tuple[QuerierSearch, QuerierSearch]:
+    """Return the queriers of IGMP and those of MLD, if the command is to wait for them."""
+    if not long:
+        skipped = QuerierSearch("not searched for, because that takes up to 135 s: ssdpreg doctor --long")
+        return skipped, skipped
+    igmp, mld = await gatherResults(
+        Deferred.fromCoroutine(
+            search_queriers(reactor, [name for name in real if name in _names(used, version)], version=version)
+        )
+        for version in (4, 6)
+    )
+    return igmp, mld
+
+
+def _names(used: Sequence[InterfaceAddress], version: int) -> set[str]:
+    """Return the names of the interfaces that are used over an IP version."""
+    return {each.name for each in used if each.version == version}
 
 
 def _examine_limits(config: Config, daemon: Process | None, skew: float | None) -> list[Finding]:
@@ -202,6 +236,7 @@ async def _examine_consul_server(
             tls = check_certificate(handshake, time.time(), backend.verify_tls, backend.ca_file)
     findings += [*tls, *check_consul(facts, backend.address)]
     if not facts.problem:
+        findings += check_datacenter(facts, backend.datacenter)
         rights = needed_rights(config, scope)
         findings += check_rights(rights, await client.read_rights(rights), client.has_token)
     return findings, facts

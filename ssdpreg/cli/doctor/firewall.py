@@ -4,55 +4,172 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ssdpreg.ssdp.messages import GROUP, GROUPS
 
 #: Seconds that a program may take. A firewall of Kubernetes has tens of thousands of rules.
 _TIMEOUT = 5.0
+#: Programs that list the rules of iptables, and families of nft's tables that have no packets of an IP version.
+_SAVE = {4: ("iptables-save", "iptables-legacy-save"), 6: ("ip6tables-save", "ip6tables-legacy-save")}
+_OTHER_FAMILIES = {4: ("ip6", "arp"), 6: ("ip", "arp")}
+#: Expression of nft that matches datagrams to the SSDP groups, by IP version.
+_TO_GROUP = {4: f"ip daddr {GROUP}", 6: f"ip6 daddr {{ {', '.join(GROUPS[6])} }}"}
 
 
-def read_rules() -> list[str]:
-    """Return descriptions of the rules and policies that drop incoming datagrams; none without root or programs."""
-    rules = find_nft_rules(_output("nft", "list", "ruleset"))
-    return rules or find_iptables_rules(_output("iptables-save"))
-
-
-def find_nft_rules(text: str) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class DroppingRule:
     """
-    Return the rules of chains for incoming packets that drop or reject.
+    A rule or policy that drops incoming packets.
+
+    :ivar tool: Program that shows it: ``nft`` or ``iptables``.
+    :ivar text: Description of the rule.
+    :ivar table: Family and name of its table in nft, such as ``inet filter``; empty in iptables.
+    :ivar chain: Chain in which a rule that accepts packets has to be inserted: the one that begins the path.
+    """
+
+    tool: str
+    text: str
+    table: str = ""
+    chain: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.tool}: {self.text}"
+
+
+@dataclass
+class _Chain:
+    """
+    A chain of nft or iptables while it is read.
+
+    :ivar incoming: Whether incoming packets begin there.
+    :ivar drops: Descriptions of its rules that drop or reject.
+    :ivar jumps: Names of the chains to which its rules jump.
+    """
+
+    incoming: bool = False
+    drops: list[str] = field(default_factory=list)
+    jumps: list[str] = field(default_factory=list)
+
+
+def accept_announcements(rules: Iterable[DroppingRule], version: int) -> str:
+    """
+    Return the command that accepts announcements, for the firewall that drops them.
+
+    :param rules: Rules that may drop them, the most probable first; without one, a usual firewall is assumed.
+    :param version: IP version, 4 or 6.
+    """
+    rule = next(iter(rules), DroppingRule("nft", "", "inet filter", "input"))
+    if "firewalld" in rule.table:
+        return "firewall-cmd --permanent --add-port=1900/udp, and: firewall-cmd --reload"
+    if "ufw" in rule.text:
+        return f"ufw allow proto udp to {GROUPS[version][0]} port 1900"
+    if rule.tool == "nft":
+        return f"nft insert rule {rule.table} {rule.chain} {_TO_GROUP[version]} udp dport 1900 accept"
+    program = "iptables" if version == 4 else "ip6tables"
+    return f"{program} -I {rule.chain} -d {','.join(GROUPS[version])} -p udp --dport 1900 -j ACCEPT"
+
+
+def read_rules(version: int = 4) -> list[DroppingRule]:
+    """
+    Return the rules and policies that drop incoming packets; none without root or programs.
+
+    :param version: IP version, 4 or 6.
+    """
+    rules = find_nft_rules(_output("nft", "list", "ruleset"), version)
+    for program in _SAVE[version]:
+        rules = rules or find_iptables_rules(_output(program))
+    return rules
+
+
+def find_nft_rules(text: str, version: int = 4) -> list[DroppingRule]:
+    """
+    Return the rules that drop or reject incoming packets, in chains for them and in chains to which those jump.
 
     :param text: Output of ``nft list ruleset``.
+    :param version: IP version, 4 or 6.
     """
-    found = []
-    table = chain = ""
-    incoming = False
+    found: list[DroppingRule] = []
+    for table, lines in _split_tables(text):
+        if table.split()[0] in _OTHER_FAMILIES[version]:
+            continue
+        chains: dict[str, _Chain] = {}
+        name = ""
+        for line in lines:
+            if match := re.match(r"chain (\S+) \{", line):
+                name = match[1]
+                chains[name] = _Chain()
+            elif name:
+                _read_nft_line(line, name, table, chains[name])
+        found += [DroppingRule("nft", drop, table, base) for base, drop in _reachable(chains)]
+    # A rule that drops invalid packets only is no cause.
+    return sorted((each for each in found if "ct state invalid" not in each.text), key=_relevance)
+
+
+def _split_tables(text: str) -> list[tuple[str, list[str]]]:
+    """Return the family and name of each table, and its lines without indentation."""
+    tables: list[tuple[str, list[str]]] = []
     for line in map(str.strip, text.splitlines()):
         if match := re.match(r"table (\S+ \S+) \{", line):
-            table = match[1]
-        elif match := re.match(r"chain (\S+) \{", line):
-            chain, incoming = match[1], False
-        elif re.match(r"type \S+ hook (input|prerouting|ingress)\b", line):
-            incoming = True
-            if "policy drop" in line:
-                found.append(f"nft: policy drop of chain {chain} in table {table}")
-        elif incoming and re.search(r"\b(drop|reject)\b", line):
-            found.append(f"nft: {line} in chain {chain} of table {table}")
-    # A rule that drops invalid packets only is no cause.
-    return sorted((each for each in found if "ct state invalid" not in each), key=_relevance)
+            tables.append((match[1], []))
+        elif tables:
+            tables[-1][1].append(line)
+    return tables
 
 
-def find_iptables_rules(text: str) -> list[str]:
+def _read_nft_line(line: str, name: str, table: str, chain: _Chain) -> None:
+    if re.match(r"type \S+ hook (input|prerouting|ingress)\b", line):
+        chain.incoming = True
+        if "policy drop" in line:
+            chain.drops.append(f"policy drop of chain {name} in table {table}")
+    elif match := re.search(r"\b(?:jump|goto) (\S+)", line):
+        chain.jumps.append(match[1])
+    elif re.search(r"\b(drop|reject)\b", line):
+        chain.drops.append(f"{line} in chain {name} of table {table}")
+
+
+def find_iptables_rules(text: str) -> list[DroppingRule]:
     """
-    Return the rules of the chain INPUT that drop or reject.
+    Return the rules that drop or reject, in the chain INPUT and in chains to which it jumps.
 
     :param text: Output of ``iptables-save``.
     """
-    found = [f"iptables: {line}" for line in text.splitlines() if re.match(r"-A INPUT .*-j (DROP|REJECT)\b", line)]
-    found += [f"iptables: {line}" for line in text.splitlines() if line.startswith(":INPUT DROP")]
-    return sorted(found, key=_relevance)
+    chains: dict[str, _Chain] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        if table and table != "filter":
+            continue
+        if match := re.match(r":(\S+) (\S+)", line):
+            chain = chains.setdefault(match[1], _Chain(match[1] == "INPUT"))
+            chain.drops += [line] if match[2] == "DROP" else []
+        elif match := re.match(r"-A (\S+) .*?-[jg] (\S+)", line):
+            chain = chains.setdefault(match[1], _Chain(match[1] == "INPUT"))
+            if match[2] in ("DROP", "REJECT"):
+                chain.drops.append(line)
+            else:
+                chain.jumps.append(match[2])
+    return sorted((DroppingRule("iptables", drop, "", base) for base, drop in _reachable(chains)), key=_relevance)
 
 
-def _relevance(rule: str) -> int:
+def _reachable(chains: dict[str, _Chain]) -> Iterator[tuple[str, str]]:
+    """Yield each rule that an incoming packet can reach, after the name of the chain in which its path begins."""
+    seen: set[str] = set()
+    for base in [name for name, chain in chains.items() if chain.incoming]:
+        waiting = [base]
+        while waiting:
+            name = waiting.pop()
+            if name in chains and name not in seen:
+                seen.add(name)
+                waiting += chains[name].jumps
+                yield from ((base, drop) for drop in chains[name].drops)
+
+
+def _relevance(rule: DroppingRule) -> int:
     """Return 0 for a rule that names UDP, otherwise 1, as the key of a sort."""
-    return 0 if re.search(r"\b(udp|1900)\b", rule) else 1
+    return 0 if re.search(r"\b(udp|1900)\b", rule.text) else 1
 
 
 def _output(*command: str) -> str:

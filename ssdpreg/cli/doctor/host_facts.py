@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssdpreg.cli.doctor.bridges import Bridge
+from ssdpreg.cli.doctor.ipv6 import IPv6State, parse_ipv6_addresses, parse_mld_table
 from ssdpreg.cli.doctor.kernel import UDPSocket, is_broadcast, read_number, read_text, read_udp_sockets
 from ssdpreg.cli.doctor.processes import Process, find_owners
 from ssdpreg.cli.doctor.routing import effective_filter
@@ -72,6 +73,20 @@ def read_forced_versions(names: Sequence[str]) -> dict[str, int]:
     of_all = _read_setting("all", "force_igmp_version")
     # The setting for all interfaces counts first: Linux, net/ipv4/igmp.c.
     return {name: of_all or _read_setting(name, "force_igmp_version") or 0 for name in names}
+
+
+def read_ipv6(names: Sequence[str]) -> dict[str, IPv6State] | None:
+    """Return the state of IPv6 on each interface, or None if the kernel has no IPv6."""
+    text = read_text("/proc/net/if_inet6")
+    if text is None:
+        return None
+    settings = {name: read_number(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6") for name in names}
+    return parse_ipv6_addresses(text, settings)
+
+
+def read_mld_memberships() -> dict[str, frozenset[str]]:
+    """Return the IPv6 groups that the interfaces have joined."""
+    return parse_mld_table(read_text("/proc/net/igmp6") or "")
 
 
 def read_bridges(names: Sequence[str]) -> dict[str, Bridge]:

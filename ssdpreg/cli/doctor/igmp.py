@@ -1,4 +1,4 @@
-"""Checks of IGMP: membership in the group, forced version, and the querier of the network. Pure."""
+"""Checks of IGMP and MLD: membership in the IPv4 group, forced version, and the querier of the network. Pure."""
 
 from __future__ import annotations
 
@@ -65,26 +65,29 @@ def check_membership(
     return findings
 
 
-def check_queriers(names: Sequence[str], search: QuerierSearch) -> list[Finding]:
+def check_queriers(names: Sequence[str], search: QuerierSearch, protocol: str = "IGMP") -> list[Finding]:
     """
     Check that each network has a querier, without which switches with IGMP snooping stop forwarding announcements.
 
     :param names: The used interfaces.
     :param search: Result of the wait for queries.
+    :param protocol: ``IGMP``, or ``MLD`` for IPv6.
     """
+    suffix = "" if protocol == "IGMP" else " IPv6"
     if search.queriers is None:
-        return [_QUERIER.skipped(name, search.problem) for name in names]
+        return [_QUERIER.skipped(f"{name}{suffix}", search.problem) for name in names]
     findings = []
     for name in names:
         if sender := search.queriers.get(name):
-            findings.append(_QUERIER.ok(name, f"{sender} sends IGMP queries"))
+            findings.append(_QUERIER.ok(f"{name}{suffix}", f"{sender} sends {protocol} queries"))
         else:
             findings.append(
                 _QUERIER.warning(
-                    name,
-                    f"no IGMP query within {QUERY_INTERVAL:g} s: a switch with IGMP snooping stops forwarding"
-                    " announcements some minutes after a start",
-                    "Enable a querier on a switch or router, or disable snooping, and accept IGMP in the firewall",
+                    f"{name}{suffix}",
+                    f"no {protocol} query within {QUERY_INTERVAL:g} s: a switch with {protocol} snooping stops"
+                    " forwarding announcements some minutes after a start",
+                    "Enable a querier on a switch or router, or disable snooping, and accept"
+                    f" {protocol} in the firewall",
                 )
             )
     return findings

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
-from ssdpreg.ssdp.interfaces import InterfaceAddress, InterfaceSelection, NetworkInterface
+from ssdpreg.ssdp.interfaces import InterfaceSelection, NetworkInterface
 from ssdpreg.ssdp.links import LinkState
 
 _INTERFACE = HostCheck("interface")
@@ -29,7 +29,11 @@ def check_interfaces(
     selection = InterfaceSelection(selectors)
     used = selection.select(interfaces)
     by_name = {interface.name: interface for interface in interfaces}
-    findings = [_check_used(by_name[each.name], each, links) for each in used]
+    addresses: dict[str, list[str]] = {}
+    for each in used:
+        addresses.setdefault(each.name, []).append(each.address)
+    needs_ipv4 = bool(selectors) or all(by_name[each.name].loopback or each.version == 6 for each in used)
+    findings = [_check_used(by_name[name], found, links, needs_ipv4) for name, found in addresses.items()]
     if selectors:
         return [*findings, *(_check_unmatched(text, by_name) for text in selection.unmatched(interfaces))]
     findings += _check_unused(interfaces, {each.name for each in used}, broadcast)
@@ -38,21 +42,29 @@ def check_interfaces(
     return findings
 
 
-def _check_used(interface: NetworkInterface, used: InterfaceAddress, links: Mapping[int, LinkState]) -> Finding:
-    link = links.get(interface.index)
+def _check_used(
+    interface: NetworkInterface, addresses: Sequence[str], links: Mapping[int, LinkState], needs_ipv4: bool
+) -> Finding:
+    """
+    Check an interface that is used.
+
+    :param addresses: The addresses that are used, one for each IP version.
+    :param needs_ipv4: Whether an interface without an IPv4 address is reported.
+    """
+    link, name = links.get(interface.index), interface.name
+    shown = " and ".join(addresses)
     if not interface.multicast and not interface.loopback:
         return _INTERFACE.fault(
-            interface.name,
-            "multicast is off, so no announcement is received",
-            f"Run: ip link set dev {interface.name} multicast on",
+            name, "multicast is off, so no announcement is received", f"Run: ip link set dev {name} multicast on"
         )
     if link is not None and not link.running and not interface.loopback:
-        return _INTERFACE.fault(
-            interface.name,
-            f"up with {used.address}, but without a carrier",
-            "Connect the cable, or enable the port of the switch",
-        )
-    return _INTERFACE.ok(interface.name, f"up, with multicast and the address {used.address}")
+        advice = "Connect the cable, or enable the port of the switch"
+        return _INTERFACE.fault(name, f"up with {shown}, but without a carrier", advice)
+    if needs_ipv4 and not interface.addresses:
+        advice = f"Run: ip address add ADDRESS/PREFIX dev {name}, or look at the DHCP client"
+        finding = f"up with {shown}, but without an IPv4 address: most devices use IPv4 only"
+        return _INTERFACE.warning(name, finding, advice)
+    return _INTERFACE.ok(name, f"up, with multicast and the address{'es' if len(addresses) > 1 else ''} {shown}")
 
 
 def _check_unmatched(selector: str, by_name: Mapping[str, NetworkInterface]) -> Finding:
@@ -75,7 +87,7 @@ def _explain_unusable(interface: NetworkInterface) -> tuple[str, str]:
     """Return why an interface is not used, and what to do about it."""
     if not interface.up:
         return "down", f"Run: ip link set dev {interface.name} up"
-    if not interface.addresses:
+    if not interface.addresses and not interface.ipv6_addresses:
         return "without an IPv4 address", f"Run: ip address add ADDRESS/PREFIX dev {interface.name}"
     return "multicast is off", f"Run: ip link set dev {interface.name} multicast on"
 
@@ -85,7 +97,8 @@ def _check_unused(
 ) -> Iterator[Finding]:
     """Report interfaces with an address that are not used. Tunnels have no multicast on purpose."""
     for interface in interfaces:
-        if interface.loopback or interface.name in used or not interface.addresses:
+        addresses = interface.addresses or (not interface.is_port and interface.ipv6_addresses)
+        if interface.loopback or interface.name in used or not addresses:
             continue
         problem, advice = _explain_unusable(interface)
         if not interface.up:

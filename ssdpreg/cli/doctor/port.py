@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import ip_address
 
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.kernel import UDPSocket
 from ssdpreg.cli.doctor.processes import Process
-from ssdpreg.ssdp.messages import GROUP, PORT
+from ssdpreg.ssdp.messages import GROUPS, PORT
 
 _PORT = HostCheck("port")
 _SUBJECT = f"UDP {PORT}"
 _DROPS = HostCheck("drops")
+_ALL_GROUPS = {group for groups in GROUPS.values() for group in groups}
 
 
-def check_port(sockets: Sequence[UDPSocket], owners: Mapping[int, Process], in_use: bool, root: bool) -> list[Finding]:
+def check_port(
+    sockets: Sequence[UDPSocket], owners: Mapping[int, Process], in_use: Collection[int], root: bool
+) -> list[Finding]:
     """
     Check that the daemon can share the port.
 
     :param sockets: All sockets that are bound to the port, except those of this process.
     :param owners: Processes by the inode of the socket.
-    :param in_use: Whether this process could not bind to the port, although it shares it.
+    :param in_use: IP versions over which this process could not bind to the port, although it shares it.
     :param root: Whether this process may see the owners of all sockets.
     """
-    holders = list(dict.fromkeys(_describe(each, owners) for each in sockets if not in_use or _conflicts(each)))
+    holders = list(dict.fromkeys(_describe(each, owners) for each in sockets if not in_use or _conflicts(each, in_use)))
     if in_use:
         who = " and ".join(holders) or "another program"
         advice = "Stop it, or configure it to share the port (SO_REUSEADDR)"
         if not root:
             advice += ". Run this command as root to see its name and process ID"
-        return [_PORT.fault(_SUBJECT, f"held exclusively by {who}", advice)]
+        over = " over IPv6" if 4 not in in_use else ""
+        return [_PORT.fault(_SUBJECT, f"held exclusively{over} by {who}", advice)]
     if not holders:
         return [_PORT.ok(_SUBJECT, "free")]
     return [_PORT.ok(_SUBJECT, f"shared by {', '.join(holders)}")]
@@ -43,7 +47,7 @@ def check_drops(sockets: Sequence[UDPSocket], owners: Mapping[int, Process]) -> 
     :param sockets: All sockets that are bound to the port, except those of this process.
     :param owners: Processes by the inode of the socket.
     """
-    groups = [each for each in sockets if each.address == GROUP]
+    groups = [each for each in sockets if each.address in _ALL_GROUPS]
     of_daemon = [each for each in groups if (owner := owners.get(each.inode)) and owner.is_daemon]
     examined = of_daemon or groups
     if not examined:
@@ -67,9 +71,13 @@ def find_daemon(owners: Mapping[int, Process]) -> Process | None:
     return next((process for process in owners.values() if process.is_daemon), None)
 
 
-def _conflicts(bound: UDPSocket) -> bool:
-    """Return whether a socket that is not shared prevents a socket for the group."""
-    return ip_address(bound.address).is_unspecified or bound.address == GROUP
+def _conflicts(bound: UDPSocket, versions: Collection[int]) -> bool:
+    """Return whether a socket that is not shared prevents a socket for a group of one of these IP versions."""
+    address = ip_address(bound.address)
+    if address.is_unspecified:
+        # A socket that is bound to any IPv6 address may receive datagrams over IPv4, too.
+        return address.version == 6 or 4 in versions
+    return address.version in versions and bound.address in _ALL_GROUPS
 
 
 def _describe(bound: UDPSocket, owners: Mapping[int, Process]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import struct
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -17,8 +19,9 @@ from ssdpreg.cli.doctor.traffic import Traffic
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interfaces import InterfaceAddress
-from ssdpreg.ssdp.messages import GROUP, PORT, SEARCH_ALL, SearchRequest, SearchResponse
-from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+from ssdpreg.ssdp.messages import GROUPS, PORT, SEARCH_ALL, SearchRequest, SearchResponse
+from ssdpreg.ssdp.open_socket import OpenSocket
+from ssdpreg.ssdp.sockets import UDPSockets
 
 #: Seconds between the two transmissions of each datagram, because UDP loses datagrams.
 _REPEAT_DELAY = 0.2
@@ -84,7 +87,10 @@ class _Probe:
     ) -> None:
         self._reactor, self._sockets, self._interface = reactor, sockets, interface
         self._ports = ports
-        self._group, self._reply_port, self._search = _Recorder(), _Recorder(), _Recorder()
+        self._groups = {group: _Recorder() for group in GROUPS[interface.version]}
+        #: Group whose port is that of the search. All groups are treated alike by rules for ports.
+        self._group = GROUPS[interface.version][0]
+        self._reply_port, self._search = _Recorder(), _Recorder()
         self._open: list[OpenSocket] = []
         self._in_use = False
         self._problem = ""
@@ -92,19 +98,14 @@ class _Probe:
         self._probe_port = 0
         # No device has these IDs, so no device replies to the probes.
         self._marker, self._marker_from_1900 = (
-            encode(SearchRequest(f"uuid:{uuid.uuid4()}", 1), (GROUP, PORT)) for _ in range(2)
+            encode(SearchRequest(f"uuid:{uuid.uuid4()}", 1), (self._group, PORT)) for _ in range(2)
         )
         self._sent_from_1900 = False
 
     def open(self) -> None:
         """Open the sockets, and keep the reason if that fails."""
-        try:
-            self._open.append(self._sockets.open_group(self._interface, self._group))
-        except CannotListenError as error:
-            self._in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
-            self._problem = f"cannot open UDP port {PORT}: {error.socketError}"
-        except OSError as error:
-            self._problem = f"cannot join {GROUP}: {error.strerror or error}"
+        for group in tuple(self._groups):
+            self._open_group(group)
         if self._problem:
             return
         try:
@@ -112,28 +113,56 @@ class _Probe:
             self._open.append(opened)
             self._probe_port = opened.address[1]
             # The same port of the group: the firewall treats it as the port of the search.
-            self._open.append(self._sockets.open_group(self._interface, self._reply_port, self._probe_port))
+            if self._interface.version == 4:
+                self._open.append(self._sockets.open_group(self._interface, self._reply_port, self._probe_port))
+            else:
+                self._join(opened)
         except (CannotListenError, OSError) as error:
             self._problem = f"cannot open the socket of a search: {error}"
+
+    def _open_group(self, group: str) -> None:
+        """Open the socket of a group, and keep the reason if that fails."""
+        try:
+            self._open.append(self._sockets.open_group(self._interface, self._groups[group], group=group))
+        except PermissionError as error:
+            # Linux before 5.7 requires CAP_NET_RAW for the group of the site, which the daemon does without, too.
+            if group == self._group:
+                self._problem = f"cannot join {group}: {error.strerror or error}"
+            del self._groups[group]
+        except CannotListenError as error:
+            self._in_use = getattr(error.socketError, "errno", None) == errno.EADDRINUSE
+            self._problem = f"cannot open UDP port {PORT}: {error.socketError}"
+        except OSError as error:
+            self._problem = f"cannot join {group}: {error.strerror or error}"
+
+    def _join(self, opened: OpenSocket) -> None:
+        """
+        Make the socket of a search over IPv6 receive what is sent to the group and its port.
+
+        It is bound to any address of its interface, so that no other socket can be bound to the group and that port.
+        """
+        self._reply_port = self._search
+        membership = struct.pack("@16sI", socket.inet_pton(socket.AF_INET6, self._group), self._interface.index)
+        opened.port.getHandle().setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
 
     async def run(self) -> None:
         """Send each datagram twice, and wait for the replies."""
         if self._problem:
             return
-        search = encode(SearchRequest(SEARCH_ALL, 1), (GROUP, PORT))
         for _ in range(2):
-            self._send(self._marker, PORT)
-            self._send(self._marker, self._probe_port)
-            self._send(search, PORT)
+            for group in self._groups:
+                self._send(self._marker, (group, PORT))
+                self._send(encode(SearchRequest(SEARCH_ALL, 1), (group, PORT)), (group, PORT))
+            self._send(self._marker, (self._group, self._probe_port))
             self._send_from_1900()
             await deferLater(self._reactor, _REPEAT_DELAY)
         await deferLater(self._reactor, _WAIT - _REPEAT_DELAY)
 
-    def _send(self, datagram: bytes, port: int) -> None:
+    def _send(self, datagram: bytes, target: tuple[str, int]) -> None:
         try:
-            self._search.transport.write(datagram, (GROUP, port))  # type: ignore[union-attr]
+            self._search.transport.write(datagram, target)  # type: ignore[union-attr]
         except OSError as error:
-            self._problem = f"cannot send to {GROUP}: {error.strerror or error}"
+            self._problem = f"cannot send to {target[0]}: {error.strerror or error}"
             # The result of a drop in a chain for outgoing packets.
             self._blocked = error.errno == errno.EPERM
 
@@ -145,7 +174,7 @@ class _Probe:
         except (CannotListenError, OSError):
             return
         with suppress(OSError):
-            protocol.transport.write(self._marker_from_1900, (GROUP, self._probe_port))  # type: ignore[union-attr]
+            protocol.transport.write(self._marker_from_1900, (self._group, self._probe_port))  # type: ignore[union-attr]
             self._sent_from_1900 = True
         # At once: the socket shares the port with programs that need the unicast datagrams.
         self._sockets.close(opened)
@@ -161,17 +190,29 @@ class _Probe:
             self._in_use,
             self._problem,
             self._blocked,
-            _contains(self._group, self._marker),
+            [group for group, recorder in self._groups.items() if not _contains(recorder, self._marker)],
             self._probe_port,
             _contains(self._reply_port, self._marker),
             not self._sent_from_1900 or _contains(self._reply_port, self._marker_from_1900),
-            sorted({sender for datagram, sender in self._search.received if sender not in own and _is_reply(datagram)}),
+            sorted(
+                {
+                    sender
+                    for datagram, sender in self._search.received
+                    if _is_foreign(sender, own) and _is_reply(datagram)
+                }
+            ),
+            self._interface.version,
         )
 
     def close(self) -> None:
         """Begin to close the sockets."""
         for opened in self._open:
             self._sockets.close(opened)
+
+
+def _is_foreign(sender: str, own: Collection[str]) -> bool:
+    """Return whether a sender is another host. The addresses of this host have no zones."""
+    return sender.partition("%")[0] not in own
 
 
 def _contains(recorder: _Recorder, datagram: bytes) -> bool:

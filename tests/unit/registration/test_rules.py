@@ -13,7 +13,7 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registration import Check, RegistrationRules
 
 API = "urn:schemas-upnp-org:service:api:2.0"
-ADVERTISEMENT = Advertisement(
+ADVERTISEMENT = Advertisement.make(
     device_id="228617159241066160",
     urn=API,
     term=SearchTerm(API, "RackHD"),
@@ -72,8 +72,8 @@ class RegistrationRulesTests(SynchronousTestCase):
         """The service ID depends neither on address, version and software nor on the case of the device ID."""
         service_id = RULES.registration(ADVERTISEMENT).service_id
         for same in (
-            replace(ADVERTISEMENT, location="http://10.0.0.1/", endpoint=Endpoint("http", "10.0.0.1", 80)),
-            replace(ADVERTISEMENT, nt="urn:other", usn="uuid:other", server="", max_age=4),
+            replace(ADVERTISEMENT, location_text="/", endpoint=Endpoint("http", "10.0.0.1", 80)),
+            replace(ADVERTISEMENT, nt="urn:other", usn_text="uuid:other", server="", max_age=4),
             replace(ADVERTISEMENT, term=SearchTerm(API, "Other")),
         ):
             self.assertEqual(RULES.registration(same).service_id, service_id)

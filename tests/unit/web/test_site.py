@@ -277,6 +277,20 @@ class RequestTests(SiteTestCase):
         self.assertNotIn(b"evil", response)
         self.assertEqual(self.connections.refused_requests, {"host": 1})
 
+    def test_headers_outside_ascii(self) -> None:
+        """A header that is not ASCII or not UTF-8 is refused like any other wrong value, without a line in the log."""
+        for header in (b"Host: local\xe9", b"Host: \xff", b"Host: localho\xc5\xbft"):
+            client = self.connect()
+            client.protocol.dataReceived(b"GET /page HTTP/1.1\r\n" + header + b"\r\n\r\n")
+            self.assertIn(b"403 Forbidden", client.value(), header)
+        for header in (b"Origin: http://localhost\xe9", b"Origin: \xff"):
+            client = self.connect()
+            client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n\r\n")
+            self.assertIn(b"403 Forbidden", client.value(), header)
+        client = self.connect()
+        client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: \xff\r\n\r\n")
+        self.assertIn(b"200 OK", client.value())
+
     def test_missing_host(self) -> None:
         """Only HTTP/1.0 needs no Host header, and there is at most one."""
         self.assertIn(b"200 OK", self.send(self.connect(), "GET /page HTTP/1.0"))

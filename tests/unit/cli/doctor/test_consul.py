@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 
 from ssdpreg.backends.http_client import BoundedHTTPClient, Response
 from ssdpreg.cli.doctor.certificates import TLSFacts, check_certificate, parse_time, split_address
-from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_name
+from ssdpreg.cli.doctor.consul import ConsulFacts, check_consul, check_datacenter, check_name
 from ssdpreg.cli.doctor.consul_requests import ConsulClient, measure_skew, parse_leader, parse_version
 from ssdpreg.cli.doctor.rights import Authorization, Right, check_rights, needed_rights, parse_authorization
 from ssdpreg.config import Config, ConsulConfig, SSDPConfig
@@ -54,6 +54,18 @@ class ConsulTests(CheckTestCase):
         for version, result in (("1.7.9", "warning"), ("1.21.0+ent", "ok"), ("", "skipped")):
             _, leader, found = check_consul(ConsulFacts(URL, "", "", version, "not visible"), "x")
             self.assertEqual((leader.result, found.result), ("fault", result))
+
+    def test_unix_socket(self) -> None:
+        """The subject of a finding about a UNIX socket is its path, and not the URL of the requests."""
+        findings = check_consul(ConsulFacts("http://localhost", "does not answer"), "unix:///run/consul.sock")
+        self.assertEqual(findings[0].subject, "unix:///run/consul.sock")
+
+    def test_datacenter(self) -> None:
+        """A datacenter that Consul does not know is a fault. Without its list, nothing is reported."""
+        facts = ConsulFacts(URL, datacenters=("dc1", "dc2"))
+        self.assert_one(check_datacenter(facts, "dc2"), "ok")
+        self.assert_one(check_datacenter(facts, "dc9"), "fault", "Known are: dc1, dc2")
+        self.assertEqual((check_datacenter(facts, None), check_datacenter(ConsulFacts(URL), "dc9")), ([], []))
 
     def test_name(self) -> None:
         """A name must resolve."""
@@ -189,9 +201,13 @@ class ConsulClientTests(CheckTestCase):
         self.responses = {
             "/v1/status/leader": (200, b'"10.0.0.1:8300"'),
             "/v1/agent/self": (200, b'{"Config": {"Version": "1.8.7"}}'),
+            "/v1/catalog/datacenters": (200, b'["dc1"]'),
         }
         facts = self.run_now(self.client().read_facts())
         self.assertEqual((facts.problem, facts.leader, facts.version), ("", "10.0.0.1:8300", "1.8.7"))
+        self.assertEqual(facts.datacenters, ("dc1",))
+        self.responses["/v1/catalog/datacenters"] = (200, b"<")
+        self.assertEqual(self.run_now(self.client().read_facts()).datacenters, ())
         self.assertLess(abs((facts.skew or 0.0) - 100.0), 5.0)
         self.assertEqual({each[2] for each in self.requests}, {"secret"})
         self.assertTrue(self.client().has_token)

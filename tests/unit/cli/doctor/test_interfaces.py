@@ -74,6 +74,20 @@ class InterfaceTests(CheckTestCase):
         """A tunnel has no multicast on purpose."""
         self.assert_results(check(ETH0, QUIET, broadcast=["eth0"]), ("eth0", "ok"))
 
+    def test_ipv6(self) -> None:
+        """One finding has the addresses of both IP versions. An interface without IPv4 is reported if it is needed."""
+        both = NetworkInterface("eth0", 2, ("10.0.0.2",), ipv6_addresses=("fe80::2",))
+        only = NetworkInterface("eth1", 3, (), ipv6_addresses=("fe80::3",))
+        self.assert_one(check(both), "ok", "the addresses 10.0.0.2 and fe80::2")
+        self.assert_results(check(both, only), ("eth0", "ok"), ("eth1", "ok"))
+        self.assert_one(check(only), "warning", "without an IPv4 address")
+        self.assert_results(check(both, only, selectors=["eth0", "eth1"]), ("eth0", "ok"), ("eth1", "warning"))
+
+    def test_port_of_bridge(self) -> None:
+        """A port of a bridge has a link-local address, and is not mentioned."""
+        port = NetworkInterface("eth1", 3, (), ipv6_addresses=("fe80::3",), is_port=True)
+        self.assert_results(check(ETH0, port), ("eth0", "ok"))
+
     def test_no_network(self) -> None:
         """If only loopback can be used, the fault has the reason for each other interface."""
         *_, last = check(DOWN, BARE, QUIET)

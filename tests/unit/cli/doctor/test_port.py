@@ -29,26 +29,37 @@ class PortTests(CheckTestCase):
 
     def test_free(self) -> None:
         """A port that no program uses is right."""
-        self.assert_one(check_port([], {}, in_use=False, root=True), "ok", "free")
+        self.assert_one(check_port([], {}, in_use=(), root=True), "ok", "free")
 
     def test_shared(self) -> None:
         """The programs that share the port are listed once each."""
         sockets = [UDPSocket(GROUP, 1900, 0, 1), UDPSocket(GROUP, 1900, 0, 2), UDPSocket("0.0.0.0", 1900, 5, 3)]
-        findings = check_port(sockets, {1: DAEMON, 2: DAEMON, 3: OTHER}, in_use=False, root=True)
+        findings = check_port(sockets, {1: DAEMON, 2: DAEMON, 3: OTHER}, in_use=(), root=True)
         self.assert_one(findings, "ok", "shared by ssdpreg (pid 7), minissdpd (pid 9)")
 
     def test_exclusive(self) -> None:
         """The program that holds the port is named; one with another address is not."""
         sockets = [UDPSocket("10.0.0.2", 1900, 0, 1), UDPSocket("0.0.0.0", 1900, 5, 2)]
-        findings = check_port(sockets, {1: DAEMON, 2: OTHER}, in_use=True, root=True)
+        findings = check_port(sockets, {1: DAEMON, 2: OTHER}, in_use={4, 6}, root=True)
         self.assert_one(findings, "fault", "held exclusively by minissdpd (pid 9)", "SO_REUSEADDR")
         self.assertNotIn("ssdpreg", findings[0].finding)
 
+    def test_exclusive_over_one_version(self) -> None:
+        """A socket that prevents one IP version only is not named for the other one."""
+        v4, v6, group = UDPSocket("0.0.0.0", 1900, 0, 1), UDPSocket("::", 1900, 0, 2), UDPSocket("ff02::c", 1900, 0, 3)
+        owners = {1: DAEMON, 2: OTHER, 3: OTHER}
+        (found,) = check_port([v4, v6], owners, in_use={6}, root=True)
+        self.assertEqual((found.result, found.finding), ("fault", f"held exclusively over IPv6 by {OTHER}"))
+        (found,) = check_port([v4, group], owners, in_use={6}, root=True)
+        self.assertEqual(found.finding, f"held exclusively over IPv6 by {OTHER}")
+        (found,) = check_port([v4, group], owners, in_use={4}, root=True)
+        self.assertEqual(found.finding, f"held exclusively by {DAEMON}")
+
     def test_unknown_owner(self) -> None:
         """Without root, the program is known by its user only, and the advice is to become root."""
-        findings = check_port([UDPSocket("::", 1900, 112, 1)], {}, in_use=True, root=False)
+        findings = check_port([UDPSocket("::", 1900, 112, 1)], {}, in_use={4, 6}, root=False)
         self.assert_one(findings, "fault", "a program of user 112", "as root")
-        self.assert_one(check_port([], {}, in_use=True, root=True), "fault", "another program")
+        self.assert_one(check_port([], {}, in_use={4, 6}, root=True), "fault", "another program")
 
 
 class DropsTests(CheckTestCase):
@@ -63,6 +74,17 @@ class DropsTests(CheckTestCase):
     def test_no_drop(self) -> None:
         """Without drops it is right."""
         self.assert_one(check_drops([UDPSocket(GROUP, 1900, 0, 1)], {1: DAEMON}), "ok", "for the daemon")
+
+    def test_exclusive_over_one_version(self) -> None:
+        """A socket that prevents one IP version only is not named for the other one."""
+        v4, v6, group = UDPSocket("0.0.0.0", 1900, 0, 1), UDPSocket("::", 1900, 0, 2), UDPSocket("ff02::c", 1900, 0, 3)
+        owners = {1: DAEMON, 2: OTHER, 3: OTHER}
+        (found,) = check_port([v4, v6], owners, in_use={6}, root=True)
+        self.assertEqual((found.result, found.finding), ("fault", f"held exclusively over IPv6 by {OTHER}"))
+        (found,) = check_port([v4, group], owners, in_use={6}, root=True)
+        self.assertEqual(found.finding, f"held exclusively over IPv6 by {OTHER}")
+        (found,) = check_port([v4, group], owners, in_use={4}, root=True)
+        self.assertEqual(found.finding, f"held exclusively by {DAEMON}")
 
     def test_unknown_owner(self) -> None:
         """Without the daemon, the counters of all programs that joined the group count."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import struct
 
-from ssdpreg.cli.doctor.firewall import find_iptables_rules, find_nft_rules
+from ssdpreg.cli.doctor.firewall import (
+    DroppingRule,
+    accept_announcements,
+    find_iptables_rules,
+    find_nft_rules,
+)
 from ssdpreg.cli.doctor.igmp import QuerierSearch, check_membership, check_queriers
 from ssdpreg.cli.doctor.kernel import Membership
 from ssdpreg.cli.doctor.queriers import parse_query
@@ -12,7 +17,8 @@ from ssdpreg.cli.doctor.traffic import Traffic, check_traffic
 from ssdpreg.ssdp.messages import GROUP
 from tests.unit.cli.doctor.case import CheckTestCase
 
-RULE = "nft: udp dport 1900 drop in chain input of table inet filter"
+RULE = DroppingRule("nft", "udp dport 1900 drop in chain x of table inet filter", "inet filter", "input")
+OTHER_RULE = DroppingRule("nft", "tcp dport 22 drop in chain input of table inet filter", "inet filter", "input")
 
 
 class TrafficTests(CheckTestCase):
@@ -47,26 +53,43 @@ class TrafficTests(CheckTestCase):
 
     def test_announcements_dropped(self) -> None:
         """A datagram that is not received again is a fault, with the rule if it is known."""
-        (round_trip, *_) = check_traffic(Traffic("eth0", returned=False), None, [RULE, "other"])
-        self.assert_one([round_trip], "fault", f"drops announcements ({RULE})", "udp dport 1900 accept")
-        (round_trip, *_) = check_traffic(Traffic("eth0", returned=False), None)
+        (round_trip, *_) = check_traffic(Traffic("eth0", missing=["239.255.255.250"]), None, [RULE, OTHER_RULE])
+        self.assert_one(
+            [round_trip], "fault", f"drops announcements ({RULE})", "nft insert rule inet filter input ip daddr"
+        )
+        (round_trip, *_) = check_traffic(Traffic("eth0", missing=["239.255.255.250"]), None)
         self.assertNotIn("()", round_trip.finding)
 
     def test_replies_dropped(self) -> None:
         """A probe that is dropped is a fault, with the configured ports in the advice."""
         traffic = Traffic("eth0", probe_port=41000, probe_returned=False)
         _, firewall, _ = check_traffic(traffic, None, [RULE])
-        self.assert_one([firewall], "fault", "a probe to UDP port 41000 was dropped", RULE, '{"ports": "40000-40099"}')
+        self.assert_one(
+            [firewall], "fault", "a probe to UDP port 41000 was dropped", str(RULE), '{"ports": "40000-40099"}'
+        )
         _, firewall, _ = check_traffic(traffic, (41000, 41009))
         self.assert_one([firewall], "fault", "Accept UDP to ports 41000 to 41009")
         _, firewall, _ = check_traffic(Traffic("eth0", probe_from_1900_returned=False), None)
         self.assert_one([firewall], "fault", "a probe from port 1900 to")
 
+    def test_ipv6(self) -> None:
+        """A finding about IPv6 names the version, the groups that are missing, and rules for IPv6."""
+        findings = check_traffic(Traffic("eth0", version=6), None)
+        self.assertEqual([each.subject for each in findings], ["eth0 IPv6"] * 3)
+        self.assertIn("ff02::c and ff05::c", findings[0].finding)
+        self.assertEqual(findings[2].advice, "")
+        (round_trip, *_) = check_traffic(Traffic("eth0", version=6, missing=["ff05::c"]), None)
+        self.assert_one(
+            [round_trip], "fault", "datagram to ff05::c,", "ip6 daddr { ff02::c, ff05::c }", "ip6tables-save"
+        )
+        (problem,) = check_traffic(Traffic("eth0", version=6, problem="cannot send to ff02::c: x"), None)
+        self.assertIn("ip route get ff02::c oif eth0", problem.advice)
+
     def test_other_rules(self) -> None:
         """A rule that drops other datagrams is mentioned."""
         _, firewall, _ = check_traffic(Traffic("eth0"), None, [RULE])
         self.assertEqual(firewall.result, "ok")
-        self.assertIn(RULE, firewall.advice)
+        self.assertIn(str(RULE), firewall.advice)
 
 
 class IGMPTests(CheckTestCase):
@@ -92,6 +115,9 @@ class IGMPTests(CheckTestCase):
         self.assertIn("10.0.0.1", findings[0].finding)
         self.assertIn("135 s", findings[1].finding)
         self.assert_one(check_queriers(["eth0"], QuerierSearch("needs root")), "skipped", "needs root")
+        findings = check_queriers(["eth0"], QuerierSearch(queriers={}), "MLD")
+        self.assert_results(findings, ("eth0 IPv6", "warning"))
+        self.assertIn("no MLD query", findings[0].finding)
 
     def test_parse_query(self) -> None:
         """Only a query has a sender. The header of IP may have options."""
@@ -134,7 +160,7 @@ table ip nat {
 }
 """
         self.assertEqual(
-            find_nft_rules(text),
+            [str(each) for each in find_nft_rules(text)],
             [
                 "nft: udp dport 1900 drop in chain input of table inet filter",
                 "nft: policy drop of chain input in table inet filter",
@@ -142,6 +168,47 @@ table ip nat {
             ],
         )
         self.assertEqual(find_nft_rules(""), [])
+
+    def test_nft_jump(self) -> None:
+        """A rule in another chain counts if an incoming packet reaches it, and the advice names the first chain."""
+        text = """table inet firewalld {
+	chain filter_INPUT {
+		type filter hook input priority filter + 10; policy accept;
+		jump filter_INPUT_ZONES
+		goto filter_INPUT
+	}
+	chain filter_INPUT_ZONES {
+		udp dport 1900 reject with icmpx admin-prohibited
+	}
+	chain unused {
+		udp dport 1900 drop
+	}
+}
+"""
+        (rule,) = find_nft_rules(text)
+        self.assertEqual(rule.chain, "filter_INPUT")
+        self.assertIn("in chain filter_INPUT_ZONES of table inet firewalld", rule.text)
+
+    def test_nft_families(self) -> None:
+        """A table for the packets of one IP version does not concern the other one."""
+        text = """table ip6 filter {
+	chain INPUT {
+		type filter hook input priority filter; policy drop;
+	}
+}
+"""
+        self.assertEqual((find_nft_rules(text), len(find_nft_rules(text, 6))), ([], 1))
+
+    def test_advice(self) -> None:
+        """The command that accepts announcements is that of the program which maintains the firewall."""
+        for rule, version, command in (
+            (RULE, 4, "nft insert rule inet filter input ip daddr 239.255.255.250 udp dport 1900 accept"),
+            (DroppingRule("nft", "x", "inet firewalld", "c"), 4, "firewall-cmd --permanent --add-port=1900/udp"),
+            (DroppingRule("iptables", "-A ufw-x -j DROP", "", "INPUT"), 6, "ufw allow proto udp to ff02::c port 1900"),
+            (DroppingRule("iptables", "-A INPUT -j DROP", "", "INPUT"), 4, "iptables -I INPUT -d 239.255.255.250 -p"),
+            (DroppingRule("iptables", "-A INPUT -j DROP", "", "INPUT"), 6, "ip6tables -I INPUT -d ff02::c,ff05::c -p"),
+        ):
+            self.assertIn(command, accept_announcements([rule], version))
 
     def test_iptables(self) -> None:
         """Rules and the policy of the chain INPUT are found."""
@@ -152,13 +219,20 @@ table ip nat {
 -A INPUT -p tcp -j REJECT --reject-with icmp-port-unreachable
 -A INPUT -p udp -m udp --dport 1024:65535 -j DROP
 -A FORWARD -j DROP
+-A INPUT -j LOGGED
+-A LOGGED -p udp -j DROP
+-A UNUSED -p udp -j DROP
+COMMIT
+*nat
+-A INPUT -j DROP
 COMMIT
 """
         self.assertEqual(
-            find_iptables_rules(text),
+            [str(each) for each in find_iptables_rules(text)],
             [
                 "iptables: -A INPUT -p udp -m udp --dport 1024:65535 -j DROP",
-                "iptables: -A INPUT -p tcp -j REJECT --reject-with icmp-port-unreachable",
+                "iptables: -A LOGGED -p udp -j DROP",
                 "iptables: :INPUT DROP [0:0]",
+                "iptables: -A INPUT -p tcp -j REJECT --reject-with icmp-port-unreachable",
             ],
         )
