@@ -21,7 +21,7 @@ from ssdpreg.web.slices import make_cooperator
 from ssdpreg.web.sorted_keys import GroupedKeys, SortedKeys
 
 #: Node in lower case, service ID, and index at which the service appeared. There is one for each service.
-ServiceKey: TypeAlias = tuple[str, str, int]
+CatalogueKey: TypeAlias = tuple[str, str, int]
 
 #: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
@@ -106,8 +106,8 @@ class Catalogue:
         # Index of the last change of the services that changed since they appeared.
         self._modified: dict[str, int] = {}
         # Both have the same keys. Each of them has an order of its own.
-        self.by_name: GroupedKeys[ServiceKey] = GroupedKeys()
-        self._by_node: SortedKeys[ServiceKey] = SortedKeys()
+        self.by_name: GroupedKeys[CatalogueKey] = GroupedKeys()
+        self._by_node: SortedKeys[CatalogueKey] = SortedKeys()
         self.devices = 0
         # Number of services by name and tags.
         self._tags: dict[str, Counter[tuple[str, ...]]] = {}
@@ -215,21 +215,21 @@ class Catalogue:
             self._node_indexes[node] = self._index
         self._request_notification()
 
-    def _key(self, registration: Registration) -> ServiceKey:
+    def _key(self, registration: Registration) -> CatalogueKey:
         """Return the key of a service in the catalogue."""
         key = self._by_node.first((_node(registration), registration.service_id))
         if key is None:
             raise KeyError(registration.service_id)
         return key
 
-    def _entry(self, key: ServiceKey) -> Entry | None:
+    def _entry(self, key: CatalogueKey) -> Entry | None:
         _, service_id, created = key
         registration = self._registrations.get(service_id)
         if registration is None:
             return None
         return Entry(registration, node_name(registration.device_id), created, self._modified.get(service_id, created))
 
-    def _add(self, registration: Registration, key: ServiceKey) -> None:
+    def _add(self, registration: Registration, key: CatalogueKey) -> None:
         """Add a service, and set the index of its name."""
         name = registration.name.casefold()
         self.by_name.add(name, key)
@@ -250,7 +250,7 @@ class Catalogue:
             del self._tags[registration.name]
             self._names.discard(registration.name)
 
-    def _remove_name(self, registration: Registration, key: ServiceKey) -> None:
+    def _remove_name(self, registration: Registration, key: CatalogueKey) -> None:
         """Remove a service from its name, and set or remove the index of the name."""
         name = registration.name.casefold()
         self.by_name.discard(name, key)

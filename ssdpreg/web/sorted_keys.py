@@ -113,7 +113,7 @@ class SortedKeys(Generic[K]):
         if number == len(self._blocks):
             return None
         block = self._blocks[number]
-        key = block[bisect_left(block, prefix)]  # type: ignore[type-var]
+        key = block[bisect_left(block, prefix)]
         return key if key[: len(prefix)] == prefix else None
 
     def starting_with(self, prefix: tuple[Any, ...], size: int) -> Iterator[list[K]]:
