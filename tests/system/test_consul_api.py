@@ -13,7 +13,6 @@ from tests.support.consul import remove_all_services, shared_consul, skip_withou
 from tests.support.memory_daemon import REDFISH, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
 
-
 #: Expressions by path, both valid and not.
 EXPRESSIONS = {
     "/v1/health/service/RackHD-service:api:2.0": (

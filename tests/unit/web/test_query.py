@@ -17,8 +17,8 @@ class ParseQueryTests(SynchronousTestCase):
 
     def test_all_parameters(self) -> None:
         """Every parameter is parsed, with and without a value."""
-        text = "index=7&wait=30s&tag=Blue&tag=lab&node-meta=a:b:c&node-meta=d&pretty&stale&passing&near=_agent&dc=dc1&filter=x+%3D%3D+y"
-        query = parse_query(text, "dc1")
+        text = "index=7&wait=30s&tag=Blue&tag=lab&node-meta=a:b:c&node-meta=d&filter=x+%3D%3D+y"
+        query = parse_query(f"{text}&pretty&stale&passing&near=_agent&dc=dc1", "dc1")
         self.assertEqual(query, Query(7, 30.0, frozenset(("blue", "lab")), {"a": "b:c", "d": ""}, "x == y", True))
 
     def test_waits(self) -> None:
