@@ -16,7 +16,7 @@ from ssdpreg.web import consul_json
 from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Topic, name_topic, node_topic
 from ssdpreg.web.connections import BLOCKING, Connections
 from ssdpreg.web.errors import ResponseError
-from ssdpreg.web.filter import Predicate, compile_filter
+from ssdpreg.web.filter import Predicate, compile_filter, portion
 from ssdpreg.web.filter_fields import (
     Fields,
     check_fields,
@@ -84,7 +84,7 @@ def _by_state(rest: str) -> Topic:
 
 def _catalog_node(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
     """Describe one node with its services, or null if it has no service. A filter leaves the node."""
-    slices = result.catalogue.slices(result.topic)
+    slices = result.slices_of_topic()
     first = next((entries for entries in slices if entries), None)
     if first is None:
         yield json.value(None)
@@ -100,7 +100,7 @@ def _catalog_node(result: Result, server: Server, json: JSONWriter) -> Iterator[
 
 
 def _catalog_nodes(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
-    slices = result.catalogue.slices(result.topic)
+    slices = result.slices_of_topic()
     return json.array(consul_json.catalog_nodes(slices, server.datacenter, result.matches))
 
 
@@ -211,6 +211,7 @@ class CatalogueResource(ReadOnlyResource):
             query.tags if endpoint.tags else frozenset(),
             query.node_meta if endpoint.node_meta else {},
             predicate,
+            portion(query.filter),
         )
         return writer.document(endpoint.describe(result, Server(self._datacenter, self._node, address), writer))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ssdpreg.web import consul_json
-from ssdpreg.web.catalogue import Catalogue, Entry, Topic
+from ssdpreg.web.catalogue import SLICE, Catalogue, Entry, Topic
 from ssdpreg.web.filter import Predicate
 
 
@@ -21,6 +21,7 @@ class Result:
     :ivar tags: Tags that a service must have, in lower case.
     :ivar node_meta: Meta that the node of a service must have.
     :ivar filter: The filter expression of the query, or None.
+    :ivar portion: Number of services in a slice, at most.
     """
 
     catalogue: Catalogue
@@ -28,10 +29,15 @@ class Result:
     tags: frozenset[str] = frozenset()
     node_meta: Mapping[str, str] = field(default_factory=dict)
     filter: Predicate | None = None
+    portion: int = SLICE
 
     def slices(self) -> Iterator[list[Entry]]:
         """Iterate over the services, in slices of which some may be empty."""
-        return self._select(self.catalogue.slices(self.topic))
+        return self._select(self.slices_of_topic())
+
+    def slices_of_topic(self) -> Iterator[list[Entry]]:
+        """Iterate over the services of the topic, also those that the query does not select."""
+        return self._divide(self.catalogue.slices(self.topic))
 
     def names(self) -> Iterator[list[tuple[str, list[str]]]]:
         """Iterate over the names of the services and all tags of each name, in slices."""
@@ -40,7 +46,7 @@ class Result:
             return
         tags: defaultdict[str, set[str]] = defaultdict(set)
         last = ""
-        for entries in self._select(self.catalogue.slices_by_name()):
+        for entries in self._select(self._divide(self.catalogue.slices_by_name())):
             complete: list[tuple[str, list[str]]] = []
             for entry in entries:
                 name = entry.registration.name
@@ -64,6 +70,12 @@ class Result:
     @property
     def _selects(self) -> bool:
         return bool(self.tags or self.node_meta or self.filter)
+
+    def _divide(self, slices: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+        for entries in slices:
+            # An empty slice stays: it is an end of a step too.
+            for first in range(0, max(1, len(entries)), self.portion):
+                yield entries[first : first + self.portion]
 
     def _select(self, slices: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
         for entries in slices:
