@@ -37,8 +37,10 @@ _PORTION = 100
 #: entry, if the device and the client of the API have chosen them for that.
 _SHORT = 512
 
-#: Integers that ``strconv.ParseInt`` accepts with base 0, without underscores.
-_INTEGER = re.compile(r"([+-]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
+#: Integers that ``strconv.ParseInt`` accepts with base 0.
+_INTEGER = re.compile(
+    r"([+-]?)(?:0[xX]((?:_?[0-9a-fA-F])+)|0[bB]((?:_?[01])+)|0[oO]?((?:_?[0-7])+)|(0|[1-9](?:_?[0-9])*))"
+)
 _BASES = (16, 2, 8, 10)
 #: Digits of the longest integer of 64 bits, in base 2.
 _MOST_DIGITS = 64
@@ -116,7 +118,7 @@ def _parse_integer(text: str) -> int:
     if match is None:
         raise ValueError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
     digits, base = next((digits, base) for digits, base in zip(match.groups()[1:], _BASES, strict=True) if digits)
-    digits = digits.lstrip("0") or "0"
+    digits = digits.replace("_", "").lstrip("0") or "0"
     value = int(match[1] + digits, base) if len(digits) <= _MOST_DIGITS else 2**63
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")

@@ -164,8 +164,9 @@ class _Parser:
         if self._depth > DEEPEST:
             raise FilterLimitError(f"Depth of the expression exceeds the limit ({DEEPEST})")
         expression: Expression
+        start = self._position
         if self._accept(_NOT):
-            expression = Not(self._not())
+            expression = self._negation(start)
         elif self._text.startswith("(", self._position):
             self._position += 1
             self._accept(_OPTIONAL_SPACE)
@@ -178,6 +179,20 @@ class _Parser:
             expression = self._term()
         self._depth -= 1
         return expression
+
+    def _negation(self, start: int) -> Expression:
+        """Parse the operand of ``not``. If there is none, ``not`` is a name: ``not in Service.Tags``."""
+        depth, terms = self._depth, self._terms
+        try:
+            return Not(self._not())
+        except FilterLimitError:
+            raise
+        except FilterError as error:
+            self._position, self._depth, self._terms = start, depth, terms
+            try:
+                return self._term()
+            except FilterError:
+                raise error from None
 
     def _term(self) -> Term:
         self._terms += 1

@@ -25,6 +25,7 @@ EXPRESSIONS = {
         'Service.Port == "0121"',
         'Service.Port == "0b1010001"',
         'Service.Port == "+81"',
+        'Service.Port == "8_1"',
         "Service.Port == -1",
         'Service.Service == "RackHD-service:api:2.0"',
         'Node.Node == "dev-1"',
@@ -78,6 +79,9 @@ EXPRESSIONS = {
         "not Service.Port == 81 and Service.Port == 8080",
         "not (Service.Port == 81 and Service.Port == 8080)",
         "not not Service.Port == 81",
+        "not in Service.Tags",
+        "not not in Service.Tags",
+        "not == x",
         " ( ( Service.Port\n==\t81 ) ) ",
         # Selectors, operators and values that are not valid.
         "Nothing == 1",

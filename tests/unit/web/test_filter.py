@@ -53,6 +53,7 @@ class CompileFilterTests(SynchronousTestCase):
             'Service.Port == "0x1F90"': True,
             'Service.Port == "0o17620"': True,
             'Service.Port == "017620"': True,
+            'Service.Port == "8_080"': True,
             'Service.Port == "+8080"': True,
             "Service.Port == -8080": False,
             "Service.EnableTagOverride == false": True,

@@ -80,6 +80,19 @@ class ParseExpressionTests(SynchronousTestCase):
         }.items():
             self.assertEqual(parse_expression(text), expression, text)
 
+    def test_name_of_a_word(self) -> None:
+        """A word of the language is a name where no such word can be."""
+        for text, expression in {
+            "not in a": Term(["a"], IN, "not"),
+            "not not in a": Not(Term(["a"], IN, "not")),
+            "not == 1": Term(["not"], EQUAL, "1"),
+            "(not == 1 and in is empty)": AllOf([Term(["not"], EQUAL, "1"), Term(["in"], IS_EMPTY)]),
+            "not in == 1": Not(Term(["in"], EQUAL, "1")),
+            "or == and": Term(["or"], EQUAL, "and"),
+        }.items():
+            self.assertEqual(parse_expression(text), expression, text)
+        parse_expression(" and ".join(["not in a"] * MOST_TERMS))
+
     def test_errors(self) -> None:
         """The error has the line, the column and the offset in bytes of the character that does not fit."""
         for text, problem in {
@@ -93,6 +106,8 @@ class ParseExpressionTests(SynchronousTestCase):
             "a == 1 and ": "1:12 (11): expected a selector, a number or a string",
             "a == 1\nand (b == 1": "2:12 (18): Unmatched parentheses",
             "a == 1)": "1:7 (6): expected and, or, or the end of the expression",
+            "not a": "1:6 (5): expected an operator",
+            "not not (a == 1 or b)": "1:21 (20): expected an operator",
             "not(a == 1)": "1:4 (3): expected an operator",
             "a == 01": "1:7 (6): Invalid number literal",
             "a == 1x": "1:7 (6): Invalid number literal",
