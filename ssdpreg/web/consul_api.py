@@ -129,7 +129,7 @@ def _agent_self(result: Result, server: Server, json: JSONWriter) -> Iterator[st
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class APIEndpoint:
     """
     A path and its response. Parameters that it does not read have no effect, as in Consul.
 
@@ -150,18 +150,18 @@ class Endpoint:
 
 
 #: All endpoints. Consul 1.8 has no filter for ``catalog/services``; later versions have this one.
-ENDPOINTS: Sequence[Endpoint] = (
-    Endpoint("agent/self", _agent_self),
-    Endpoint("catalog/datacenters", lambda _, server, json: [json.value([server.datacenter])]),
-    Endpoint("catalog/node", _catalog_node, _by_node, service_fields),
-    Endpoint("catalog/nodes", _catalog_nodes, _everything, node_fields, node_meta=True),
-    Endpoint("catalog/service", _catalog_service, _by_name, service_node_fields, tags=True, node_meta=True),
-    Endpoint("catalog/services", _catalog_services, _everything, service_node_fields, node_meta=True),
-    Endpoint("health/checks", _health_checks, _by_name, check_fields, node_meta=True),
-    Endpoint("health/node", _health_checks, _by_node, check_fields),
-    Endpoint("health/service", _health_service, _by_name, health_service_fields, tags=True, node_meta=True),
-    Endpoint("health/state", _health_checks, _by_state, check_fields, node_meta=True),
-    Endpoint("status/leader", lambda _, server, json: [json.value(server.address)]),
+ENDPOINTS: Sequence[APIEndpoint] = (
+    APIEndpoint("agent/self", _agent_self),
+    APIEndpoint("catalog/datacenters", lambda _, server, json: [json.value([server.datacenter])]),
+    APIEndpoint("catalog/node", _catalog_node, _by_node, service_fields),
+    APIEndpoint("catalog/nodes", _catalog_nodes, _everything, node_fields, node_meta=True),
+    APIEndpoint("catalog/service", _catalog_service, _by_name, service_node_fields, tags=True, node_meta=True),
+    APIEndpoint("catalog/services", _catalog_services, _everything, service_node_fields, node_meta=True),
+    APIEndpoint("health/checks", _health_checks, _by_name, check_fields, node_meta=True),
+    APIEndpoint("health/node", _health_checks, _by_node, check_fields),
+    APIEndpoint("health/service", _health_service, _by_name, health_service_fields, tags=True, node_meta=True),
+    APIEndpoint("health/state", _health_checks, _by_state, check_fields, node_meta=True),
+    APIEndpoint("status/leader", lambda _, server, json: [json.value(server.address)]),
 )
 
 
@@ -181,7 +181,7 @@ class CatalogueResource(ReadOnlyResource):
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: APIEndpoint,
         catalogue: Catalogue,
         connections: Connections,
         datacenter: str,
