@@ -15,7 +15,7 @@ from zope.interface import implementer
 from ssdpreg.description.queue import FetchBudget, FetchQueue
 from ssdpreg.description.source import Edition, Fetch, Source, Target, find_edition, find_source, find_target
 from ssdpreg.discovery.advertisement import Advertisement
-from ssdpreg.discovery.expiry import Schedule, Scheduled
+from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.discovery.probing import may_probe
 from ssdpreg.discovery.standing import Standing
@@ -37,7 +37,7 @@ _HOUR = 3600.0
 _SHORTEST_PAUSE = 60.0
 
 
-class _Wanted(Scheduled):
+class _Wanted:
     """
     Target whose facts are wanted.
 
@@ -46,17 +46,18 @@ class _Wanted(Scheduled):
     :ivar edition: Edition of the latest attempt, or None before the first one.
     :ivar attempted_at: Time of the latest attempt.
     :ivar fetching: Whether an attempt is under way.
+    :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     """
 
-    __slots__ = ("attempted_at", "edition", "fetching", "service_ids", "target")
+    __slots__ = ("attempted_at", "edition", "fetching", "scheduled_at", "service_ids", "target")
 
     def __init__(self, target: Target) -> None:
-        super().__init__()
         self.target = target
         self.service_ids: list[str] = []
         self.edition: Edition | None = None
         self.attempted_at = -math.inf
         self.fetching = False
+        self.scheduled_at = math.inf
 
 
 @implementer(IRegistrationListener)

@@ -62,7 +62,9 @@ class Advertisement:
     :ivar nt: Announced URN (NT of a NOTIFY, ST of a search response).
     :ivar usn_text: Announced USN, shortened by :func:`short_usn`.
     :ivar location_text: Announced URL, shortened by :func:`short_location`.
-    :ivar endpoint: Scheme, host and port of the URL.
+    :ivar scheme: ``http`` or ``https``.
+    :ivar host: Host of the URL: see :class:`~ssdpreg.discovery.location.Endpoint`.
+    :ivar port: Port of the URL.
     :ivar max_age: Seconds of validity, 1 to :data:`LONGEST_MAX_AGE`.
     :ivar server: Value of the SERVER field, empty if absent.
     :ivar boot_id: BOOTID, which changes when the device restarts; empty if absent.
@@ -76,7 +78,9 @@ class Advertisement:
     nt: str
     usn_text: str
     location_text: str
-    endpoint: Endpoint
+    scheme: str
+    host: str
+    port: int
     max_age: int
     server: str = ""
     # Numbers that any sender can choose: an equal advertisement may have others.
@@ -100,7 +104,11 @@ class Advertisement:
         config_id: int | None = None,
         search_port: int | None = None,
     ) -> Advertisement:
-        """Return the advertisement with a USN and a LOCATION. The parameters are those of the class."""
+        """
+        Return the advertisement with a USN and a LOCATION. The other parameters are those of the class.
+
+        :param endpoint: Scheme, host and port of the LOCATION.
+        """
         usn_text, location_text = short_usn(usn, device_id, nt), short_location(location, endpoint)
         return cls(
             device_id,
@@ -109,7 +117,9 @@ class Advertisement:
             nt,
             usn_text,
             location_text,
-            endpoint,
+            endpoint.scheme,
+            endpoint.host,
+            endpoint.port,
             max_age,
             server,
             boot_id,
@@ -130,6 +140,11 @@ class Advertisement:
         return text if text[:1] in ("h", "H") else self.endpoint.origin + text
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Scheme, host and port of the URL."""
+        return Endpoint(self.scheme, self.host, self.port)
+
+    @property
     def lifetime(self) -> float:
         """Seconds from reception to expiry: see :func:`lifetime`."""
         return lifetime(self.max_age)
@@ -141,7 +156,12 @@ class Advertisement:
 
     def has_location_of(self, other: Advertisement) -> bool:
         """Return whether another advertisement has the same LOCATION."""
-        return self.location_text == other.location_text and self.endpoint == other.endpoint
+        return (
+            self.location_text == other.location_text
+            and self.host == other.host
+            and self.port == other.port
+            and self.scheme == other.scheme
+        )
 
     def is_same(self, other: Advertisement) -> bool:
         """Return whether all values are equal, also those that the comparison of advertisements ignores."""

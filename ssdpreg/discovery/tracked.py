@@ -13,7 +13,6 @@ from typing import Any
 
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND, Contest
-from ssdpreg.discovery.expiry import Scheduled
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.rare import Rare
 from ssdpreg.discovery.standing import Standing
@@ -40,7 +39,7 @@ _CONTEST_PAUSE = 10.0
 _NEVER = -math.inf
 
 
-class TrackedService(Scheduled):
+class TrackedService:
     """
     A service with its current claim, its other claims, and pending decisions.
 
@@ -65,6 +64,7 @@ class TrackedService(Scheduled):
     :ivar moved_at: Time of the latest move, or else of the first publication.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar restarted_at: Time at which the facts were replaced because of another BOOTID.
+    :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
     :ivar rare: Values of the attributes that few services have: see :mod:`ssdpreg.discovery.rare`.
     """
 
@@ -80,6 +80,7 @@ class TrackedService(Scheduled):
         "rare",
         "removed",
         "repeat_at",
+        "scheduled_at",
         "searched",
     )
 
@@ -100,7 +101,6 @@ class TrackedService(Scheduled):
     _move_pause: Rare[float] = Rare(0.0)
 
     def __init__(self, claim: Claim, now: float) -> None:
-        super().__init__()
         self.rare: dict[str, Any] | None = None
         self.claim = claim
         self.live = False
@@ -113,6 +113,7 @@ class TrackedService(Scheduled):
         self.repeat_at = math.inf
         self.asked_at = _NEVER
         self.moved_at = now
+        self.scheduled_at = math.inf
 
     @property
     def due(self) -> float:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
-from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.slices import RequestCooperator, make_cooperator
 from ssdpreg.web.sorted_keys import GroupedKeys, SortedKeys
 
 #: Node in lower case, service ID, and index at which the service appeared. There is one for each service.
@@ -96,7 +95,7 @@ class Catalogue:
         reactor: Any,
         registrations: Mapping[str, Registration],
         wall_clock: Callable[[], float] = time.time,
-        cooperator: Cooperator | None = None,
+        cooperator: RequestCooperator | None = None,
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
