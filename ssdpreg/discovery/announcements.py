@@ -57,10 +57,11 @@ class Announcements:
         events += self._services.add(claim, now)
         if claim.take_proof(reception, now):
             events.append(_proof(claim))
-        service = self._services.find_advertised(advertisement)
-        if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
-            # A service whose host replies to a search of its own is never evicted.
-            events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        if replaces and claim.standing is not Standing.CONFIRMED:
+            service = self._services.find_advertised(advertisement)
+            if service is not None and not service.awaits:
+                # A service whose host replies to a search of its own is never evicted.
+                events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
         return events
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
