@@ -5,7 +5,7 @@ Load on Consul of a whole site, for ``docs/scale.md``.
     python -m bench.site --only real
 
 One segment of 1,000 devices runs for 24 simulated hours with the real table, registry, reconciler and backend on a
-simulated clock, network and Consul. A sample of 50 other segments, each with its own seeds, shows the spread, and four
+simulated clock, network and Consul. A sample of 20 other segments, each with its own seeds, shows the spread, and four
 segments on one Consul show whether the figures can be added. Then 1, 5 and 10 segments register with a real Consul,
 which gives the entries of its log and its memory. The results are written to ``bench/results/site.json``, and from
 there to the page. Needs a ``consul`` binary, see CONTRIBUTING.md.
@@ -16,8 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -308,19 +309,21 @@ def _simulate_sample(size: int, jobs: int) -> dict[str, Any]:
     return results
 
 
-async def _measure_all(sizes: Sequence[int]) -> dict[str, Any]:
+async def _measure_all(sizes: Sequence[int], store: Callable[[Any], None]) -> None:
+    """Measure all sizes with the real Consul, and store the figures after each size: an agent needs minutes."""
     results: dict[str, Any] = {mode: [] for mode in MODES}
-    for mode in MODES:
-        for segments in sizes:
+    for segments in sizes:
+        for mode in reversed(MODES):
             results[mode].append(await measure(mode, segments))
             print(mode, json.dumps(results[mode][-1]), flush=True)
-    return results
+            if all(results.values()):
+                store(results)
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.site", description="Compute the load of a site on Consul.")
     parser.add_argument("--hours", type=float, default=24.0, help="simulated hours of one segment (24)")
-    parser.add_argument("--sample", type=int, default=50, help="number of other segments (50)")
+    parser.add_argument("--sample", type=int, default=20, help="number of other segments (20)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 5, 10], help="segments with the real Consul")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes that simulate (2)")
     parser.add_argument("--only", choices=("simulated", "sample", "real"), help="keep the other figures")
@@ -340,7 +343,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.only in (None, "sample"):
         store("sample", _simulate_sample(options.sample, options.jobs))
     if options.only in (None, "real"):
-        react(lambda _: ensureDeferred(_measure_all(options.sizes)).addCallback(lambda found: store("real", found)))
+        react(lambda _: ensureDeferred(_measure_all(options.sizes, partial(store, "real"))))
 
 
 if __name__ == "__main__":

@@ -57,11 +57,12 @@ class Announcements:
         events += self._services.add(claim, now)
         if claim.take_proof(reception, now):
             events.append(_proof(claim))
-        if replaces and claim.standing is not Standing.CONFIRMED:
-            service = self._services.find_advertised(advertisement)
-            if service is not None and not service.awaits:
-                # A service whose host replies to a search of its own is never evicted.
-                events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        service = self._services.find_advertised(advertisement)
+        if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
+            # A service whose host replies to a search of its own is never evicted.
+            events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        elif service is not None and service.live and self._is_to_be_proven(claim, reception):
+            events.append(verification(claim))
         return events
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
@@ -126,11 +127,10 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
-        is_repetition = claim.is_latest(advertisement, reception)
         claim.latest = None
         if _is_settled(service, standing):
             claim.settle(advertisement, reception)
-        if service.live and standing and not is_repetition and self._is_to_be_proven(claim, reception):
+        if service.live and not before[1] and self._is_to_be_proven(claim, reception):
             proof.append(verification(claim))
         if not service.live and claim.standing < self._services.trust:
             is_reply = reception.is_reply and bool(standing)
@@ -148,7 +148,7 @@ class Announcements:
         Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
         """
         return (
-            reception.is_reply
+            claim.answers
             and claim.standing is Standing.DIRECT
             and self._services.capacity.is_crowded_for(reception.sender)
         )

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from ssdpreg.discovery.claims import Claim
 
 #: Number of byebyes that are kept. The oldest one gives way.
-LIMIT = 4096
+LIMIT = 1024
 #: Seconds for which a byebye is kept: the longest lifetime of a service.
 MEMORY = 86_400.0
 

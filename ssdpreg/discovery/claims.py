@@ -188,11 +188,6 @@ class Claim:
         self.latest = self.advertisement if self.advertisement.is_same(advertisement) else advertisement
         self.latest_is_reply = reception.is_reply
 
-    def is_latest(self, advertisement: Advertisement, reception: Reception) -> bool:
-        """Return whether an advertisement is the repetition that :meth:`settle` has recorded."""
-        latest = self.latest
-        return latest is not None and latest.is_same(advertisement) and self.latest_is_reply is reception.is_reply
-
     def repeat(self, now: float, is_reply: bool) -> None:
         """
         Prolong the claim because the message of :attr:`latest` was received again unchanged.

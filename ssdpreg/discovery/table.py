@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
+from ssdpreg.discovery.adoption import Adoptions
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.announcements import Announcements
-from ssdpreg.discovery.byebyes import ByeByes
-from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.departures import Departures
 from ssdpreg.discovery.due import DueDecisions
 from ssdpreg.discovery.events import ClaimState, Event, LiveService, TrackedState
@@ -27,9 +26,6 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.discovery.tracked_services import TrackedServices
 from ssdpreg.ssdp.reception import Reception
-
-#: Shortest time, in seconds, in which an adopted service may be received for the first time.
-_PROBATION = 60.0
 
 
 class AdvertisementTable:
@@ -51,7 +47,7 @@ class AdvertisementTable:
         self._announcements = Announcements(self._services, self._moves)
         self._departures = Departures(self._services, self._moves)
         self._holds = Holds()
-        self._byebyes = ByeByes()
+        self._adoptions = Adoptions(self._services, self._moves, self._departures)
         self._due = DueDecisions(self._services, self._moves, self._departures, self._holds)
 
     def __len__(self) -> int:
@@ -101,7 +97,7 @@ class AdvertisementTable:
     @property
     def byebyes(self) -> int:
         """Number of byebyes that are kept for the adoption of services."""
-        return len(self._byebyes)
+        return len(self._adoptions.byebyes)
 
     @property
     def moves(self) -> int:
@@ -134,7 +130,7 @@ class AdvertisementTable:
         """
         service = self._services.find_advertised(advertisement)
         if service is None:
-            self._byebyes.discard(advertisement.device_id, advertisement.urn)
+            self._adoptions.byebyes.discard(advertisement.device_id, advertisement.urn)
             return self._announcements.create(advertisement, reception, now)
         events = self._announcements.process(service, advertisement, reception, now)
         self._services.schedule(service)
@@ -159,7 +155,7 @@ class AdvertisementTable:
         :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
         :param interface: Interface that received it, empty if it is unknown.
         """
-        self._byebyes.remember(device_id, urn, sender, now)
+        self._adoptions.byebyes.remember(device_id, urn, sender, now)
         if urn is None:
             services = list(self._services.of_device(device_id))
         else:
@@ -198,7 +194,10 @@ class AdvertisementTable:
         standing: Standing = Standing.INDIRECT,
     ) -> list[Event]:
         """
-        Add a service that was live before this table was created. A service that is in the table is not changed.
+        Add a service that was registered by an earlier run, or by another daemon.
+
+        If the service is in the table at another LOCATION, it changes to the registered one, and a contest decides
+        between them. The registered one stays if no host replies to the searches or announces the service.
 
         If its device has sent a byebye before, the service leaves as it does after any byebye.
 
@@ -207,16 +206,7 @@ class AdvertisementTable:
         :param standing: Standing of its claim at that time, as far as it is known. It was live, so it had at least the
             lowest standing that makes a service live.
         """
-        if self._services.find_advertised(advertisement) is not None:
-            return []
-        if remaining is None:
-            remaining = max(advertisement.lifetime, _PROBATION)
-        claim = Claim.adopted(advertisement, max(standing, self._services.trust), remaining, now)
-        events = self._services.add(claim, now)
-        service, sender = self._services.find_advertised(advertisement), self._byebyes.sender(claim, now)
-        if service is not None and sender is not None:
-            events += self._departures.bye(service, sender, now)
-        return events
+        return self._adoptions.adopt(advertisement, now, remaining, standing)
 
     def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> Iterator[list[Event]]:
         """

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
-from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.slices import RequestCooperator, make_cooperator
 from ssdpreg.web.sorted_keys import GroupedKeys, SortedKeys
 
 #: Node in lower case, service ID, and index at which the service appeared. There is one for each service.
@@ -96,7 +95,7 @@ class Catalogue:
         reactor: Any,
         registrations: Mapping[str, Registration],
         wall_clock: Callable[[], float] = time.time,
-        cooperator: Cooperator | None = None,
+        cooperator: RequestCooperator | None = None,
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
@@ -105,7 +104,7 @@ class Catalogue:
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
         # Index of the last change of the services that changed since they appeared.
         self._modified: dict[str, int] = {}
-        # Both have the same keys. Each of them has an order of its own.
+        # Both contain the same keys, in different orders.
         self.by_name: GroupedKeys[CatalogueKey] = GroupedKeys()
         self._by_node: SortedKeys[CatalogueKey] = SortedKeys()
         self.devices = 0

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.task import Cooperator
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
@@ -21,6 +20,7 @@ from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.json_stream import JSONWriter
 from ssdpreg.web.query import Query, parse_query
 from ssdpreg.web.resources import Body, Folder, ReadOnlyResource, client_of_request, compressed, query_string
+from ssdpreg.web.slices import RequestCooperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class CatalogueResource(ReadOnlyResource):
         connections: Connections,
         datacenter: str,
         node: str,
-        cooperator: Cooperator,
+        cooperator: RequestCooperator,
     ) -> None:
         super().__init__(cooperator)
         self._topic, self._describe, self._catalogue, self._connections = topic, describe, catalogue, connections
@@ -209,7 +209,7 @@ class CatalogueResource(ReadOnlyResource):
 
 
 def make_consul_api(
-    catalogue: Catalogue, connections: Connections, datacenter: str, node: str, cooperator: Cooperator
+    catalogue: Catalogue, connections: Connections, datacenter: str, node: str, cooperator: RequestCooperator
 ) -> IResource:
     """
     Create the resource at ``/v1`` with all resources below it.

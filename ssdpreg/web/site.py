@@ -66,8 +66,17 @@ class LimitedSite(Site):
         # A timeout of None: the channel has its own.
         super().__init__(root, timeout=None, reactor=reactor)
         self.connections, self._hosts = connections, hosts
+        # Connections that were accepted in this turn of the reactor.
+        self._accepted = 0
 
-    def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
+        if not self._accepted:
+            self.reactor.callLater(0.0, self._begin_turn)
+        self._accepted += 1
+        if self._accepted > self.connections.limit:
+            # The descriptor is closed at once. That of a connection with a protocol is closed in another turn.
+            self.connections.refused["connections"] += 1
+            return None
         client = client_of(getattr(addr, "host", ""))
         if not self.connections.make_room(client):
             return Refusal()
@@ -80,6 +89,9 @@ class LimitedSite(Site):
         channel.call_later = self.reactor.callLater
         made: IProtocol = channel
         return made
+
+    def _begin_turn(self) -> None:
+        self._accepted = 0
 
     def getResourceFor(self, request: Request) -> IResource:  # noqa: N802
         return self._check(request) or super().getResourceFor(request)

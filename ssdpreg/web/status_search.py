@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from twisted.internet.task import Cooperator
+from twisted.internet.defer import DeferredSemaphore
 
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration import Registration
 from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
-from ssdpreg.web.slices import run_in_slices
+from ssdpreg.web.slices import RequestCooperator, run_in_slices
 from ssdpreg.web.status_query import PAGE_SIZE, Filter, PageQuery, number_pages
 from ssdpreg.web.view import View
 
 #: Number of services that are compared with a filter, or sorted, in one slice.
 _SLICE = 1000
+
+#: Searches at a time. Each one keeps up to 13 MB for 100,000 services, and more do not end earlier.
+_MOST_SEARCHES = 2
 
 #: Order of the states: an operator has to act on refused services.
 _STATE_RANKS = {"refused": 0, "waiting": 1, "registered": 2}
@@ -38,9 +41,10 @@ class ServiceSearch:
     :param cooperator: Runs the search in slices.
     """
 
-    def __init__(self, view: View, catalogue: Catalogue, states: BackendStates, cooperator: Cooperator) -> None:
+    def __init__(self, view: View, catalogue: Catalogue, states: BackendStates, cooperator: RequestCooperator) -> None:
         self._view, self._states, self._cooperator = view, states, cooperator
         self._by_name = catalogue.by_name
+        self._searches = DeferredSemaphore(_MOST_SEARCHES)
 
     async def find(self, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
         """
@@ -57,6 +61,14 @@ class ServiceSearch:
             number, pages = number_pages(total, query.number)
             keys = self._by_name.at((number - 1) * PAGE_SIZE, PAGE_SIZE)
             return [key[1] for key in keys], number, pages, total
+        await self._searches.acquire()
+        try:
+            return await self._find_among_all(words, query)
+        finally:
+            self._searches.release()
+
+    async def _find_among_all(self, words: Filter, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
+        """Return the result of :meth:`find` after a look at every service."""
         found: list[list[_Place]] = []
         await run_in_slices(self._cooperator, self._collect(words, query, found))
         total = sum(map(len, found))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from ssdpreg.registration.meta import META_DEVICE, META_NT
 from tests.simulation import bounds
 from tests.simulation.consul import SimulatedConsul
+from tests.simulation.devices import Device
 from tests.simulation.expectation import Expectation, lifetime
 from tests.simulation.trace import Trace, format_time
 from tests.simulation.truth import Truth
@@ -58,8 +59,10 @@ class Checker(Truth):
 
     def _deadline(self, expected: Expectation, now: float) -> tuple[float, str]:
         device = expected.device
-        if self._disturbed(device) or expected.attacks or now < expected.excused_until or self.daemon is None:
+        if self._disturbed(device) or now < expected.excused_until or self.daemon is None:
             return math.inf, ""
+        if expected.attacks:
+            return self._deadline_in_attack(expected), "the home has its service back during an attack"
         self._renew_epoch(expected)
         start = self._start(expected)
         if expected.known_at == math.inf and self._registry_is_right(expected):
@@ -77,6 +80,15 @@ class Checker(Truth):
         if expected.wrong == "stale":
             return self._stale_deadline(expected, start), "a device that left is removed"
         return self._absent_deadline(expected, start), f"a device is not {expected.wrong}"
+
+    def _deadline_in_attack(self, expected: Expectation) -> float:
+        """Return the time until which a service may be at an attacker, although the device is its home."""
+        if expected.wrong != "misplaced" or expected.spoofers or not self._is_home(expected):
+            return math.inf
+        self._renew_epoch(expected)
+        longest = 0.0 if expected.device.answers else self._longest_pause(expected.device)
+        full = bounds.UNHEARD if self._start(expected) < self._full_until else 0.0
+        return max(expected.heard_at + longest + bounds.HOME_IN_ATTACK + full, self._settled_at, self.slow_until)
 
     def _registry_is_right(self, expected: Expectation) -> bool:
         assert self.daemon is not None
@@ -111,6 +123,9 @@ class Checker(Truth):
         device = expected.device
         attacked = expected.attack_ended_at > device.changed_at - 1 or expected.forged_until > start
         full = bounds.UNHEARD if start < self._full_until else 0.0
+        if not device.answers and self._seconds() < self._full_until:
+            # It evicts no other service that never answers. Those of an attacker may live for a day.
+            return math.inf
         # The registry may have received a delayed message from the old address first.
         misplaced = expected.wrong == "misplaced" or self._is_known_elsewhere(expected)
         slow = misplaced or attacked or expected.last_heard < expected.attack_ended_at
@@ -126,9 +141,12 @@ class Checker(Truth):
             return expected.heard_at + bounds.MOVED + full + (bounds.SECOND_MESSAGE if attacked else 0.0)
         if self._is_home(expected):
             # At its next announcement, or the second one.
-            longest = device.kind.pause[1] * device.max_age if device.kind.pause is not None else math.inf
-            return expected.heard_at + longest + bounds.MOVED + full
+            return expected.heard_at + self._longest_pause(device) + bounds.MOVED + full
         return expected.heard_at + bounds.SILENT_CLAIM + 1.1 * device.max_age + 120.0 + bounds.MOVED + full
+
+    def _longest_pause(self, device: Device) -> float:
+        """Return the longest time in seconds between two announcements of a device."""
+        return device.kind.pause[1] * device.max_age if device.kind.pause is not None else math.inf
 
     def _is_home(self, expected: Expectation) -> bool:
         """Return whether the address of a device certainly is the home of its service."""

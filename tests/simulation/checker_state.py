@@ -1,4 +1,4 @@
-"""What the checker knows of the daemon, of Consul and of the faults that are under way."""
+"""State of the checker: the daemon, Consul, and the faults that are under way."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Defect:
     A defect.
 
     :ivar name: Name for the command line.
-    :ivar what: What the daemon does wrong.
+    :ivar what: Wrong behaviour of the daemon.
     :ivar edits: Replacements that make it.
     :ivar mode: Mode of the backend in which it shows.
     """
@@ -49,7 +49,8 @@ _DEPARTURES = "discovery/departures.py"
 _DUE = "discovery/due.py"
 _TRACKED = "discovery/tracked.py"
 _SEARCH_ROUNDS = "ssdp/search_rounds.py"
-_RECONCILER = "reconciler.py"
+_RECONCILER = "reconciler/service.py"
+_KEEP_ALIVE = "reconciler/keep_alive.py"
 _RECEPTION = "registry/reception.py"
 _PENDING = "registration/pending.py"
 _REJECTIONS = "registration/rejections.py"
@@ -72,7 +73,7 @@ _ONE_PLAN = (
     ),
 )
 
-#: Claims: who has a service.
+#: Decisions between claims.
 _TRUST = (
     Defect(
         "latest-claim-wins",
@@ -111,8 +112,14 @@ _TRUST = (
     ),
     Defect(
         "home-not-decisive",
-        "the decision of a contest does not prefer the home",
+        "a contest does not prefer the home",
         (
+            Edit(
+                _ANNOUNCEMENTS,
+                "if claim.host == service.home != current.host and claim.standing >= self._services.trust:",
+                "if False:",
+            ),
+            Edit(_ANNOUNCEMENTS, "            if claim.host == service.home:\n", "            if False:\n"),
             Edit(
                 _DECISION,
                 "    homes = [claim for claim in (*answered, *announced) if claim.host == service.home]",
@@ -217,7 +224,7 @@ _CONSUL = (
         (
             Edit(_RECONCILER, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),
             Edit(
-                _RECONCILER,
+                _KEEP_ALIVE,
                 "        if len(self._waiting) >= _MOST_KEEP_ALIVES:\n            return",
                 "        if len(self._waiting) >= _MOST_KEEP_ALIVES or self.is_held():\n            return",
             ),
@@ -388,13 +395,7 @@ _LIMITS = (
         "no-search-budget",
         "unsolicited datagrams may cause any number of searches",
         (
-            Edit("registry/searching.py", "_RATE = 1.0\n_BURST = 16.0", "_RATE = 1e6\n_BURST = 1e6"),
-            Edit("registry/searching.py", "_BYE_RATE = 20.0\n_BYE_BURST = 100.0", "_BYE_RATE = 1e6\n_BYE_BURST = 1e6"),
-            Edit(
-                "registry/searching.py",
-                "_BYE_RATE_OF_HOST = 1.0\n_BYE_BURST_OF_HOST = 16.0",
-                "_BYE_RATE_OF_HOST = 1e6\n_BYE_BURST_OF_HOST = 1e6",
-            ),
+            Edit("registry/search_budgets.py", "_RATE = 1.0\n_BURST = 32.0", "_RATE = 1e6\n_BURST = 1e6"),
             Edit(
                 _TRACKED,
                 "return self.contest is None and now >= self.contested_at + _CONTEST_PAUSE",

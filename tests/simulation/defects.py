@@ -23,7 +23,7 @@ _TIMEOUT = 600.0
 
 
 class EditError(Exception):
-    """A text of a defect is not in the code exactly once."""
+    """A defect does not fit the code."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Catch:
 
     :ivar defect: The defect.
     :ivar seed: First seed that noticed it, or None.
-    :ivar violation: What that run reported.
+    :ivar violation: Violation that it reported, empty without one.
     :ivar seconds: Duration of all runs.
     """
 
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="first seed (1)")
     parser.add_argument("--runs", type=int, default=20, help="number of seeds that are tried for each defect (20)")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes (1)")
+    parser.add_argument("--options", default="", help="further options of the simulation, such as '--devices 60'")
     parser.add_argument("--list", action="store_true", help="only list the defects")
     parser.add_argument("names", nargs="*", metavar="DEFECT", help="defects to put into the code (all)")
     options = parser.parse_args(arguments)
@@ -69,7 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.seed, options.seed + options.runs)
     missed = 0
     with ThreadPoolExecutor(options.jobs) as threads:
-        for catch in threads.map(partial(try_seeds, seeds=seeds, hours=options.hours), chosen):
+        for catch in threads.map(
+            partial(try_seeds, seeds=seeds, hours=options.hours, options=options.options.split()), chosen
+        ):
             sys.stdout.write(f"{catch}\n")
             sys.stdout.flush()
             missed += catch.seed is None
@@ -77,21 +80,35 @@ def main(arguments: Sequence[str]) -> int:
     return int(missed > 0)
 
 
+def edit(defect: Defect) -> dict[str, str]:
+    """
+    Return the changed files of a defect: the text of each by its path in the package ``ssdpreg``.
+
+    :raise EditError: If a text is not found exactly once, or the result is no Python.
+    """
+    texts: dict[str, str] = {}
+    for each in defect.edits:
+        text = texts.get(each.file) or (ROOT / "ssdpreg" / each.file).read_text()
+        if text.count(each.old) != 1:
+            raise EditError(f"{defect.name}: {each.file} has {text.count(each.old)} times: {each.old}")
+        texts[each.file] = text.replace(each.old, each.new)
+    try:
+        for file, text in texts.items():
+            compile(text, file, "exec")
+    except SyntaxError as error:
+        raise EditError(f"{defect.name}: {error}") from error
+    return texts
+
+
 def apply(defect: Defect, root: Path) -> None:
     """
     Put a defect into a copy of the code.
 
     :param root: Directory with a copy of the package ``ssdpreg``.
-    :raise EditError: If a text is not found exactly once.
+    :raise EditError: See :func:`edit`.
     """
-    for edit in defect.edits:
-        path = root / "ssdpreg" / edit.file
-        text = path.read_text()
-        if text.count(edit.old) != 1:
-            raise EditError(f"{defect.name}: {edit.file} has {text.count(edit.old)} times: {edit.old}")
-        text = text.replace(edit.old, edit.new)
-        compile(text, str(path), "exec")
-        path.write_text(text)
+    for file, text in edit(defect).items():
+        (root / "ssdpreg" / file).write_text(text)
 
 
 def copy_code(root: Path) -> None:
@@ -130,9 +147,10 @@ def _run(root: Path, seed: int, hours: float, options: Sequence[str]) -> str:
         return f"the run does not end within {_TIMEOUT:.0f} s"
     if finished.returncode == 0:
         return ""
-    lines = (finished.stdout + finished.stderr).splitlines()
-    found = next((line for line in lines if line.startswith("VIOLATION")), lines[-1] if lines else "no output")
-    return found.partition(": ")[2] or found
+    found = next((line for line in finished.stdout.splitlines() if line.startswith("VIOLATION")), "")
+    if not found:
+        raise RuntimeError(f"the simulation failed without a violation: {finished.stdout}{finished.stderr}")
+    return found.partition(": ")[2]
 
 
 if __name__ == "__main__":

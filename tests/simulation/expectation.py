@@ -35,6 +35,7 @@ class Expectation:
     :ivar adopted_at: Time of its latest adoption.
     :ivar forgers: Addresses of attackers that neither answer searches nor forge their own address, while they attack.
     :ivar strong_attacks: Number of other attacks that are under way.
+    :ivar spoofers: Number of those that forge the address of the device.
     :ivar holder: Host at which the registry has the service, empty without one.
     :ivar held_since: Time since which it is there.
     :ivar held: Seconds for which each host was the holder before, in this process of the daemon.
@@ -52,7 +53,7 @@ class Expectation:
         self.attacks = 0
         self.attack_ended_at = self.excused_until = -math.inf
         self.unconfigured_at = math.inf
-        self.spoofed = False
+        self.spoofers = 0
         self.adopted_at = -math.inf
         self.failed = 0
         self.forgers: dict[str, None] = {}

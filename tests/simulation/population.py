@@ -11,7 +11,13 @@ from tests.simulation.settings import ATTACK, MINUTE
 
 
 class Population(Processes):
-    """The devices and attackers of a simulated world."""
+    """
+    The devices and attackers of a simulated world.
+
+    :ivar busy_latency: Shortest and longest seconds of a response of Consul during some floods.
+    """
+
+    busy_latency = (0.3, 1.5)
 
     # Devices.
 
@@ -71,7 +77,7 @@ class Population(Processes):
         self._plan(self._attack, mean=ATTACK / self._rate)
         if self.is_quiet or self.clock.seconds() < 300.0:
             return
-        kind = self.random.choice(ATTACKS)
+        kind = self.random.choice([each for each in ATTACKS if self.settings.attack in ("", each.name)])
         target = None
         if kind.target:
             candidates = [each for each in self.devices if each.on == (kind.target == "on")]
@@ -85,16 +91,16 @@ class Population(Processes):
         self._attacks += 1
         attack = Attack(self._attacks, kind, self.clock, self.network, segment, target, self._fork(), self.checker)
         if target is not None and kind.restarts:
-            self.clock.callLater(self.random.uniform(4.0, 15.0), self._restart, target)
+            self.clock.callLater(self.random.uniform(4.0, 15.0), self._restart, target, self.random.uniform(*kind.away))
         if not kind.target and not self.consul_fault and self.random.random() < 0.6:
             self._keep_busy(attack)
 
-    def _restart(self, device: Device) -> None:
-        """Let a device restart within the time that the daemon waits after a byebye."""
+    def _restart(self, device: Device, away: float) -> None:
+        """Let a device restart, with a byebye and some seconds in which it is off."""
         if not self.is_quiet and device.on and device not in self._busy:
             device.leave(True)
             self._busy[device] = None
-            self.clock.callLater(self.random.uniform(0.05, 1.5), self._boot_again, device)
+            self.clock.callLater(away, self._boot_again, device)
 
     def _boot_again(self, device: Device) -> None:
         self._busy.pop(device, None)
@@ -104,9 +110,9 @@ class Population(Processes):
         """Let Consul respond more slowly during an attack, while devices change."""
         self.consul_fault = "busy"
         self.trace.add("", "fault", "Consul: busy")
-        self.consul.latency = (0.1, 0.5)
+        self.consul.latency = self.busy_latency
         self.checker.busy_until = math.inf
-        self.burst(12, 60.0)
+        self.burst(30, 60.0)
 
         def end() -> None:
             if attack.active:

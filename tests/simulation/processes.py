@@ -12,12 +12,14 @@ from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
+from ssdpreg.ssdp.messages import Message
+from tests.simulation.attacks import Attack
 from tests.simulation.checker import Checker
 from tests.simulation.clock import WorldClock
 from tests.simulation.consul import SimulatedConsul
 from tests.simulation.daemon import Daemon, SimulatedInstance
 from tests.simulation.devices import AGENT, API, KINDS, MEDIA, Device
-from tests.simulation.network import Network, Segment
+from tests.simulation.network import Network, Segment, Sender
 from tests.simulation.settings import LAST_QUIET, PERIOD, QUIET, RATE_OF_SHORT_RUNS, SHORT, Settings
 from tests.simulation.trace import Trace
 
@@ -70,6 +72,7 @@ class Processes:
         self.network = Network(self.clock, network_random, segments)
         self.checker = self._make_checker()
         self.checker.end_second = self.end_second_daemon
+        self.network.unobserved = self._report_unobserved
         self.consul_fault = ""
         self.outage_since = math.inf
         self.segment_faults: dict[str, str] = {}
@@ -165,6 +168,11 @@ class Processes:
     def _observe(self, daemon: Daemon) -> None:
         self.checker.daemon, self.network.observed = daemon, daemon.process
         self.checker.forget_holders()
+
+    def _report_unobserved(self, sender: Sender, message: Message, address: str) -> None:
+        # Another daemon may take over with a forged service.
+        if isinstance(sender, Attack):
+            self.checker.attack_heard(sender, message, address)
 
     def _make_daemon(self, changes: Changes, failing_adoptions: int = 0) -> Daemon:
         self._processes += 1

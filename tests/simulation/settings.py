@@ -32,6 +32,7 @@ class Settings:
     :ivar churn: Mean seconds between two changes of one device.
     :ivar faults: Whether Consul, the network, the daemon and the operators cause faults.
     :ivar attacks: Whether there are attackers.
+    :ivar attack: Name of the only kind of attack, empty for all kinds.
     :ivar measure: Whether removals because of losses are counted only.
     :ivar mode: Mode of the backend: ``agent`` or ``catalog``.
     """
@@ -43,5 +44,6 @@ class Settings:
     churn: float = 14400.0
     faults: bool = True
     attacks: bool = True
+    attack: str = ""
     measure: bool = False
     mode: str = "agent"

@@ -1,4 +1,4 @@
-"""What devices, operators and attackers do: the truth that Consul is compared with."""
+"""Actions of devices, operators and attackers: the truth that Consul is compared with."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Truth(ChangeChecks):
                     expected.forgers[attack.address] = expected.forgers[attack.third] = None
                 else:
                     expected.strong_attacks += 1
-                expected.spoofed = expected.spoofed or attack.kind.spoofs
+                expected.spoofers += attack.kind.spoofs
 
     def attack_heard(self, attack: Attack, message: Message, address: str) -> None:
         self._trace.add(attack.name, "received forgery")
@@ -158,6 +158,7 @@ class Truth(ChangeChecks):
         if attack.target is not None and not attack.kind.to_searches:
             for expected in self._by_device[attack.target].values():
                 expected.attacks -= 1
+                expected.spoofers -= attack.kind.spoofs
                 if attack.kind.is_weak:
                     expected.forgers.pop(attack.address, None)
                     expected.forgers.pop(attack.third, None)

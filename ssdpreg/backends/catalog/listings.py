@@ -14,7 +14,7 @@ from ssdpreg.backends.consul_format import check_service, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
-from ssdpreg.errors import BackendForgotError, BackendUnavailableError
+from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE
 
@@ -136,14 +136,15 @@ class CatalogListings:
 
     async def has_services(self, batch: str) -> bool:
         """
-        Return whether any node of a batch has a service, of any program, with the certainty of Consul's leader.
+        Return whether any node of a batch may have a service, of any program, with the certainty of Consul's leader.
 
-        :raise BackendError: If that cannot be read.
+        :raise BackendUnavailableError: If Consul does not respond.
         """
         path = "/v1/catalog/services"
         try:
             names = await self._get("list-batch", path, **{"node-meta": f"{META_BATCH}:{batch}"})
-        except ResponseTooLongError:
+        except (ResponseTooLongError, BackendRefusedError):
+            # A proxy may reject the request. The requests for single nodes tell.
             return True
         if not isinstance(names, dict):
             raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: it is not an object")

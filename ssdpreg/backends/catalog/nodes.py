@@ -25,6 +25,8 @@ class CatalogNode:
     index: int
     services: tuple[Registration, ...] = ()
     lost: tuple[str, ...] = ()
+    # Content and services for which the node was found to be right: those of nearly all nodes stay the same objects.
+    _right: tuple[NodeContent, tuple[Registration, ...]] | None = None
 
     def find(self, service_id: str) -> Registration | None:
         """Return the registration with an ID, or None."""
@@ -33,10 +35,16 @@ class CatalogNode:
     @property
     def is_right(self) -> bool:
         """Whether the node's own fields are those that its services require."""
-        return not self.services or (
-            any(each.address == self.content.address for each in self.services)
-            and self.content.external == has_definition(self.services)
-        )
+        right = self._right
+        if right is not None and right[0] is self.content and right[1] is self.services:
+            return True
+        if self.services and (
+            all(each.address != self.content.address for each in self.services)
+            or self.content.external != has_definition(self.services)
+        ):
+            return False
+        self._right = (self.content, self.services)
+        return True
 
 
 class CatalogNodes:

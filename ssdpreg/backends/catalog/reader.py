@@ -72,7 +72,9 @@ class CatalogReader:
             content, index = self._parse_node(entry)
             known = self._nodes.by_name.get(name)
             if known is not None:
-                known.content, known.index = content, index
+                known.index = index
+                if known.content != content:
+                    known.content = content
             elif name in self._nodes.uncertain:
                 self._nodes.by_name[name] = CatalogNode(content, index)
             else:

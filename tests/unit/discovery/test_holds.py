@@ -74,6 +74,19 @@ class HoldTests(TableTestCase):
         self.table.hold(self.now)
         self.assertEqual(self.wait(100), [(29, Left(TRUE, "expired"))])
 
+    def test_hold_that_ends_before_the_expiry(self) -> None:
+        """A device that replied before is searched for after a hold in which it was searched for, before it expires."""
+        one = advertisement(max_age=300)
+        self.receive(one, channel=Channel.SEARCH)
+        self.wait(200)
+        self.table.hold(math.inf, "eth0")
+        self.wait(110)
+        self.table.hold(self.now + 8, "eth0")
+        self.searched.clear()
+        (left,) = self.wait(100)
+        # Once by its schedule, and three times before the expiry.
+        self.assertEqual((left, len(self.searched)), ((20 + 9, Left(one, "expired")), 1 + 3))
+
     def test_hold_of_an_interface(self) -> None:
         """While an interface is down, only services that were received on other interfaces expire."""
         other = advertisement("10.1.0.5", device_id="F")

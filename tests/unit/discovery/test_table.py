@@ -616,12 +616,6 @@ class AdoptTests(TableTestCase):
         self.receive(advertisement(), on_link=False)
         self.assertIn(Left(advertisement(), "evicted"), self.receive(advertisement("10.0.0.6", device_id="E")))
 
-    def test_received_before_adoption(self) -> None:
-        """A service that was received already is not changed by its adoption."""
-        self.receive(advertisement("10.0.0.6"))
-        self.assertEqual(self.table.adopt(advertisement(), self.now), [])
-        self.assertEqual(self.hosts(), ["10.0.0.6"])
-
 
 class ReassignTests(TableTestCase):
     """Changes of the search terms."""

@@ -328,6 +328,21 @@ class NumberTests(SiteTestCase):
         self.assertEqual([client.aborted for client in clients], [True, False, False, False, False])
         self.assertIn(b"200 OK", self.get(clients[-1]))
 
+    def test_accepted_in_one_turn(self) -> None:
+        """
+        More connections than the limit are closed at once if they are accepted in one turn of the reactor.
+
+        Descriptors of connections that are closed in favour of new ones are still in use in that turn.
+        """
+        self.connections.limit = 4
+        for number in range(4):
+            self.connect(f"10.0.0.{number}")
+        address = IPv4Address("TCP", "10.0.0.9", 50000)
+        self.assertIsNone(self.site.buildProtocol(address))
+        self.assertEqual(self.connections.refused, {"connections": 1})
+        self.clock.advance(0)
+        self.assertIsNotNone(self.site.buildProtocol(address))
+
     def test_refused(self) -> None:
         """If all connections of a client have a request, a further one is refused with 503."""
         self.page.body = None

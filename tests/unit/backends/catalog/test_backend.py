@@ -19,7 +19,7 @@ from ssdpreg.backends.catalog.migration import AgentMigration
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
+from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolderError
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
@@ -289,7 +289,9 @@ class DepartureTests(CatalogTestCase):
         self.apply(remove=self.registrations[50:])
         self.read()
         self.assertEqual(self.names(), {"device-3"})
-        self.assertEqual(self.paths().count("/v1/catalog/services"), 1)
+        paths = self.paths()
+        self.assertEqual(paths.count("/v1/catalog/services"), 1)
+        self.assertLess(len([path for path in paths if path.startswith("/v1/catalog/node/")]), 10)
 
     def test_node_changes(self) -> None:
         """A node that another program changes after the departure is examined again."""
@@ -324,13 +326,19 @@ class DepartureTests(CatalogTestCase):
     def test_error(self) -> None:
         """After an error, the nodes are left for a later comparison."""
         self.apply(remove=self.registrations)
-        for answer in ((500, "No cluster leader"), (403, "Permission denied")):
-            self.server.faults["/v1/catalog/services"] = answer
-            self.failure_of(self.backend.read(), BackendUnavailableError, BackendRefusedError)
-            self.assertEqual(len(self.names()), 100)
+        self.server.faults["/v1/catalog/services"] = (500, "No cluster leader")
+        self.failure_of(self.backend.read(), BackendUnavailableError)
+        self.assertEqual(len(self.names()), 100)
         self.server.faults.clear()
         self.read()
         self.assertEqual(self.names(), set())
+
+    def test_rejected(self) -> None:
+        """If the request is rejected, each node is examined, 50 at the next comparison."""
+        self.apply(remove=self.registrations)
+        self.server.faults["/v1/catalog/services"] = (403, "Forbidden by a proxy")
+        self.read()
+        self.assertIn(len(self.names()), range(45, 51))
 
     def test_malformed(self) -> None:
         """A response that is no object deletes nothing."""
