@@ -75,7 +75,7 @@ class Announcements:
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        hosts = (advertisement.host,)
+        hosts = (advertisement.endpoint.host,)
         urgency = SearchUrgency.UNFOUNDED
         return [SearchNeeded(advertisement, ROUND, hosts, urgency=urgency, is_tracked=False, hosts_only=is_reply)]
 
@@ -127,10 +127,11 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_boot_id(service, advertisement, reception, now) or changed
+        is_repetition = claim.is_latest(advertisement, reception)
         claim.latest = None
         if _is_settled(service, standing):
             claim.settle(advertisement, reception)
-        if service.live and not before[1] and self._is_to_be_proven(claim, reception):
+        if service.live and standing and not is_repetition and self._is_to_be_proven(claim, reception):
             proof.append(verification(claim))
         if not service.live and claim.standing < self._services.trust:
             is_reply = reception.is_reply and bool(standing)
@@ -148,7 +149,7 @@ class Announcements:
         Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
         """
         return (
-            claim.answers
+            reception.is_reply
             and claim.standing is Standing.DIRECT
             and self._services.capacity.is_crowded_for(reception.sender)
         )

@@ -91,7 +91,7 @@ class Claim:
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = shared_with(advertisement.host, reception.sender)
+        self.sender = shared_with(advertisement.endpoint.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
         self.rare: dict[str, Any] | None = None
@@ -111,7 +111,7 @@ class Claim:
 
         :param lifetime: Seconds until it expires.
         """
-        claim = cls(advertisement, Reception(advertisement.host), now)
+        claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
         claim.standing = standing
         claim.announcements = _ENOUGH_ANNOUNCEMENTS
         claim.lifetime = lifetime
@@ -121,7 +121,7 @@ class Claim:
     @property
     def host(self) -> str:
         """Host of the LOCATION."""
-        return self.advertisement.host
+        return self.advertisement.endpoint.host
 
     @property
     def searched_host(self) -> str:
@@ -187,6 +187,11 @@ class Claim:
         """
         self.latest = self.advertisement if self.advertisement.is_same(advertisement) else advertisement
         self.latest_is_reply = reception.is_reply
+
+    def is_latest(self, advertisement: Advertisement, reception: Reception) -> bool:
+        """Return whether an advertisement is the repetition that :meth:`settle` has recorded."""
+        latest = self.latest
+        return latest is not None and latest.is_same(advertisement) and self.latest_is_reply is reception.is_reply
 
     def repeat(self, now: float, is_reply: bool) -> None:
         """

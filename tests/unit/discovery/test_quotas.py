@@ -160,16 +160,19 @@ class CapacityTests(TableTestCase):
         self.assertIn(T, self.hosts())
 
     def test_devices_prove_themselves(self) -> None:
-        """When a limit is nearly reached, a device that replies to a search of the group first is searched alone."""
+        """When a limit is nearly reached, a device that replies to a search of the group is searched alone."""
         self.table = AdvertisementTable(limit_per_sender=8)
-        self.receive(advertisement(T, device_id="early"), channel=Channel.SEARCH)
-        self.receive(TRUE)
-        for number in range(4):
-            self.receive(advertisement(T, 86400, f"fake-{number}"))
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.receive(advertisement(T, server="a/1"), channel=Channel.SEARCH)
         self.assertEqual(self.searched, [])
-        for _ in range(2):
-            self.receive(TRUE, channel=Channel.SEARCH)
-            self.assertEqual(self.searched, [(0, (T,))])
+        for number in range(5):
+            self.receive(advertisement(T, 86400, f"fake-{number}"))
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.assertEqual(self.searched, [(0, (T,))])
+        self.receive(TRUE, channel=Channel.HOST)
+        self.receive(TRUE, channel=Channel.SEARCH)
+        self.receive(TRUE)
+        self.assertEqual(self.searched, [(0, (T,))])
         self.receive(advertisement(T, device_id="late"), channel=Channel.SEARCH)
         self.assertEqual(self.searched, [(0, (T,))] * 2)
 
