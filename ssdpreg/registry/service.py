@@ -452,9 +452,10 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    service_id = self._service_id(advertisement)
-                    self._live.put(self._rules.registration(advertisement, standing, self.facts(service_id)))
-                    self._live.report_claim(service_id)
+                    facts = self.facts(self._service_id(advertisement)) if self._facts else NO_FACTS
+                    registration = self._rules.registration(advertisement, standing, facts)
+                    self._live.put(registration)
+                    self._live.report_claim(registration.service_id)
                 case Left(advertisement, reason):
                     service_id = self._service_id(advertisement)
                     self._facts.pop(service_id, None)
