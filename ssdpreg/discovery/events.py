@@ -31,7 +31,8 @@ class Appeared:
 @dataclass(frozen=True, slots=True)
 class Changed:
     """
-    A live service has another LOCATION, other facts after a restart of its device, or a higher standing.
+    A live service has another LOCATION, other facts after a restart of its device, another BOOTID or CONFIGID, or a
+    higher standing.
 
     :ivar standing: Standing of its claim.
     """

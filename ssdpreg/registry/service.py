@@ -232,7 +232,8 @@ class Registry(Service):
 
     def observe_claims(self, observe: Callable[[str], object]) -> None:
         """
-        Call a function when a service appears, moves, or has a claim of a higher standing, after all listeners.
+        Call a function when a service appears, moves, has a claim of a higher standing, or has another BOOTID or
+        CONFIGID, after all listeners.
 
         :param observe: Called with the service ID. An exception is logged.
         """
