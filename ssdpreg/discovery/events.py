@@ -99,12 +99,18 @@ class ClaimState:
     :ivar sender: IP address of its owner.
     :ivar standing: Standing of the claim.
     :ivar expires_at: Time of expiry if it is not received again, in seconds of the table's clock.
+    :ivar began_at: Time of the first reception, same clock.
+    :ivar received_at: Time of the latest reception, same clock.
+    :ivar answers: Whether the LOCATION's host replied to the latest search.
     """
 
     location: str
     sender: str
     standing: Standing
     expires_at: float
+    began_at: float = 0.0
+    received_at: float = 0.0
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,16 @@ from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.contests import ROUND
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.events import (
+    Appeared,
+    Changed,
+    ClaimState,
+    Event,
+    Left,
+    LiveService,
+    SearchNeeded,
+    SearchUrgency,
+)
 from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogLimit
@@ -255,6 +264,14 @@ class Registry(Service):
             return None
         advertisement = registration.advertisement
         return self._table.get(advertisement.device_id, advertisement.urn)
+
+    def other_claims(self, service_id: str) -> Sequence[ClaimState]:
+        """Return the claims of other LOCATIONs of a live service."""
+        registration = self._live.by_id.get(service_id)
+        if registration is None:
+            return ()
+        advertisement = registration.advertisement
+        return self._table.other_claims(advertisement.device_id, advertisement.urn, self._reactor.seconds())
 
     def facts(self, service_id: str) -> Mapping[str, str]:
         """Return the facts that the device of a live service states about itself."""
