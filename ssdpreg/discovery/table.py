@@ -138,6 +138,10 @@ class AdvertisementTable:
         """Return the service that an advertisement is about, or None."""
         return self._services.find_advertised(advertisement)
 
+    def finder(self) -> Callable[[str, str], TrackedService | None]:
+        """Return a function that returns the service of a device and URN, or None, for a look at all services."""
+        return self._services.finder()
+
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """
         Search the host of a service that :meth:`observe` rejected because of the number of services of its sender.
