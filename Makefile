@@ -26,7 +26,7 @@ HOURS = 24
 SEED = 1
 PACKAGING = setup.cfg pyproject.toml
 
-.PHONY: demo run unit test simulate faults soak lint fuzz mutation pictures bench clean
+.PHONY: demo run unit test simulate simulate-defects faults soak lint fuzz mutation pictures bench clean
 
 demo: .venv/installed
 	@$(BIN)/python demo/demo.py
@@ -49,6 +49,9 @@ soak: .venv/installed-dev
 
 simulate: .venv/installed-dev
 	$(BIN)/python -m tests.simulation --hours $(HOURS) --seed $(SEED) $(ARGS)
+
+simulate-defects: .venv/installed-dev
+	$(BIN)/python -m tests.simulation.defects $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -4,14 +4,12 @@ Time and CPU time to write services to the catalog of a real Consul, beside a ba
     python bench/catalog.py [SERVICES]
 
 The daemon's side is its reconciler with the backend of catalog mode, from the moment when the services are known. The
-bare loop sends transactions of the same size through one connection, without Twisted. Consul runs without a disk, so
-both are compared with the same server. Needs a ``consul`` binary, see CONTRIBUTING.md.
+bare loop sends the same transactions. Consul runs without a disk, so both are compared with the same server. Then 1,000
+devices leave, Consul loses its data, and the daemon starts again. Needs a ``consul`` binary, see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
 
-import http.client
-import json
 import resource
 import sys
 import time
@@ -22,10 +20,9 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
 
-from ssdpreg.backends.catalog.changes import NodeChange, make_step
-from ssdpreg.backends.catalog.format import CatalogFormat
+from bench.loop import TRANSACTIONS, bare_loop, catalog_bodies
+from bench.processes import cpu_seconds
 from ssdpreg.backends.catalog.locked import make_backend
-from ssdpreg.backends.catalog.transactions import Transaction, TransactionLimits, room
 from ssdpreg.config import ConsulConfig
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration
@@ -36,32 +33,17 @@ reactor: Any = installed_reactor
 
 #: Seconds between two looks at the progress.
 _STEP = 0.01
+#: Number of devices that leave.
+_DEPARTURES = 1000
 
 
 def measure_loop(address: str, registrations: Iterable[Registration]) -> tuple[float, float]:
     """Return the seconds, and the seconds of CPU time, of a bare loop."""
-    started, cpu = time.monotonic(), time.process_time()
-    connection = http.client.HTTPConnection(address)
-    format, limits = CatalogFormat("loop"), TransactionLimits()
-    fence = '{"KV":{"Verb":"check-not-exists","Key":"ssdpreg/loop"}}'
-
-    def send(transaction: Transaction) -> None:
-        connection.request("PUT", "/v1/txn", transaction.body(fence), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-        assert response.status == 200 and not answer["Errors"], answer
-
-    transaction = Transaction(limits)
-    for each in registrations:
-        change = NodeChange(f"loop-{each.device_id}", {each.service_id: each})
-        unit = make_step(format, None, change, room(limits)).unit
-        assert unit is not None
-        if not transaction.add(unit):
-            send(transaction)
-            transaction = Transaction(limits)
-            transaction.add(unit)
-    send(transaction)
-    return time.monotonic() - started, time.process_time() - cpu
+    with bare_loop(f"http://{address}/v1/txn", catalog_bodies(registrations), TRANSACTIONS) as loop:
+        started, cpu = time.monotonic(), cpu_seconds(loop.pid)
+        loop.start()
+        loop.wait()
+        return time.monotonic() - started, cpu_seconds(loop.pid) - cpu
 
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> float:
@@ -113,10 +95,20 @@ async def measure(count: int) -> None:
     await backend.read()
     report("comparison", count, time.monotonic() - started, time.process_time() - cpu)
 
+    left = list(registrations)[:_DEPARTURES]
+    cpu, started = time.process_time(), time.monotonic()
+    for service_id in left:
+        reconciler.left(desired.pop(service_id), "byebye")
+    await wait_for(lambda: reconciler.pending == 0)
+    report("departures", len(left), time.monotonic() - started, time.process_time() - cpu)
+    cpu, started = time.process_time(), time.monotonic()
+    await backend.read()
+    report("nodes of the departed", len(left), time.monotonic() - started, time.process_time() - cpu)
+
     consul.kill()
     consul.start()
     started = time.monotonic()
-    found = len(registrations)
+    found = len(desired)
     await wait_for(lambda: reconciler.pending == 0 and _count(consul) == found)
     print(f"wiped, after the start of Consul: all back within {time.monotonic() - started:.2f} s")
 

@@ -7,24 +7,18 @@ A mode of the backend is one entry of :data:`_MODES`.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.loop import TRANSACTIONS, bare_loop, catalog_bodies
 from bench.namespace import NETWORK
 from bench.processes import SSDPREG, Receiver, cpu_seconds
 from bench.row import Row
 from bench.traffic import URN, Devices, device_address, notify
-from ssdpreg.backends.catalog.changes import NodeChange, make_step
-from ssdpreg.backends.catalog.format import CatalogFormat
-from ssdpreg.backends.catalog.transactions import Transaction, TransactionLimits, room
 from ssdpreg.backends.consul_format import format_registration
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.interpret import interpret
@@ -33,7 +27,6 @@ from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.ssdp.codec import decode
 from tests.support.consul import ConsulProcess
-from tests.support.paths import ROOT
 
 _BARE_LOOP = "bare loop (Twisted's Agent)"
 _NAME = "RackHD-service:api:2.0"
@@ -141,45 +134,18 @@ def _agent_bodies(count: int) -> list[str]:
     return [json.dumps(body) for body in bodies]
 
 
-def _catalog_bodies(count: int) -> list[str]:
-    """Return the transactions that the daemon sends, with a fence that needs no session."""
-    format, limits = CatalogFormat("bench"), TransactionLimits()
-    fence = '{"KV":{"Verb":"check-not-exists","Key":"ssdpreg/bench"}}'
-    transactions = [Transaction(limits)]
-    for each in _registrations(count):
-        change = NodeChange(format.node_name(each), {each.service_id: each})
-        unit = make_step(format, None, change, room(limits)).unit
-        assert unit is not None
-        if not transactions[-1].add(unit):
-            transactions.append(Transaction(limits))
-            transactions[-1].add(unit)
-    return [f"[{fence}]", *(each.body(fence).decode() for each in transactions)]
-
-
 _MODES = {
     "agent": _Mode(1000, "/v1/agent/service/register", _agent_bodies, 16),
-    "catalog": _Mode(5000, "/v1/txn", _catalog_bodies, 4),
+    "catalog": _Mode(5000, "/v1/txn", lambda count: catalog_bodies(_registrations(count)), TRANSACTIONS),
 }
 
 
 def _bare_loop(consul: ConsulProcess, mode: str) -> dict[str, float]:
     settings = _MODES[mode]
-    count = settings.count
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "bodies"
-        file.write_text("\n".join(settings.bodies(count)))
-        url = f"http://{consul.address}{settings.path}"
-        command = [sys.executable, "-m", "bench.receivers.bare_loop", url, str(file), str(settings.requests)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True, bufsize=1
-        ) as loop:
-            requests, answers = loop.stdin, loop.stdout
-            assert requests is not None
-            assert answers is not None
-            answers.readline()
-            figures = _measured(consul, loop.pid, count, lambda: print(file=requests))
-            answers.readline()
-            print(file=requests)
+    bodies = settings.bodies(settings.count)
+    with bare_loop(f"http://{consul.address}{settings.path}", bodies, settings.requests) as loop:
+        figures = _measured(consul, loop.pid, settings.count, loop.start)
+        loop.wait()
         return figures
 
 

@@ -56,7 +56,7 @@ def _replies(burst: int, contender: str) -> dict[str, float]:
     with Receiver(contender, _SEARCH_INTERVAL) as receiver, Devices() as devices, _search_listener() as searches:
         devices.send_in_bursts(announcements(range(_KNOWN)), 24)
         # The first replies of all devices are not measured.
-        address = searches.recvfrom(2048)[1]
+        address = _next_search(searches)
         devices.send_in_bursts([(device_address(number), reply(number, 0)) for number in range(_KNOWN)], 24, address)
         # The services may have yet to be registered. The queue of the listener for searches is not empty.
         receiver.wait_until_idle(queues=False)

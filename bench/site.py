@@ -1,13 +1,14 @@
 """
 Load on Consul of a whole site, for ``docs/scale.md``.
 
-    python -m bench.site            # everything: about ten minutes
-    python -m bench.site --hours 1
+    python -m bench.site                  # everything: about half an hour on two cores
+    python -m bench.site --only real
 
 One segment of 1,000 devices runs for 24 simulated hours with the real table, registry, reconciler and backend on a
-simulated clock, network and Consul; four segments on one Consul show whether the figures can be multiplied. Then ten
-segments register with a real Consul, which gives the entries of its log and its memory. The results are written to
-``bench/results/site.json``, and from there to the page. Needs a ``consul`` binary, see CONTRIBUTING.md.
+simulated clock, network and Consul. A sample of 20 other segments, each with its own seeds, shows the spread, and four
+segments on one Consul show whether the figures can be added. Then 1, 5 and 10 segments register with a real Consul,
+which gives the entries of its log and its memory. The results are written to ``bench/results/site.json``, and from
+there to the page. Needs a ``consul`` binary, see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +27,6 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater, react
 from twisted.logger import globalLogBeginner
-from twisted.python.failure import Failure
 
 from bench import site_report
 from ssdpreg.backends.catalog.locked import make_backend
@@ -85,21 +86,22 @@ class Simulation:
 
     :param mode: ``agent``: each daemon has its own agent. ``catalog``: all share the servers.
     :param segments: Number of segments.
+    :param first: Number of the first segment, from which its seeds follow.
     """
 
-    def __init__(self, mode: str, segments: int) -> None:
-        self.random, self.mode = Random(1), mode
-        self.clock = WorldClock(Random(2))
+    def __init__(self, mode: str, segments: int, first: int = 0) -> None:
+        self.random, self.mode = Random(1000 * first + 1), mode
+        self.clock = WorldClock(Random(1000 * first + 2))
         self.consuls: list[Any] = []
         self.devices: list[Device] = []
         self.bytes = self.restarts = 0
         self._quiet: Any = _Quiet()
         running: dict[str, None] = {}
-        catalog = SimulatedCatalog(self.clock, Random(3)) if mode == "catalog" else None
+        catalog = SimulatedCatalog(self.clock, Random(1000 * first + 3)) if mode == "catalog" else None
         if catalog is not None:
             self.consuls.append(self._counted(catalog, "serve"))
-        for number in range(segments):
-            network_random = Random(100 + number)
+        for number in range(first, first + segments):
+            network_random = Random(1000 * number + 100)
             segment = Segment(number, network_random, 0.01)
             network = Network(self.clock, network_random, [segment])
             for each in range(DEVICES):
@@ -112,7 +114,7 @@ class Simulation:
     def _add_daemon(
         self, number: int, network: Network, running: dict[str, None], catalog: SimulatedCatalog | None
     ) -> None:
-        terms, random = {API: "RackHD"}, Random(200 + number)
+        terms, random = {API: "RackHD"}, Random(1000 * number + 200)
         daemon: Daemon
         if catalog is not None:
             scope, host = f"segment-{number}", f"host-{number}"
@@ -121,7 +123,7 @@ class Simulation:
                 scope, host, self.clock, network, catalog, terms, instance, random, self._quiet, lambda found: None
             )
         else:
-            consul = SimulatedConsul(self.clock, Random(300 + number))
+            consul = SimulatedConsul(self.clock, Random(1000 * number + 300))
             self.consuls.append(self._counted(consul, "request"))
             simulated = SimulatedInstance(number, running)
             daemon = _AgentDaemon(
@@ -227,7 +229,7 @@ def _resident(consul: ConsulProcess) -> int:
     raise RuntimeError("Consul has no resident memory")
 
 
-async def _until(done: Any, seconds: float = 600.0) -> float:
+async def _until(done: Any, seconds: float = 1800.0) -> float:
     began = reactor.seconds()
     while not done():
         if reactor.seconds() - began > seconds:
@@ -280,49 +282,68 @@ async def measure(mode: str, segments: int) -> dict[str, float]:
         consul.clean_up()
 
 
-def _simulate(mode: str, segments: int, hours: float) -> tuple[str, dict[str, dict[str, float]]]:
-    name = f"{mode}, {segments} segment{'s' if segments > 1 else ''}"
-    return name, Simulation(mode, segments).run(hours)
+def _simulate(mode: str, segments: int, first: int, hours: float) -> dict[str, dict[str, float]]:
+    return Simulation(mode, segments, first).run(hours)
 
 
-def _simulate_all(hours: float) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
-    """Yield the figures of all simulations, which run in several processes."""
-    with ProcessPoolExecutor(2) as processes:
-        runs = [(mode, segments, hours if segments == 1 else min(hours, 1.0)) for mode in MODES for segments in (1, 4)]
-        yield from processes.map(_simulate, *zip(*runs, strict=True))
+def _simulate_all(hours: float, jobs: int) -> dict[str, Any]:
+    """Return the figures of one segment in a day, and of four segments on one Consul in an hour, in each mode."""
+    runs = [(mode, segments, 0, hours if segments == 1 else min(hours, 1.0)) for mode in MODES for segments in (1, 4)]
+    results = {}
+    with ProcessPoolExecutor(jobs) as processes:
+        for (mode, segments, *_), figures in zip(runs, processes.map(_simulate, *zip(*runs, strict=True)), strict=True):
+            name = f"{mode}, {segments} segment{'s' if segments > 1 else ''}"
+            results[name] = figures
+            print(name, json.dumps(figures), flush=True)
+    return results
+
+
+def _simulate_sample(size: int, jobs: int) -> dict[str, Any]:
+    """Return the figures of some segments with other seeds in an hour each, in each mode."""
+    runs = [(mode, 1, number, 1.0) for number in range(1, size + 1) for mode in MODES]
+    results: dict[str, Any] = {mode: [] for mode in MODES}
+    with ProcessPoolExecutor(jobs) as processes:
+        for (mode, _, number, _), figures in zip(runs, processes.map(_simulate, *zip(*runs, strict=True)), strict=True):
+            results[mode].append(figures)
+            print(f"{mode}, segment {number}", json.dumps(figures), flush=True)
+    return results
+
+
+async def _measure_all(sizes: Sequence[int], store: Callable[[Any], None]) -> None:
+    """Measure all sizes with the real Consul, and store the figures after each size: an agent needs minutes."""
+    results: dict[str, Any] = {mode: [] for mode in MODES}
+    for segments in sizes:
+        for mode in reversed(MODES):
+            results[mode].append(await measure(mode, segments))
+            print(mode, json.dumps(results[mode][-1]), flush=True)
+            if all(results.values()):
+                store(results)
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.site", description="Compute the load of a site on Consul.")
-    parser.add_argument("--hours", type=float, default=24.0, help="simulated hours (24)")
-    parser.add_argument("--real-only", action="store_true", help="keep the simulated figures of the latest run")
-    parser.add_argument("--segments", type=int, default=10, help="segments with the real Consul (10)")
+    parser.add_argument("--hours", type=float, default=24.0, help="simulated hours of one segment (24)")
+    parser.add_argument("--sample", type=int, default=20, help="number of other segments (20)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 5, 10], help="segments with the real Consul")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes that simulate (2)")
+    parser.add_argument("--only", choices=("simulated", "sample", "real"), help="keep the other figures")
     options = parser.parse_args(arguments)
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
-    results: dict[str, Any] = {"hours": options.hours, "devices": DEVICES, "simulated": {}, "real": {}}
-    if options.real_only:
-        results = {**json.loads(site_report.RESULTS.read_text()), "real": {}}
-    for name, figures in () if options.real_only else _simulate_all(options.hours):
-        results["simulated"][name] = figures
-        print(name, json.dumps(figures), flush=True)
 
-    async def measure_all() -> None:
-        for mode in MODES:
-            results["real"][mode] = await measure(mode, options.segments)
-            print(mode, json.dumps(results["real"][mode]), flush=True)
-
-    def start(_: object) -> Any:
-        return ensureDeferred(measure_all()).addBoth(finish)
-
-    def finish(result: Any) -> Any:
-        if isinstance(result, Failure):
-            result.printTraceback()
-        if len(results["real"]) == len(MODES):
-            site_report.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    def store(part: str, figures: Any) -> None:
+        # Parts may be computed at the same time.
+        results = json.loads(site_report.RESULTS.read_text()) if site_report.RESULTS.exists() else {}
+        results |= {"devices": DEVICES, part: figures} | ({"hours": options.hours} if part == "simulated" else {})
+        site_report.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        if {"simulated", "sample", "real"} <= results.keys():
             site_report.write(results)
-        return result
 
-    react(start)
+    if options.only in (None, "simulated"):
+        store("simulated", _simulate_all(options.hours, options.jobs))
+    if options.only in (None, "sample"):
+        store("sample", _simulate_sample(options.sample, options.jobs))
+    if options.only in (None, "real"):
+        react(lambda _: ensureDeferred(_measure_all(options.sizes, partial(store, "real"))))
 
 
 if __name__ == "__main__":

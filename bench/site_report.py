@@ -7,7 +7,9 @@ Tables of ``docs/scale.md`` from the results of ``bench/site.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from statistics import mean, stdev
 from typing import Any
 
 from tests.support.paths import ROOT
@@ -35,7 +37,7 @@ def _size(value: float) -> str:
 
 def entries_per_service(results: Mapping[str, Any], mode: str) -> float:
     """Return the entries of the raft log for the registration of one service, as the real Consul counts them."""
-    real = results["real"][mode]
+    real = results["real"][mode][-1]
     return float(real["log entries"] / real["services"])
 
 
@@ -77,8 +79,51 @@ def _changes(results: Mapping[str, Any], mode: str) -> str:
 
 
 def _memory(results: Mapping[str, Any], mode: str) -> float:
-    real = results["real"][mode]
+    # The memory of few services depends most on the garbage collector of Go.
+    real = results["real"][mode][-1]
     return float(real["resident bytes"] / real["services"])
+
+
+def _sample_values(results: Mapping[str, Any], mode: str, phase: str, figure: str) -> list[float]:
+    """Return a figure of each segment of the sample: in the steady state by second, otherwise of the whole phase."""
+    values = []
+    for segment in results["sample"][mode]:
+        seconds = segment[phase]["seconds"] if phase == "steady" else 1.0
+        values.append(segment[phase][figure] / seconds)
+    return values
+
+
+def _sample_mean(results: Mapping[str, Any], mode: str, figure: str) -> float:
+    return mean(_sample_values(results, mode, "steady", figure))
+
+
+def _spread(values: Sequence[float], text: Callable[[float], str]) -> str:
+    return f"{text(mean(values))} ({text(min(values))} to {text(max(values))})"
+
+
+def _sample_table(results: Mapping[str, Any]) -> list[str]:
+    size = len(results["sample"][_MODES[0]])
+    lines = [
+        f"| each of {size} segments: mean, smallest and largest | agent mode | catalog mode |",
+        "|---|---|---|",
+    ]
+    for title, phase, figure, text in (
+        ("start: requests", "start", "requests", _number),
+        ("start: bytes of the bodies", "start", "bytes", _size),
+        ("steady state: requests a second", "steady", "requests", _number),
+        ("steady state: bytes a second", "steady", "bytes", _size),
+        ("after a wipe: requests", "wipe", "requests", _number),
+        ("after a wipe: bytes of the bodies", "wipe", "bytes", _size),
+    ):
+        cells = [_spread(_sample_values(results, mode, phase, figure), text) for mode in _MODES]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    cells = []
+    for mode in _MODES:
+        values = _sample_values(results, mode, "steady", "requests")
+        # Of the mean of the sample, and so of the sum of all segments.
+        cells.append(f"{100 * stdev(values) / mean(values) / sqrt(size):.2f} %")
+    lines.append(f"| standard error of the requests a second of 1,000 segments | {' | '.join(cells)} |")
+    return lines
 
 
 def _site_table(results: Mapping[str, Any]) -> list[str]:
@@ -94,8 +139,8 @@ def _site_table(results: Mapping[str, Any]) -> list[str]:
                 f"{size:,}, {devices:,}",
                 mode,
                 _number(entries_per_service(results, mode) * devices),
-                _number(_steady(results, mode, "requests") * size),
-                _size(_steady(results, mode, "bytes") * size),
+                _number(_sample_mean(results, mode, "requests") * size),
+                _size(_sample_mean(results, mode, "bytes") * size),
                 _size(_memory(results, mode) * devices),
             )
             lines.append(f"| {' | '.join(cells)} |")
@@ -113,16 +158,24 @@ def _check_table(results: Mapping[str, Any]) -> list[str]:
                 lines.append(
                     f"| {mode}, {name}: {figure} | {text(one[name][figure] * factor)} | {text(four[name][figure])} |"
                 )
-    lines += ["", "| real Consul | agent mode | catalog mode |", "|---|---|---|"]
-    for title, figure, text in (
-        ("services", "services", _number),
-        ("seconds until all are registered", "seconds", _number),
-        ("entries of the raft log", "log entries", _number),
-        ("growth of Consul's resident memory", "resident bytes", _size),
-        ("entries of the raft log in the following 60 s", "log entries in 60 s", _number),
-    ):
-        cells = " | ".join(text(results["real"][mode][figure]) for mode in _MODES)
-        lines.append(f"| {title} | {cells} |")
+    lines += [
+        "",
+        "| real Consul, mode | services | seconds until all are registered | entries of the raft log |"
+        " growth of its resident memory | the same for each service | entries of the raft log in the following 60 s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for mode in _MODES:
+        for real in results["real"][mode]:
+            cells = (
+                mode,
+                _number(real["services"]),
+                _number(real["seconds"]),
+                _number(real["log entries"]),
+                _size(real["resident bytes"]),
+                _size(real["resident bytes"] / real["services"]),
+                _number(real["log entries in 60 s"]),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -132,6 +185,7 @@ def write(results: Mapping[str, Any]) -> None:
     after = rest.partition(_END)[2]
     parts = (
         ["### One segment", "", *_segment_table(results)],
+        ["### A sample of segments", "", *_sample_table(results)],
         ["### The site", "", *_site_table(results)],
         ["### Checks of the calculation", "", *_check_table(results)],
     )

@@ -164,8 +164,10 @@ class IKnownRegistrations(Interface):
 class IWriterLock(Interface):
     """Lock that several daemons share. Its holder writes to the backend, the others keep their tables up to date."""
 
+    scope: str = Attribute("Scope whose registrations the lock protects.")
     held: bool = Attribute("Whether this daemon holds the lock, as far as it knows.")
     waiting: bool = Attribute("Whether another daemon holds the lock.")
+    unreachable: bool = Attribute("Whether the latest request for the lock failed.")
     description: str = Attribute("Text that says which daemon holds the lock, and since when.")
     others_wrote: bool = Attribute(
         "Whether another daemon may have written between the last time that this one held the lock, and the latest"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+#: Rest of the ID of a check of the daemon, after the service ID: see :mod:`ssdpreg.registration.announced`, and
+#: :attr:`ssdpreg.backends.consul_own_service.OwnService.check_suffix`.
+_OWN = re.compile(r"-(?:alive|(?:http|tcp)-[0-9a-f]{1,8})(?::[0-9a-f]{8})?", re.ASCII)
 
 
 class CheckTable:
@@ -24,8 +29,8 @@ class CheckTable:
 
         :param service_id: Service of the check.
         """
-        # Every check of the daemon begins with the service ID. Maintenance mode is a check with another prefix.
-        if check_id.startswith(f"{service_id}-"):
+        # An operator may add a check to the service, under any ID. Maintenance mode is a check with another prefix.
+        if check_id.startswith(service_id) and _OWN.fullmatch(check_id, len(service_id)):
             self._check_ids[service_id] = (*self._check_ids.get(service_id, ()), check_id)
 
     def of(self, service_id: str) -> frozenset[str]:

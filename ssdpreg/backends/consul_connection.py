@@ -22,7 +22,8 @@ from twisted.web.client import URI, Agent
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
-from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
+from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.http_connection import make_pool, make_treq
 from ssdpreg.errors import ConfigError, Fault

@@ -26,16 +26,29 @@ def check_service(service: Any) -> Mapping[str, Any]:
     if not isinstance(service, dict):
         raise ValueError("a service is not a JSON object")
     for key in ("ID", "Service", "Address"):
-        if not isinstance(service.get(key), str):
+        text = service.get(key)
+        if not isinstance(text, str) or not (text.isascii() or _is_encodable(text)):
             raise ValueError(f"{key} of a service is not a text")
+    for key in ("Tags", "Meta"):
+        if key not in service:
+            raise ValueError(f"a service has no {key}")
     if type(service.get("Port")) is not int:
         raise ValueError("Port of a service is not a number")
-    tags, meta = service.get("Tags"), service.get("Meta")
+    tags, meta = service["Tags"], service["Meta"]
     if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
         raise ValueError("Tags of a service are not a list of texts")
     if meta is not None and not (isinstance(meta, dict) and all(isinstance(value, str) for value in meta.values())):
         raise ValueError("Meta of a service is not an object of texts")
     return service
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether a text can be sent and logged. JSON can have one half of a surrogate pair, which UTF-8 has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_check(check: Any) -> str:

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 
+from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient, Response, ResponseTooLongError
 from ssdpreg.backends.json_object import JSONArrayParser, JSONObjectParser
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
@@ -22,47 +22,7 @@ from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnava
 #: another text comes from a proxy or from another server.
 _UNKNOWN_ID = re.compile(r"Unknown (service|check)|.*does not have associated TTL", re.IGNORECASE)
 
-#: Bytes of a token file that are read.
-_MAX_TOKEN = 4096
-
 _encode = json.JSONEncoder(separators=(",", ":")).encode
-
-
-class TokenSource:
-    """
-    Source of Consul's ACL token: a fixed value, or a file that may change. The token is in no log and no ``repr()``.
-
-    :param value: The token, or None for requests without a token.
-    :param path: File to read the token from, in place of ``value``.
-    :ivar value: The current token, or None.
-    :ivar version: Number of changes of the token so far.
-    """
-
-    def __init__(self, value: str | None = None, path: str | None = None) -> None:
-        self.value = value
-        self.version = 0
-        self._path = path
-        if path is not None:
-            self.value = self._read(path)
-
-    def refresh(self) -> None:
-        """Read the file again."""
-        if self._path is None:
-            return
-        try:
-            value = self._read(self._path)
-        except (OSError, ValueError):
-            # The file may be missing for a moment while it is replaced.
-            return
-        # It may be empty for a moment while it is written.
-        if value and value != self.value:
-            self.value = value
-            self.version += 1
-
-    @staticmethod
-    def _read(path: str) -> str:
-        with Path(path).open() as file:
-            return file.read(_MAX_TOKEN).strip()
 
 
 class ConsulHTTP:
@@ -109,19 +69,20 @@ class ConsulHTTP:
         self._token.refresh()
         return self._token.version
 
-    async def get(self, operation: str, path: str, **parameters: str) -> Any:
+    async def get(self, operation: str, path: str, *, limit: int | None = None, **parameters: str) -> Any:
         """
         Send a GET request.
 
         :param operation: Name of the request in the statistics.
         :param path: Path of the URL, quoted.
+        :param limit: Bytes of the longest response that is accepted; None for the usual length.
         :param parameters: Query of the URL, not quoted.
         :return: The decoded JSON of the response.
         :raise BackendUnavailableError: If Consul does not respond, or cannot serve the request now.
         :raise BackendRefusedError: If Consul rejects the request.
         :raise BackendForgotError: If Consul does not know the requested object.
         """
-        response = await self._request(operation, "GET", self._with_query(path, parameters))
+        response = await self._request(operation, "GET", self._with_query(path, parameters), limit=limit)
         try:
             return json.loads(response.body)
         except (ValueError, RecursionError) as error:

@@ -23,6 +23,7 @@ from ssdpreg.errors import (
     BackendUnavailableError,
 )
 from ssdpreg.registration import SOURCE
+from ssdpreg.registration.meta import sanitize
 
 #: Seconds of the TTL check. The daemon passes the check every 10 s, so two attempts may fail.
 _TTL = 30.0
@@ -108,7 +109,7 @@ class OwnService:
         version = (service["Meta"] or {}).get(_META_VERSION, "")
         raise BackendInUseError(
             f"another daemon registers the services of scope {self._scope!r} at {self._http.url}"
-            f" (instance {other[:40]}, version {version[:20]}); set backend.scope to run both"
+            f" (instance {sanitize(other[:40])}, version {sanitize(version[:20])}); set backend.scope to run both"
         )
 
     async def ensure_registered(self) -> None:

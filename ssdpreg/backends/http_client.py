@@ -30,7 +30,7 @@ TIMEOUT = 10.0
 #: Bytes of a response body, unless the caller knows that it may be longer.
 MAX_BODY = 64 * 1024
 
-#: Characters of an error response that are repeated in a log or on a terminal.
+#: Characters of a response that are repeated in a log or on a terminal.
 _MAX_REASON = 200
 
 #: Errors by which Twisted reports that there is no complete response.
@@ -131,7 +131,8 @@ class BoundedHTTPClient:
             if any(reason.check(CancelledError) for reason in reasons):
                 # Twisted's client wraps the cancellation in an error of the request or the response.
                 raise CancelledError from error
-            cause = reasons[0].getErrorMessage() if reasons else str(error)
+            # The cause may quote a line of the response.
+            cause = (reasons[0].getErrorMessage() if reasons else str(error))[:_MAX_REASON]
             raise BackendUnavailableError(f"{self.url} does not answer: {cause.rstrip('.')}") from error
 
     def close(self) -> Deferred[None]:

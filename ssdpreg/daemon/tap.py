@@ -19,6 +19,7 @@ from ssdpreg.daemon.clock import use_monotonic_clock
 from ssdpreg.daemon.reload import ReloadService
 from ssdpreg.daemon.systemd import NotifyService
 from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import ConfigError
@@ -119,6 +120,7 @@ def make_registry(
     *,
     open_network: Callable[..., Sockets] | None = None,
     make_table: Callable[..., AdvertisementTable] = AdvertisementTable,
+    budget: LogBudget | None = None,
 ) -> Registry:
     """
     Make the service that receives messages and searches.
@@ -126,6 +128,7 @@ def make_registry(
     :param backlog: Returns the number of changes that the backend has yet to apply.
     :param open_network: Creates the sockets; by default those of :func:`make_network`.
     :param make_table: Creates the table of live services.
+    :param budget: Budget of the log lines that unsolicited datagrams cause.
     """
     ssdp = config.ssdp
     registry = Registry(
@@ -138,12 +141,15 @@ def make_registry(
         mx=ssdp.search.mx,
         backlog=backlog,
         describe=ssdp.describe,
+        budget=budget,
     )
     registry.set_search_terms(config.search_terms())
     return registry
 
 
-def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: IRegistryBackend) -> Reconciler:
+def make_reconciler(
+    reactor: Any, config: Config, registry: Registry, backend: IRegistryBackend, budget: LogBudget
+) -> Reconciler:
     """Make the service that keeps the backend up to date."""
 
     def adopt(found: Iterable[Registration]) -> None:
@@ -156,6 +162,7 @@ def make_reconciler(reactor: Any, config: Config, registry: Registry, backend: I
         adopt,
         priority=registry.priority,
         deregister_on_stop=isinstance(config.backend, ConsulConfig) and config.backend.on_stop == "deregister",
+        budget=budget,
     )
     registry.subscribe(reconciler)
     return reconciler
@@ -224,13 +231,14 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         # A fault that shows only when the backend is made, such as an invalid certificate.
         raise SystemExit(f"{options['config']}:\n{error}") from error
-    registry = make_registry(reactor, config, scope, lambda: reconciler.pending)
+    budget = LogBudget()
+    registry = make_registry(reactor, config, scope, lambda: reconciler.pending, budget=budget)
 
     def apply(changed: Config) -> None:
         registry.set_rules(make_rules(changed, scope))
         registry.set_search_terms(changed.search_terms())
 
-    reconciler = make_reconciler(reactor, config, registry, backend)
+    reconciler = make_reconciler(reactor, config, registry, backend, budget)
     describer = make_describer(reactor, config, registry)
     daemon = MultiService()
     for service in (

@@ -87,9 +87,7 @@ class Edition:
 
 def find_target(advertisement: Advertisement) -> Target:
     """Return the target whose facts belong to a service."""
-    return Target(
-        advertisement.device_id.casefold(), advertisement.endpoint.host, advertisement.nt.lower().startswith(_REDFISH)
-    )
+    return Target(advertisement.device_id.casefold(), advertisement.host, advertisement.nt.lower().startswith(_REDFISH))
 
 
 def find_source(advertisement: Advertisement) -> Source:

@@ -15,7 +15,7 @@ from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.discovery.tracked import TrackedService
-from ssdpreg.discovery.tracked_services import TrackedServices
+from ssdpreg.discovery.tracked_services import TrackedServices, verification
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Reception
 
@@ -59,23 +59,26 @@ class Announcements:
         if claim.take_proof(reception, now):
             events.append(_proof(claim))
         service = self._services.find_advertised(advertisement)
-        if replaces and service is not None and not claim.answers and not service.awaits:
-            # A service whose host replies is never evicted.
+        if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
+            # A service whose host replies to a search of its own is never evicted.
             events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
+        elif service is not None and service.live and self._is_to_be_proven(claim, reception):
+            events.append(verification(claim))
         return events
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """See :meth:`~ssdpreg.discovery.table.AdvertisementTable.search_for_rejected`."""
+        capacity, is_reply = self._services.capacity, reception.is_reply
         if (
             self._services.find_advertised(advertisement) is not None
-            or standing_of(advertisement, reception) is Standing.INDIRECT
-            or reception.is_reply
-            or not self._services.capacity.is_full_for(reception.sender)
+            or standing_of(advertisement, reception) is not Standing.DIRECT
+            or not (capacity.is_full_for(reception.sender) or (is_reply and capacity.is_full))
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        host = advertisement.endpoint.host
-        return [SearchNeeded(advertisement, ROUND, (host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)]
+        hosts = (advertisement.endpoint.host,)
+        urgency = SearchUrgency.UNFOUNDED
+        return [SearchNeeded(advertisement, ROUND, hosts, urgency=urgency, is_tracked=False, hosts_only=is_reply)]
 
     def process(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -85,7 +88,7 @@ class Announcements:
 
         :raise RejectedError: If a limit is reached.
         """
-        if service.claim.advertisement.location == advertisement.location:
+        if service.claim.advertisement.has_location_of(advertisement):
             return self._renew(service, advertisement, reception, now)
         return self._process_other(service, advertisement, reception, now)
 
@@ -126,11 +129,32 @@ class Announcements:
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
         changed = _process_edition(service, advertisement, described, reception, now) or changed
-        claim.latest = advertisement if _is_settled(service, standing, advertisement) else None
-        if not service.live and claim.standing < self._services.trust and service.may_contest(now):
-            service.contested_at = now
-            return [self._services.searches.request(service, ROUND, now)]
+        is_repetition = claim.is_latest(advertisement, reception)
+        claim.latest = None
+        if _is_settled(service, standing, advertisement):
+            claim.settle(advertisement, reception)
+        if service.live and standing and not is_repetition and self._is_to_be_proven(claim, reception):
+            proof.append(verification(claim))
+        if not service.live and claim.standing < self._services.trust:
+            is_reply = reception.is_reply and bool(standing)
+            # The first reply does not wait for the end of the pause.
+            if service.may_contest(now) or (is_reply and not before[1]):
+                service.contested_at = now
+                return [self._services.confirm(service, now, is_reply=is_reply)]
+            return proof
         return self._services.publish(service, now, changed=changed) + proof
+
+    def _is_to_be_proven(self, claim: Claim, reception: Reception) -> bool:
+        """
+        Return whether the host of a claim, which replied to a search of the group, has to reply to one of its own.
+
+        Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
+        """
+        return (
+            reception.is_reply
+            and claim.standing is Standing.DIRECT
+            and self._services.capacity.is_crowded_for(reception.sender)
+        )
 
     def _process_other(
         self, service: TrackedService, advertisement: Advertisement, reception: Reception, now: float
@@ -140,6 +164,7 @@ class Announcements:
         service.drop_expired(now)
         claim = service.claim_at(advertisement.location)
         is_new, was_superseded = claim is None, claim is not None and claim.superseded
+        answered = claim is not None and claim.answers
         if claim is None:
             claim = Claim(advertisement, reception, now)
             if service.next_move is not None and service.next_move.sender == claim.sender:
@@ -151,6 +176,8 @@ class Announcements:
             return []
         if not service.live and claim.standing >= self._services.trust:
             return self._moves.move(service, claim, now)
+        if not service.live and claim.answers and not answered:
+            return [verification(claim)]
         if _is_preferred(service, claim, now):
             events = self._moves.move(service, claim, now)
             if service.claim is claim:
@@ -170,6 +197,9 @@ class Announcements:
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
+            if is_new and claim.is_direct:
+                # The replies of the contest may be those of an address that the device has left since then.
+                service.deferred_at = min(service.deferred_at, now)
             # A contest that waits for a less urgent search has a better reason now.
             return (
                 [self._services.searches.request(service, ROUND, now)]

@@ -14,8 +14,13 @@ TOO_MANY = "too many services"
 TOO_MANY_OF_SENDER = "too many services of one sender"
 
 #: Ranks of services from the first to be evicted: indirect claims, direct claims of devices that never replied to a
-#: search, all others. The last rank is never evicted.
-_INDIRECT, _SILENT, _PROVEN = range(3)
+#: search, those that replied to a search of the group, and those that replied to a search of their host alone. A reply
+#: to a search of the group can be forged by every host that receives the search, because it contains the port. The last
+#: rank is never evicted.
+_INDIRECT, _SILENT, _REPLIED, _PROVEN = range(4)
+
+#: Part of a limit at which the hosts that reply to a search of the group are searched alone.
+_CROWDED = 0.75
 
 #: Seconds after its creation in which a service has the time to reply to a search.
 _CHANCE = 10.0
@@ -50,8 +55,9 @@ class Capacity:
 
     When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
     to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device would
-    prevent the registration of its further services. These evictions have a budget. Services whose hosts replied have a
-    budget of their own, so that announcements cannot use it up.
+    prevent the registration of its further services. These evictions have a budget. Services whose hosts replied to a
+    search of the host alone have a budget of their own, so that others cannot use it up, and evict those that replied
+    to a search of the group, too.
 
     :param limit: Number of services in all.
     :param limit_per_sender: Number of services that one sender may create.
@@ -60,13 +66,13 @@ class Capacity:
 
     def __init__(self, limit: int, limit_per_sender: int) -> None:
         self._limit, self._limit_per_sender = limit, limit_per_sender
-        self._ranks: tuple[dict[TrackedService, None], ...] = ({}, {}, {})
+        self._ranks: tuple[dict[TrackedService, None], ...] = ({}, {}, {}, {})
         # Adopted services that have the highest rank because they were adopted, in the order of their adoption.
         self._on_probation: dict[TrackedService, None] = {}
         self._created: Counter[str] = Counter()
         self._count = 0
         self._announced = _Turnover((0.1, 0.5), (8.0, 16.0))
-        self._replied = _Turnover((0.5, 1.0), (16.0, 32.0))
+        self._confirmed = _Turnover((0.5, 1.0), (16.0, 32.0))
         self.evictions = 0
 
     def __len__(self) -> int:
@@ -76,6 +82,15 @@ class Capacity:
         """Return whether a sender has reached its number of services."""
         return self._created[sender] >= self._limit_per_sender
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit of all services is reached."""
+        return self._count >= self._limit
+
+    def is_crowded_for(self, sender: str) -> bool:
+        """Return whether the limit of all services, or of those of a sender, is nearly reached."""
+        return self._count >= _CROWDED * self._limit or self._created[sender] >= _CROWDED * self._limit_per_sender
+
     def admit(self, sender: str, standing: Standing, answers: bool, now: float) -> TrackedService | None:
         """
         Decide about a new service.
@@ -84,15 +99,16 @@ class Capacity:
         :raise RejectedError: If a limit is reached.
         """
         if self.is_full_for(sender):
-            turnover = self._replied if answers else self._announced
+            is_confirmed = standing is Standing.CONFIRMED
+            turnover = self._confirmed if is_confirmed else self._announced
             evicted = None
             if standing is not Standing.INDIRECT and turnover.take(sender, now):
-                evicted = self._least_known(sender, now)
+                evicted = self._least_known(sender, now, _PROVEN if is_confirmed else _REPLIED)
             if evicted is None:
                 raise RejectedError(TOO_MANY_OF_SENDER)
             self.evictions += 1
             return evicted
-        if self._count < self._limit:
+        if not self.is_full:
             return None
         self._end_probations(now)
         for rank in range(_rank(standing, answers)):
@@ -125,14 +141,16 @@ class Capacity:
             del self._created[service.creator]
         self._count -= 1
 
-    def _least_known(self, sender: str, now: float) -> TrackedService | None:
+    def _least_known(self, sender: str, now: float, below: int) -> TrackedService | None:
         """
         Return the service of a sender that is evicted first.
 
         It has the lowest rank, was announced least often, and is the most recent of those. A service whose device has
-        replied, or has not had the time to reply, is never returned.
+        not had the time to reply is never returned.
+
+        :param below: Rank from which services are not returned.
         """
-        for rank in (_INDIRECT, _SILENT):
+        for rank in range(below):
             candidates = (
                 service
                 for service in reversed(self._ranks[rank])
@@ -163,6 +181,8 @@ class Capacity:
 
 
 def _rank(standing: Standing, answers: bool) -> int:
-    if answers or standing is Standing.CONFIRMED:
+    if standing is Standing.CONFIRMED:
         return _PROVEN
+    if answers:
+        return _REPLIED
     return _SILENT if standing is Standing.DIRECT else _INDIRECT

@@ -55,7 +55,8 @@ class Claim:
     :ivar max_age: Seconds of validity that the latest reception has announced.
     :ivar lifetime: Seconds from the latest reception to the expiry.
     :ivar latest: Advertisement of the latest reception, as long as its repetition only prolongs the claim: see
-        :meth:`repeat`. None for a claim that is not the current one, and while a decision is pending.
+        :meth:`settle`. None for a claim that is not the current one, and while a decision is pending.
+    :ivar latest_is_reply: Whether that reception was a reply to a search.
     :ivar answers: Whether the LOCATION's host replies to searches: it replied to one, and to the latest of a contest.
     :ivar replied_at: Time of its latest reply.
     :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
@@ -72,6 +73,7 @@ class Claim:
         "boot_id",
         "interface",
         "latest",
+        "latest_is_reply",
         "lifetime",
         "max_age",
         "neighbours",
@@ -98,6 +100,7 @@ class Claim:
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None
+        self.latest_is_reply = False
         self.replied_at = self.previous_at = self.received_at = _NEVER
         self._receive(advertisement, standing_of(advertisement, reception), reception, now)
 
@@ -173,6 +176,22 @@ class Claim:
         self.superseded = False
         self._receive(advertisement, standing, reception, now)
         return True
+
+    def settle(self, advertisement: Advertisement, reception: Reception) -> None:
+        """
+        Record that a repetition of the message that has just renewed the claim only prolongs it: see :meth:`repeat`.
+
+        A repetition has the same values, sender, interface and channel. It is recognized by the identity of
+        :attr:`latest`, which is the advertisement of the claim if both have the same values: a second copy would need
+        400 bytes.
+        """
+        self.latest = self.advertisement if self.advertisement.is_same(advertisement) else advertisement
+        self.latest_is_reply = reception.is_reply
+
+    def is_latest(self, advertisement: Advertisement, reception: Reception) -> bool:
+        """Return whether an advertisement is the repetition that :meth:`settle` has recorded."""
+        latest = self.latest
+        return latest is not None and latest.is_same(advertisement) and self.latest_is_reply is reception.is_reply
 
     def repeat(self, now: float, is_reply: bool) -> None:
         """

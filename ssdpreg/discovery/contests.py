@@ -26,17 +26,19 @@ class Contest:
     :ivar ends_at: End of the current round, or of the wait for its search.
     :ivar searching: Whether the search of the current round has been sent.
     :ivar searched: Whether any search has been sent.
+    :ivar needs_evidence: Whether a claim that is not the current one can win only if its host replied or announced it
+        since the contest began.
     :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
     :ivar announced: LOCATIONs whose hosts announced them since the contest began.
     """
 
-    __slots__ = ("announced", "answered", "began_at", "ends_at", "rounds", "searched", "searching")
+    __slots__ = ("announced", "answered", "began_at", "ends_at", "needs_evidence", "rounds", "searched", "searching")
 
     def __init__(self, rounds: int, now: float) -> None:
         self.rounds = rounds - 1
         self.began_at = now
         self.ends_at = now + _SEARCH_WAIT
-        self.searching = self.searched = False
+        self.searching = self.searched = self.needs_evidence = False
         self.answered: set[str] = set()
         self.announced: set[str] = set()
 

@@ -42,6 +42,8 @@ def decide(service: TrackedService, now: float, trust: Standing) -> Claim:
     for alive in (homes or insisting, answered, returned):
         if alive:
             return service.claim if service.claim in alive else max(alive, key=lambda claim: claim.received_at)
+    if contest.needs_evidence:
+        claims = [claim for claim in claims if claim is service.claim or claim in announced]
     # Since the holder announced the current LOCATION, it has announced another one of the same host twice.
     repeated = [
         claim

@@ -51,6 +51,9 @@ class DueDecisions:
             events.append(
                 SearchNeeded(claim.advertisement, within, (claim.searched_host,), scheduled=True, repeated=repeated)
             )
+            if claim.answers and self._holds.until(service) > now:
+                # The hold may end shortly before the expiry, too late for another repetition.
+                service.rounds_after_hold = _ROUNDS_AFTER_HOLD
         when = service.due
         if claim.expires_at <= now and service.claim is claim:
             when = min(self._holds.until(service), now + _HELD_PAUSE, service.decision_due)

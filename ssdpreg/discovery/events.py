@@ -54,14 +54,16 @@ class Left:
 
 
 class SearchUrgency(IntEnum):
-    """SearchUrgency of a search, the highest first."""
+    """Urgency of a search, the highest first."""
 
     #: The holder of a service sent a byebye, which may be forged: the service leaves in 2 s.
     BYEBYE = 0
-    #: Another claim was received, or a claim has to be confirmed.
+    #: Another claim was received.
     CLAIM = 1
+    #: A new claim has to be confirmed before its service is live.
+    NEW = 2
     #: A sender without a claim sent a byebye.
-    UNFOUNDED = 2
+    UNFOUNDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,11 @@ class SearchNeeded:
 
     :ivar within: Seconds until a reply is too late.
     :ivar hosts: Hosts to search by unicast, besides the group.
-    :ivar urgency: SearchUrgency among the searches that wait for the budget.
+    :ivar urgency: Urgency among the searches that wait for the budget.
     :ivar is_tracked: Whether the service is in the table, and waits for the search.
     :ivar scheduled: Whether the daemon's own schedule caused it. Unsolicited datagrams cause all others, and their
         rate is limited.
+    :ivar hosts_only: Whether only the hosts are searched, because they have just replied to a search of the group.
     :ivar repeated: Whether a scheduled search is repeated, because there was no reply to the one before.
     """
 
@@ -85,6 +88,7 @@ class SearchNeeded:
     repeated: bool = False
     urgency: SearchUrgency = SearchUrgency.CLAIM
     is_tracked: bool = True
+    hosts_only: bool = False
 
 
 Event = Appeared | Changed | Left | SearchNeeded

@@ -64,6 +64,21 @@ _METADATA = frozenset(
     )
 )
 
+
+def _beginnings(bits: int) -> frozenset[int]:
+    """Return the first 8 or 16 bits of the IPv4 addresses that may not be the address of a device."""
+    special = [*_NO_HOSTS, _IPV4_LOOPBACK, _IPV4_LINK_LOCAL]
+    special += [IPv4Network(address) for address in _METADATA if isinstance(address, IPv4Address)]
+    found: set[int] = set()
+    for network in special:
+        if (network.prefixlen <= 8) == (bits == 8):
+            first, last = int(network.network_address), int(network.broadcast_address)
+            found.update(range(first >> 32 - bits, (last >> 32 - bits) + 1))
+    return frozenset(found)
+
+
+_SPECIAL_8, _SPECIAL_16 = _beginnings(8), _beginnings(16)
+
 #: Interface identifiers of ISATAP (RFC 5214, section 6.1), without the bit for globally unique IPv4 addresses.
 _ISATAP = 0x00005EFE
 _ISATAP_UNIQUE_BIT = 0x02000000
@@ -102,6 +117,16 @@ def _parse_ipv6(text: str) -> IPAddress:
     if match and match[2] and address not in _IPV6_LINK_LOCAL:
         raise RejectedError(NO_HOST)
     return address.ipv4_mapped or address
+
+
+def is_ordinary(number: int) -> bool:
+    """
+    Return whether :func:`check_address` accepts an IPv4 address of any sender, if it is no broadcast address.
+
+    :param number: See :func:`ssdpreg.ssdp.networks.ipv4_number`.
+    :return: False also for some addresses that are accepted.
+    """
+    return number >> 24 not in _SPECIAL_8 and number >> 16 not in _SPECIAL_16
 
 
 def is_link_local_ipv6(host: str) -> bool:

@@ -115,7 +115,7 @@ def _interpret_announcement(
         endpoint = locations.endpoint(message.location, sender)
     except RejectedError as error:
         return Rejection(nt, error.reason)
-    return Advertisement(
+    return Advertisement.make(
         device_id=announcer,
         urn=urn,
         term=term,

@@ -36,6 +36,10 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def has(self, now: float) -> bool:
+        """Return whether there is a token."""
+        return self.wait(now) * self._rate <= _ROUNDING
+
     def wait(self, now: float, reserve: float = 0.0) -> float:
         """Return the seconds until a token can be taken."""
         tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)

@@ -26,6 +26,6 @@ class Standing(IntEnum):
 
 def standing_of(advertisement: Advertisement, reception: Reception) -> Standing:
     """Return the standing that a reception gives to a claim."""
-    if advertisement.endpoint.host != reception.sender or not reception.on_link:
+    if advertisement.host != reception.sender or not reception.on_link:
         return Standing.INDIRECT
     return Standing.CONFIRMED if reception.channel is Channel.HOST else Standing.DIRECT

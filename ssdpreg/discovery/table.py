@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from ssdpreg.discovery.adoption import Adoptions
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.announcements import Announcements
 from ssdpreg.discovery.claims import Claim
@@ -26,9 +27,6 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.discovery.tracked_services import TrackedServices
 from ssdpreg.ssdp.reception import Reception
-
-#: Shortest time, in seconds, in which an adopted service may be received for the first time.
-_PROBATION = 60.0
 
 
 class AdvertisementTable:
@@ -50,6 +48,7 @@ class AdvertisementTable:
         self._announcements = Announcements(self._services, self._moves)
         self._departures = Departures(self._services, self._moves)
         self._holds = Holds()
+        self._adoptions = Adoptions(self._services, self._moves, self._departures)
         self._due = DueDecisions(self._services, self._moves, self._departures, self._holds)
 
     def __len__(self) -> int:
@@ -99,6 +98,16 @@ class AdvertisementTable:
         return self._services.other_claims.displaced
 
     @property
+    def homes(self) -> int:
+        """Number of homes that are kept of services that have left."""
+        return len(self._services.homes)
+
+    @property
+    def byebyes(self) -> int:
+        """Number of byebyes that are kept for the adoption of services."""
+        return len(self._adoptions.byebyes)
+
+    @property
     def moves(self) -> int:
         """Number of moves of services."""
         return self._moves.moves
@@ -129,6 +138,7 @@ class AdvertisementTable:
         """
         service = self._services.find_advertised(advertisement)
         if service is None:
+            self._adoptions.byebyes.discard(advertisement.device_id, advertisement.urn)
             return self._announcements.create(advertisement, reception, now)
         events = self._announcements.process(service, advertisement, reception, now)
         self._services.schedule(service)
@@ -157,6 +167,7 @@ class AdvertisementTable:
         :param urn: As in :class:`~ssdpreg.discovery.interpret.Departure`.
         :param interface: Interface that received it, empty if it is unknown.
         """
+        self._adoptions.byebyes.remember(device_id, urn, sender, now)
         if urn is None:
             services = list(self._services.of_device(device_id))
         else:
@@ -195,20 +206,19 @@ class AdvertisementTable:
         standing: Standing = Standing.INDIRECT,
     ) -> list[Event]:
         """
-        Add a service that was live before this table was created. A service that is in the table is not changed.
+        Add a service that was registered by an earlier run, or by another daemon.
+
+        If the service is in the table at another LOCATION, it changes to the registered one, and a contest decides
+        between them. The registered one stays if no host replies to the searches or announces the service.
+
+        If its device has sent a byebye before, the service leaves as it does after any byebye.
 
         :param remaining: Seconds until it expires. None means that they are not known: the service then has the full
             lifetime of its advertisement, and at least a minute, to be received.
         :param standing: Standing of its claim at that time, as far as it is known. It was live, so it had at least the
             lowest standing that makes a service live.
         """
-        if self._services.find_advertised(advertisement) is not None:
-            return []
-        if remaining is None:
-            remaining = max(advertisement.lifetime, _PROBATION)
-        return self._services.add(
-            Claim.adopted(advertisement, max(standing, self._services.trust), remaining, now), now
-        )
+        return self._adoptions.adopt(advertisement, now, remaining, standing)
 
     def reassign(self, match: Callable[[str], SearchTerm | None], now: float) -> Iterator[list[Event]]:
         """

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND, Contest
 from ssdpreg.discovery.homes import Home
+from ssdpreg.discovery.rare import Rare
 from ssdpreg.discovery.standing import Standing
 
 #: Part of max-age after which the search for a silent device is repeated.
@@ -27,7 +29,6 @@ _MOVE_PAUSE = 10.0
 _LONG_MOVE_PAUSE = 60.0
 #: Seconds without a move after which the next pause is short again.
 _MOVE_MEMORY = 600.0
-_NEVER = -math.inf
 
 #: Search rounds of a contest.
 _ROUNDS = 2
@@ -64,39 +65,44 @@ class TrackedService:
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar restarted_at: Time at which the facts were replaced because of another BOOTID.
     :ivar scheduled_at: See :class:`ssdpreg.discovery.expiry.Scheduled`.
+    :ivar rare: Values of the attributes that few services have: see :mod:`ssdpreg.discovery.rare`.
     """
 
     __slots__ = (
-        "_held",
-        "_move_pause",
         "appeared_at",
         "asked_at",
-        "awaits",
-        "bye_until",
         "claim",
-        "contest",
-        "contested_at",
         "creator",
-        "deferred_at",
         "home",
-        "leaves_at",
         "live",
-        "move_at",
         "moved_at",
-        "next_move",
-        "others",
         "published",
+        "rare",
         "removed",
         "repeat_at",
-        "restarted_at",
-        "rounds_after_hold",
         "scheduled_at",
         "searched",
     )
 
+    others: Rare[tuple[Claim, ...]] = Rare(())
+    rounds_after_hold: Rare[int] = Rare(0)
+    awaits: Rare[str] = Rare("")
+    leaves_at: Rare[float] = Rare(math.inf)
+    bye_until: Rare[float] = Rare(_NEVER)
+    contest: Rare[Contest | None] = Rare(None)
+    contested_at: Rare[float] = Rare(_NEVER)
+    deferred_at: Rare[float] = Rare(math.inf)
+    next_move: Rare[Claim | None] = Rare(None)
+    move_at: Rare[float] = Rare(math.inf)
+    restarted_at: Rare[float] = Rare(_NEVER)
+    # Seconds for which each host was the host of the current LOCATION, until the latest move.
+    _held: Rare[dict[str, float] | None] = Rare(None)
+    # No pause precedes the first move.
+    _move_pause: Rare[float] = Rare(0.0)
+
     def __init__(self, claim: Claim, now: float) -> None:
+        self.rare: dict[str, Any] | None = None
         self.claim = claim
-        self.others: tuple[Claim, ...] = ()
         self.live = False
         self.removed = False
         self.published = Standing.INDIRECT
@@ -105,24 +111,9 @@ class TrackedService:
         self.home = claim.host
         self.searched = False
         self.repeat_at = math.inf
-        self.rounds_after_hold = 0
         self.asked_at = _NEVER
-        self.awaits = ""
-        self.leaves_at = math.inf
-        self.bye_until = _NEVER
-        self.contest: Contest | None = None
-        self.contested_at = _NEVER
-        self.deferred_at = math.inf
-        self.next_move: Claim | None = None
-        self.move_at = math.inf
-        self.scheduled_at = math.inf
-        self.restarted_at = _NEVER
-        # Seconds for which each host was the host of the current LOCATION, until the latest move. Most services never
-        # move.
-        self._held: dict[str, float] | None = None
         self.moved_at = now
-        # No pause precedes the first move.
-        self._move_pause = 0.0
+        self.scheduled_at = math.inf
 
     @property
     def due(self) -> float:
@@ -134,6 +125,8 @@ class TrackedService:
     @property
     def decision_due(self) -> float:
         """Time at which the next decision is due, apart from the end of the current claim and the search before it."""
+        if self.rare is None:
+            return math.inf
         # A contest decides about a move that waits for the budget.
         due = self.move_at if self.contest is None else self.contest.ends_at
         if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:

@@ -10,7 +10,7 @@ from ssdpreg.discovery.capacity import Capacity
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.device_index import DeviceIndex
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason
+from ssdpreg.discovery.events import Appeared, Changed, Event, Left, Reason, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.expiry import Schedule
 from ssdpreg.discovery.homes import Homes
 from ssdpreg.discovery.other_claims import OtherClaims
@@ -26,6 +26,7 @@ class TrackedServices:
     :param limit_per_sender: Number of services that one sender may create.
     :param trust: Lowest standing of a claim that makes a service live.
     :ivar live: Number of live services.
+    :ivar homes: Homes of services that have left.
     """
 
     def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
@@ -35,7 +36,7 @@ class TrackedServices:
         self.searches = AwaitedSearches()
         self.live = 0
         self._schedule: Schedule[TrackedService] = Schedule()
-        self._homes = Homes()
+        self.homes = Homes()
         self._devices = DeviceIndex()
 
     def __len__(self) -> int:
@@ -88,7 +89,17 @@ class TrackedServices:
         self._devices.add(service)
         self.capacity.add(service)
         self.schedule(service)
-        return self.publish(service, now) or [self.searches.request(service, ROUND, now)]
+        return self.publish(service, now) or [self.confirm(service, now, is_reply=claim.answers)]
+
+    def confirm(self, service: TrackedService, now: float, *, is_reply: bool) -> SearchNeeded:
+        """
+        Return a search that raises the standing of the current claim, which is too low for the service to be live.
+
+        :param is_reply: Whether the host of the LOCATION has just replied to a search of the group.
+        """
+        return (
+            verification(service.claim) if is_reply else self.searches.request(service, ROUND, now, SearchUrgency.NEW)
+        )
 
     def publish(self, service: TrackedService, now: float, *, changed: bool = False) -> list[Event]:
         """
@@ -101,7 +112,7 @@ class TrackedServices:
             return []
         before, service.published = service.published, claim.standing
         if not service.live:
-            service.go_live(now, self._homes.recall(_key(claim.advertisement), now))
+            service.go_live(now, self.homes.recall(_key(claim.advertisement), now))
             self.live += 1
             return [Appeared(claim.advertisement, claim.standing)]
         # Health checks are configured for direct claims only.
@@ -123,10 +134,15 @@ class TrackedServices:
         self.searches.cancel(service)
         if not service.live:
             return []
-        self._homes.remember(_key(advertisement), *service.holding_of_home(now), now)
+        self.homes.remember(_key(advertisement), *service.holding_of_home(now), now)
         service.live = False
         self.live -= 1
         return [Left(advertisement, reason)]
+
+
+def verification(claim: Claim) -> SearchNeeded:
+    """Return a search of the host of a claim, which has just replied to a search of the group."""
+    return SearchNeeded(claim.advertisement, ROUND, (claim.searched_host,), is_tracked=False, hosts_only=True)
 
 
 def _key(advertisement: Advertisement) -> tuple[str, str]:

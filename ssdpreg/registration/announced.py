@@ -70,8 +70,8 @@ class AnnouncedRegistration(Registration):
         set_field = object.__setattr__
         set_field(self, "service_id", service_id)
         set_field(self, "name", name)
-        set_field(self, "address", advertisement.endpoint.host)
-        set_field(self, "port", advertisement.endpoint.port)
+        set_field(self, "address", advertisement.host)
+        set_field(self, "port", advertisement.port)
         set_field(self, "tags", tags)
         set_field(self, "advertisement", advertisement)
         set_field(self, "_scope", scope)

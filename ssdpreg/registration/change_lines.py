@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from ssdpreg.discovery.rates import TokenBucket
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.registration.differences import AppliedChange
-
-#: Lines that are logged: at most 60 in any minute.
-_RATE = 0.5
-_BURST = 30
 
 #: Format and fields of a line.
 Line = tuple[str, dict[str, object]]
@@ -17,28 +13,36 @@ class ChangeLines:
     """
     Log lines of applied changes: one for each change, or one for many changes when the budget is used up.
 
+    :param budget: Budget of all lines that unsolicited datagrams cause.
     :ivar summarized: Number of changes without a line of their own.
     """
 
-    def __init__(self) -> None:
-        self._budget = TokenBucket(_RATE, _BURST)
+    def __init__(self, budget: LogBudget) -> None:
+        self._budget = budget
         # Count, first and latest change by verb.
         self._waiting: dict[str, tuple[int, AppliedChange, AppliedChange]] = {}
         self.summarized = 0
 
     def add(self, change: AppliedChange, now: float) -> list[Line]:
         """Return the line of a change, or nothing if it goes into a summary."""
-        if not self._waiting and self._budget.take(now):
+        if not self._waiting and self._budget.take_for_change(now):
             return [_line(change)]
         self.summarized += 1
         count, first, _ = self._waiting.get(change.verb, (0, change, change))
         self._waiting[change.verb] = count + 1, first, change
         return []
 
+    def take_for_refusal(self, now: float) -> bool:
+        """Return whether the line of a rejected change may be logged now. Otherwise it counts as summarized."""
+        if self._budget.take_for_change(now):
+            return True
+        self.summarized += 1
+        return False
+
     def summarize(self, now: float) -> list[Line]:
         """Return the lines that summarize the changes since the last one, as far as the budget permits it."""
         lines: list[Line] = []
-        while self._waiting and self._budget.take(now):
+        while self._waiting and self._budget.take_for_change(now):
             count, first, last = self._waiting.pop(next(iter(self._waiting)))
             if count == 1:
                 lines.append(_line(first))

@@ -73,7 +73,7 @@ class Differences:
         self._suspects: dict[str, None] = {}
         # Reasons of departures, for services that the backend holds or may be about to hold.
         self._reasons: dict[str, Reason] = {}
-        self._in_progress: frozenset[str] = frozenset()
+        self._in_progress: dict[str, None] = {}
 
     @property
     def queued(self) -> int:
@@ -174,7 +174,9 @@ class Differences:
         """
         if self.actual is None or not (self._suspects or full):
             return
-        for service_id in self._guard.check(self._suspects, len(self.actual), now, full=full):
+        allowed = self._guard.check(self._suspects, len(self.actual), now, full=full)
+        # The order of a set of texts differs from one process to the next. A simulation has to be repeatable.
+        for service_id in [each for each in self._suspects if each in allowed]:
             del self._suspects[service_id]
             self._queue.add(service_id, self.actual[service_id].address, Urgency.DEPARTURE)
 
@@ -184,7 +186,7 @@ class Differences:
         """Return the plan of the most urgent changes, at most so many. They are in progress until :meth:`record`."""
         actual = self.actual or {}
         ids = self._queue.take(count)
-        self._in_progress = frozenset(ids)
+        self._in_progress = dict.fromkeys(ids)
         return plan(
             {service_id: self._desired[service_id] for service_id in ids if service_id in self._desired},
             {service_id: actual[service_id] for service_id in ids if service_id in actual},
@@ -221,7 +223,7 @@ class Differences:
 
     def end_progress(self, now: float) -> None:
         """End the progress of the latest plan: compare its services again, because they may have changed meanwhile."""
-        ids, self._in_progress = self._in_progress, frozenset()
+        ids, self._in_progress = self._in_progress, {}
         self._compare_all(ids, now)
         for service_id in ids:
             if service_id not in (self.actual or {}):

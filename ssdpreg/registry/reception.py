@@ -87,7 +87,7 @@ class ReceptionMonitor:
             self._table.add_interruption(now - late, now)
             self._hold("", now)
         if self._unsearched and now - self._searched_at >= self._grace:
-            for interface in self._unsearched:
+            for interface in sorted(self._unsearched):
                 self._hold_and_search(interface, now, was_down=False)
             self._unsearched.clear()
         losses = self._network.check_reception()
@@ -103,11 +103,11 @@ class ReceptionMonitor:
                 # A flood of datagrams can cause losses for a long time. Departed services must expire meanwhile.
                 self._held_at[interface] = now
                 self._hold(interface, now)
-        for interface in self._down.keys() - losses.keys() - receiving:
+        for interface in sorted(self._down.keys() - losses.keys() - receiving):
             # The interface was removed long ago.
             del self._down[interface]
             self._table.hold(now, interface)
-        for interface in self._down.keys() & receiving:
+        for interface in sorted(self._down.keys() & receiving):
             self._table.add_interruption(self._down.pop(interface), now, interface)
             self.log.info("Datagrams are received on {interface} again", interface=interface)
             self._hold(interface, now, was_down=True)

@@ -97,22 +97,34 @@ class RepeatedAdvertisement:
         self, group: MessageGroup, service: TrackedService, advertisement: Advertisement, reception: Reception
     ) -> None:
         self._group, self._interpretation = group, group.interpretation
-        self._service, self._claim = service, service.claim
+        self._service = service
         self._advertisement, self._reception = advertisement, reception
+        self._refer_to_claim()
+
+    def _refer_to_claim(self) -> None:
+        """Refer to the current claim, and to its copy of the advertisement if it has received the same one."""
+        self._claim = claim = self._service.claim
+        if claim.latest is not None and claim.latest.is_same(self._advertisement):
+            self._advertisement = claim.latest
 
     def __call__(self) -> bool:
         """Process the advertisement. Return False if it has to be parsed again."""
-        group, claim = self._group, self._claim
+        group, claim, reception = self._group, self._claim, self._reception
         if self._interpretation != group.interpretation:
             return False
-        if claim.latest is self._advertisement:
+        if (
+            claim.latest is self._advertisement
+            and claim.latest_is_reply is group.is_reply
+            and claim.sender == reception.sender
+            and claim.interface == reception.interface
+        ):
             # Nothing is pending, so the claim is only prolonged.
             claim.repeat(group.seconds(), group.is_reply)
         elif self._service.removed:
             return False
         else:
-            group.process(self._advertisement, self._reception)
-            self._claim = self._service.claim
+            group.process(self._advertisement, reception)
+            self._refer_to_claim()
         group.count += 1
         return True
 

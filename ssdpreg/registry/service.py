@@ -30,7 +30,7 @@ from ssdpreg.discovery.events import (
 )
 from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
-from ssdpreg.discovery.log_limit import LogLimit
+from ssdpreg.discovery.log_limit import LogBudget, LogLimit
 from ssdpreg.discovery.rates import SenderBuckets
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
@@ -99,6 +99,8 @@ class RegistryStatistics:
     :ivar tracked: Services in the table now, those included that are not live.
     :ivar evictions: Services that gave way to others when the table was full.
     :ivar displaced_claims: Claims that gave way because services had too many besides their current ones.
+    :ivar homes: Homes that are kept of services that have left.
+    :ivar byebyes: Byebyes that are kept for the adoption of services.
     :ivar moves: Moves of services.
     :ivar contests: Contests about services.
     :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
@@ -112,6 +114,8 @@ class RegistryStatistics:
     tracked: int
     evictions: int
     displaced_claims: int
+    homes: int
+    byebyes: int
     moves: int
     contests: int
     rejected_searches: int
@@ -137,6 +141,7 @@ class Registry(Service):
     :param mx: Maximum delay of a reply that searches ask for, in whole seconds.
     :param backlog: Returns the number of changes that the backend has yet to apply.
     :param describe: Whether the registrations contain facts that devices state about themselves.
+    :param budget: Budget of the log lines that unsolicited datagrams cause.
     :ivar dropped: Number of dropped datagrams and rejected messages by reason.
     :ivar searches: Number of search rounds for all search terms.
     :ivar broadcasts: Broadcast addresses of the networks on which SSDP is received.
@@ -159,6 +164,7 @@ class Registry(Service):
         backlog: Callable[[], int] = lambda: 0,
         describe: bool = False,
         random: Random | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self._reactor = reactor
         self._table, self._rules, self._locations = table, rules, locations
@@ -190,7 +196,7 @@ class Registry(Service):
         self._settle_time = _SECOND_ROUND + SPACING * MAX_TARGETS + mx + _NETWORK_DELAY
         self._settles_at = math.inf
         self.reception = ReceptionMonitor(reactor, self._network, table, self._search, self._settle_time)
-        self._log_limit = LogLimit()
+        self._log_limit = LogLimit(budget or LogBudget())
         self.dropped: Counter[str] = Counter()
         self.searches = 0
         self.broadcasts: frozenset[str] = frozenset()
@@ -320,6 +326,8 @@ class Registry(Service):
             tracked=self._table.tracked,
             evictions=self._table.evictions,
             displaced_claims=self._table.displaced_claims,
+            homes=self._table.homes,
+            byebyes=self._table.byebyes,
             moves=self._table.moves,
             contests=self._table.contests,
             rejected_searches=self.needed_searches.rejected + self._network.rejected_searches,

@@ -15,8 +15,11 @@ from ssdpreg.errors import HeaderError, StartLineError
 from ssdpreg.ssdp.messages import GROUP, GROUPS, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 #: UDA, 1.1.1: a message begins with one of three start lines. Any minor version of HTTP and any reason phrase are
-#: accepted, since UPnP 1.0 devices differ in both. Only status 200 is a reply to a search.
-_START_LINE = re.compile(r"(?:(NOTIFY|M-SEARCH) \* HTTP/1\.\d|HTTP/1\.\d 200(?: .*)?)\s*", re.ASCII | re.IGNORECASE)
+#: accepted, since UPnP 1.0 devices differ in both, and any blanks between the parts. Only status 200 is a reply to a
+#: search.
+_START_LINE = re.compile(
+    r"(?:(NOTIFY|M-SEARCH)[ \t]+\*[ \t]+HTTP/1\.\d|HTTP/1\.\d[ \t]+200(?:[ \t].*)?)\s*", re.ASCII | re.IGNORECASE
+)
 
 #: UDA, 1.2.2: directives of CACHE-CONTROL other than max-age are ignored. Spaces and quotes around the number are
 #: accepted: UDA itself prints "max-age = 1800".
@@ -73,7 +76,7 @@ def decode(datagram: bytes) -> Message:
         # Some vendors send SERVER in Latin-1 or another 8-bit encoding.
         text = datagram.decode("latin-1")
     # RFC 7230, 3.5: a receiver should ignore empty lines before the start line.
-    start_line, _, rest = text.lstrip("\r\n").partition("\n")
+    start_line, _, rest = text.lstrip("\r\n \t").partition("\n")
     start = _START_LINE.fullmatch(start_line)
     if start is None:
         raise StartLineError(f"unknown start line {start_line[:80]!r}")
@@ -169,9 +172,11 @@ def _parse_fields(text: str) -> dict[str, str]:
         if not stripped:
             break
         before, colon, after = stripped.partition(":")
-        # Skip a line without a colon, and the second of two fields with the same name: devices send both.
-        name = before.rstrip().upper() if colon else ""
-        if name in fields:
+        # Skip a line without a colon, and the second of two fields with the same name: devices send both. An empty
+        # field does not count. Some letters outside ASCII have a capital in ASCII, and no other program reads such a
+        # name as that of a known field.
+        name = before.rstrip().upper() if colon and before.isascii() else ""
+        if fields.get(name):
             name = ""
         elif name:
             fields[name] = after.lstrip()

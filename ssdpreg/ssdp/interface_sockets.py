@@ -9,12 +9,13 @@ from typing import Any
 
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.interfaces import InterfaceAddress, Subnet, is_link_local
-from ssdpreg.ssdp.messages import GROUPS, PORT, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import GROUPS, PORT, RECEIVED_GROUPS, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.open_socket import OpenSocket
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop, SearchRounds
-from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+from ssdpreg.ssdp.sockets import UDPSockets
 
 
 class InterfaceSockets:
@@ -56,7 +57,7 @@ class InterfaceSockets:
         scope = memo.new_scope()
         self._groups = {
             group: SSDPProtocol(self._receive_multicast, self._drop_multicast, memo=(memo, scope))
-            for group in GROUPS[interface.version]
+            for group in RECEIVED_GROUPS[interface.version]
         }
         self._announcer = SSDPProtocol(self._receive_unicast, self._drop_unicast, reachability)
         self._rounds = SearchRounds(reactor, sockets, interface, self._make_receptions, deliver, drop, memo)
@@ -103,7 +104,7 @@ class InterfaceSockets:
         first, *others = self._groups.items()
         self._open.append(self._sockets.open_group(self.interface, first[1], group=first[0]))
         for group, protocol in others:
-            # Linux before 5.7 requires CAP_NET_RAW for the group of the site. Nearly all devices use the other one.
+            # Linux before 5.7 requires CAP_NET_RAW for the groups of wider scopes. Nearly all devices use the first.
             with suppress(PermissionError):
                 self._open.append(self._sockets.open_group(self.interface, protocol, group=group))
         if announcing:
@@ -111,7 +112,7 @@ class InterfaceSockets:
 
     def send(self, message: Message) -> None:
         """Send a message of an announcer to each group."""
-        for group in self._groups:
+        for group in GROUPS[self.interface.version]:
             self._announcer.send(message, (group, PORT))
 
     def reply(self, message: Message, peer: PeerAddress) -> None:

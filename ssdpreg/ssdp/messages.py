@@ -16,8 +16,12 @@ PORT = 1900
 #: Multicast groups of SSDP over IPv6, of link-local and of site-local scope: UDA, annex A.
 GROUP_LINK_LOCAL = "ff02::c"
 GROUP_SITE_LOCAL = "ff05::c"
-#: Groups by IP version. Nothing is sent to groups of a wider scope.
+#: Group of global scope. GSSDP announces devices with a global or unique local address to it and to no other group.
+GROUP_GLOBAL = "ff0e::c"
+#: Groups by IP version. Nothing is sent to groups of a wider scope: UDA, annex A.2.3.
 GROUPS = {4: (GROUP,), 6: (GROUP_LINK_LOCAL, GROUP_SITE_LOCAL)}
+#: Groups whose announcements are received, by IP version.
+RECEIVED_GROUPS = {4: GROUPS[4], 6: (*GROUPS[6], GROUP_GLOBAL)}
 
 #: Search target that every device replies to: UDA, 1.3.2.
 SEARCH_ALL = "ssdp:all"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from ssdpreg.ssdp.networks import Networks, ipv4_number
+
 #: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
 _CACHED_SENDERS = 2048
 
@@ -67,19 +69,22 @@ class Receptions(dict[str, Reception]):
         named: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
         super().__init__()
-        self._interface, self._channel, self._networks, self._named = interface, channel, networks, named
+        self._interface, self._channel = interface, channel
+        self._networks, self._named = Networks(networks), Networks(named)
 
     def __missing__(self, sender: str) -> Reception:
         if len(self) >= _CACHED_SENDERS:
             self.clear()
-        address = ip_address(sender)
-        is_link_local = address.version == 6 and address.is_link_local
-        reception = Reception(
-            f"{sender}%{self._interface}" if is_link_local else sender,
-            self._interface,
-            self._channel,
-            is_link_local or any(address in network for network in self._networks),
-            any(address in network for network in self._named),
-        )
-        self[sender] = reception
+        self[sender] = reception = self._make(sender)
         return reception
+
+    def _make(self, sender: str) -> Reception:
+        number = ipv4_number(sender)
+        if number is not None:
+            on_link, named = self._networks.contains_ipv4(number), self._named.contains_ipv4(number)
+            return Reception(sender, self._interface, self._channel, on_link, named)
+        address = ip_address(sender)
+        if is_link_local := address.is_link_local:
+            sender = f"{sender}%{self._interface}"
+        on_link, named = is_link_local or address in self._networks, address in self._named
+        return Reception(sender, self._interface, self._channel, on_link, named)

@@ -13,11 +13,12 @@ from twisted.logger import Logger
 from ssdpreg.errors import MessageError, OffLinkReplyError, UnsolicitedError
 from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUPS, PORT, Alive, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.open_socket import OpenSocket
 from ssdpreg.ssdp.protocol import GroupReachability, PeerAddress, SSDPProtocol
 from ssdpreg.ssdp.reception import Channel, Reception, Receptions
 from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_address import parse_search_address
-from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+from ssdpreg.ssdp.sockets import UDPSockets
 
 #: Returns the function that processes the message when it is repeated: see :mod:`ssdpreg.ssdp.repeats`.
 Deliver = Callable[[Message, Reception, PeerAddress], Repeat | None]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
-import sys
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -17,16 +14,16 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorMulticast
 from twisted.internet.protocol import DatagramProtocol
 
+from ssdpreg.ssdp import socket_options
 from ssdpreg.ssdp.interfaces import InterfaceAddress, is_link_local
 from ssdpreg.ssdp.messages import GROUP, GROUP_LINK_LOCAL, PORT
+from ssdpreg.ssdp.open_socket import OpenSocket
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.quiet_port import listen_quietly, listen_quietly_ipv6
 
 #: Longest payload of a UDP datagram in bytes, over IPv4 and over IPv6.
 _MAX_DATAGRAM = 65507
 _MAX_DATAGRAM_IPV6 = 65527
-#: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
-_RECEIVE_BUFFER = 4 * 1024 * 1024
 
 #: Largest number of open sockets that search single hosts: of one interface, and of all. Each is open for at most 6 s.
 MOST_HOST_SOCKETS = 128
@@ -34,52 +31,8 @@ _MOST_HOST_SOCKETS_IN_ALL = 256
 #: Ports of a range that those sockets leave to searches of the group.
 _GROUP_PORTS = 5
 
-# Linux: <asm-generic/socket.h>, <linux/in.h>, <linux/sock_diag.h>. Python does not define them.
-_SO_RCVBUFFORCE = 33
-_SO_MEMINFO = 55
-_SK_MEMINFO_DROPS = 8
-_IP_MULTICAST_ALL = 49
-_IP_UNICAST_IF = 50
-_IPV6_MULTICAST_ALL = 29
 #: Address of a socket that receives datagrams for any IPv6 address of its interface.
 _ANY_IPV6 = "::"
-
-
-class OpenSocket:
-    """
-    An open UDP socket of one interface.
-
-    :param protocol: Its protocol.
-    :param port: Its port.
-    """
-
-    def __init__(self, protocol: DatagramProtocol, port: Any) -> None:
-        self._protocol = protocol
-        self.port = port
-        host = port.getHost()
-        #: IP address and port that it is bound to.
-        self.address: PeerAddress = (host.host, host.port)
-        #: Interface on which it searches a single host, or None.
-        self.searches_hosts_of: InterfaceAddress | None = None
-        self._dropped = 0
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is open. The reactor closes a socket when reading from it fails."""
-        return self._protocol.transport is not None
-
-    def take_overflows(self) -> int:
-        """Return the number of datagrams that the kernel dropped since the last call, because the buffer was full."""
-        if not self.alive:
-            return 0
-        try:
-            info = self.port.getHandle().getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * (_SK_MEMINFO_DROPS + 1))
-        except OSError:
-            # Linux before 4.12 does not count for each socket.
-            return 0
-        before, self._dropped = self._dropped, int.from_bytes(info[4 * _SK_MEMINFO_DROPS :], sys.byteorder)
-        # The kernel's counter has 32 bits.
-        return (self._dropped - before) % 2**32
 
 
 class UDPSockets:
@@ -132,16 +85,7 @@ class UDPSockets:
         if interface.version == 6:
             return self._open_group_ipv6(interface, protocol, group)
 
-        def configure(handle: socket.socket) -> None:
-            # By default the socket receives on every interface on which any socket of this host has joined the group.
-            handle.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-            # Twisted shares ports by SO_REUSEADDR, which is enough, and by SO_REUSEPORT. With the latter, Linux
-            # delivers a datagram for the only member on an interface to any of the sockets that share the port: seen
-            # with 6.18.
-            handle.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
-            handle.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, _membership(interface))
-
-        return self._listen(protocol, port, GROUP, configure, shared=True)
+        return self._listen(protocol, port, GROUP, lambda handle: socket_options.join(handle, interface), shared=True)
 
     def may_search_host(self, interface: InterfaceAddress) -> bool:
         """
@@ -158,10 +102,8 @@ class UDPSockets:
         def configure(handle: socket.socket) -> None:
             # A link-local group is bound together with its interface, which needs no privilege.
             if group != GROUP_LINK_LOCAL:
-                _bind_to_interface(handle, interface)
-            _ignore_other_groups(handle)
-            membership = struct.pack("@16sI", socket.inet_pton(socket.AF_INET6, group), interface.index)
-            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+                socket_options.bind_to_interface(handle, interface)
+            socket_options.join_ipv6(handle, interface, group)
 
         scope = interface.index if group == GROUP_LINK_LOCAL else 0
         return self._add(
@@ -188,9 +130,8 @@ class UDPSockets:
             return self._add_search(opened, interface, host=host)
 
         def configure(handle: socket.socket) -> None:
-            self._send_on(interface, handle)
-            # Two networks can use the same addresses: the routing table selects one of the interfaces.
-            handle.setsockopt(socket.IPPROTO_IP, _IP_UNICAST_IF, socket.htonl(interface.index))
+            socket_options.send_on(handle, interface, self._ttl)
+            socket_options.send_unicast_on(handle, interface)
 
         opened = self._in_range(lambda number: self._listen(protocol, number, interface.address, configure))
         return self._add_search(opened, interface, host=host)
@@ -215,10 +156,13 @@ class UDPSockets:
         if interface.version == 6:
             return self._listen_ipv6(interface, protocol, PORT, shared=True)
 
-        def configure(handle: socket.socket) -> None:
-            self._send_on(interface, handle)
-
-        return self._listen(protocol, PORT, interface.address, configure, shared=True)
+        return self._listen(
+            protocol,
+            PORT,
+            interface.address,
+            lambda handle: socket_options.send_on(handle, interface, self._ttl),
+            shared=True,
+        )
 
     def close(self, opened: OpenSocket) -> None:
         """Begin to close a socket. It may have been closed before."""
@@ -299,12 +243,11 @@ class UDPSockets:
         """
 
         def configure(handle: socket.socket) -> None:
-            _ignore_other_groups(handle)
-            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, interface.index)
-            handle.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, self._ttl)
+            socket_options.ignore_other_groups(handle)
+            socket_options.send_on_ipv6(handle, interface, self._ttl)
 
         def configure_on_interface(handle: socket.socket) -> None:
-            _bind_to_interface(handle, interface)
+            socket_options.bind_to_interface(handle, interface)
             configure(handle)
 
         def listen() -> Any:
@@ -333,45 +276,7 @@ class UDPSockets:
         if len(self._open) + len(self._closing) >= self._limit:
             raise OSError(errno.EMFILE, f"{self._limit} sockets are open")
         port = listen()
-        _enlarge_receive_buffer(port.getHandle())
+        socket_options.enlarge_receive_buffer(port.getHandle())
         opened = OpenSocket(protocol, port)
         self._open.add(opened)
         return opened
-
-    def _send_on(self, interface: InterfaceAddress, handle: socket.socket) -> None:
-        """Make a socket send multicast datagrams on one interface."""
-        handle.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _membership(interface))
-        handle.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self._ttl)
-
-
-def _membership(interface: InterfaceAddress) -> bytes:
-    """
-    Return a ``struct ip_mreqn``, which selects the interface by its index.
-
-    Two interfaces may have the same address, and the methods of Twisted's transport select by address.
-    """
-    return struct.pack("@4s4si", socket.inet_aton(GROUP), socket.inet_aton(interface.address), interface.index)
-
-
-def _bind_to_interface(handle: socket.socket, interface: InterfaceAddress) -> None:
-    """
-    Make a socket send and receive on one interface only.
-
-    :raise PermissionError: If the process may not, with Linux before 5.7.
-    """
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.name.encode() + b"\0")
-
-
-def _ignore_other_groups(handle: socket.socket) -> None:
-    """Make a socket receive nothing from IPv6 groups that only other sockets of this host have joined."""
-    # Linux before 4.20 does not have the option. A socket that is bound to a group receives nothing from others.
-    with suppress(OSError):
-        handle.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
-
-
-def _enlarge_receive_buffer(handle: socket.socket) -> None:
-    try:
-        handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    except PermissionError:
-        # Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

@@ -53,6 +53,7 @@ class FakeConsulCatalog(Resource):
             ("PUT", "/v1/txn", self._transact),
             ("GET", "/v1/catalog/nodes", self._list_nodes),
             ("GET", "/v1/catalog/node/([^/]*)", self._show_node),
+            ("GET", "/v1/catalog/services", self._list_services),
             ("GET", "/v1/catalog/service/([^/]*)", self._show_service),
             ("GET", "/v1/health/state/(any|critical)", self._list_checks),
             ("GET", "/v1/health/node/([^/]*)", self._show_checks),
@@ -134,6 +135,14 @@ class FakeConsulCatalog(Resource):
             return None
         services = {each["ID"]: each for key, each in self.state.services.items() if key[0] == name.lower()}
         return {"Node": node, "Services": services}
+
+    def _list_services(self, content: bytes, query: dict[str, str]) -> Any:
+        names = {node["Node"].lower() for node in self._filter_nodes(query)}
+        tags: dict[str, set[str]] = {}
+        for (node, _), service in sorted(self.state.services.items()):
+            if node in names:
+                tags.setdefault(service["Service"], set()).update(service["Tags"] or ())
+        return {name: sorted(found) for name, found in tags.items()}
 
     def _show_service(self, content: bytes, query: dict[str, str], name: str) -> Any:
         return [

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
-from ssdpreg.web.slices import run_in_slices
+from ssdpreg.web.slices import RequestCooperator, run_in_slices
 
 #: Names of the states: see :class:`ssdpreg.reconciler.ServiceState`.
 STATES = ("registered", "waiting", "refused")
@@ -37,7 +36,7 @@ class BackendStates:
 
     :param reactor: Provides ``IReactorTime``.
     :param registrations: The live services by service ID.
-    :param state: :meth:`ssdpreg.reconciler.Reconciler.state`.
+    :param state: :meth:`ssdpreg.reconciler.service.Reconciler.state`.
     :param cooperator: Runs the examinations.
     :ivar refused: IDs of the services that the backend refused, at the last examination.
     """
@@ -47,7 +46,7 @@ class BackendStates:
         reactor: Any,
         registrations: Mapping[str, Registration],
         state: Callable[[str], ServiceState],
-        cooperator: Cooperator,
+        cooperator: RequestCooperator,
     ) -> None:
         self._reactor, self._registrations, self._state, self._cooperator = reactor, registrations, state, cooperator
         # Services that are not known to be registered.

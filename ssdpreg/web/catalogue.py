@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +11,16 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Cooperator
 from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
-from ssdpreg.web.slices import make_cooperator
-from ssdpreg.web.sorted_keys import SortedKeys
+from ssdpreg.web.slices import RequestCooperator, make_cooperator
+from ssdpreg.web.sorted_keys import GroupedKeys, SortedKeys
 
-#: Name and node in lower case, and service ID.
-SortKey: TypeAlias = tuple[str, ...]
+#: Node in lower case, service ID, and index at which the service appeared. There is one for each service.
+CatalogueKey: TypeAlias = tuple[str, str, int]
 
 #: The subject of a query: all services, the services with one name, or the services of one node.
 Topic = tuple[str, str]
@@ -71,11 +69,12 @@ class Entry:
     modified: int
 
 
-def _key(registration: Registration) -> SortKey:
+def _node(registration: Registration) -> str:
+    """Return the name of a service's node in lower case."""
     node = node_name(registration.device_id)
     folded = node.casefold()
-    # Equal texts are shared: there is one of each for every service.
-    return sys.intern(registration.name.casefold()), node if folded == node else folded, registration.service_id
+    # The text of the device ID is shared if possible: there is one for every service.
+    return node if folded == node else folded
 
 
 @implementer(IRegistrationListener)
@@ -87,7 +86,8 @@ class Catalogue:
     :param registrations: The live services by service ID: the registry's own mapping, which is read at each query.
     :param wall_clock: Returns the seconds since 1970. The first index is made from it.
     :param cooperator: Ends the queries that wait for one change, one after the other.
-    :ivar by_name: Sorted keys of the services.
+    :ivar by_name: Keys of the services, by name in lower case.
+    :ivar devices: Number of devices with live services.
     """
 
     def __init__(
@@ -95,34 +95,30 @@ class Catalogue:
         reactor: Any,
         registrations: Mapping[str, Registration],
         wall_clock: Callable[[], float] = time.time,
-        cooperator: Cooperator | None = None,
+        cooperator: RequestCooperator | None = None,
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
         self._cooperator = cooperator or make_cooperator(reactor)
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
-        # Index at which each service appeared, and index of the last change of those that changed since then.
-        self._created: dict[str, int] = {}
+        # Index of the last change of the services that changed since they appeared.
         self._modified: dict[str, int] = {}
-        self.by_name: SortedKeys[SortKey] = SortedKeys()
-        # Node in lower case, and service ID.
-        self._by_node: SortedKeys[tuple[str, ...]] = SortedKeys()
+        # Both have the same keys. Each of them has an order of its own.
+        self.by_name: GroupedKeys[CatalogueKey] = GroupedKeys()
+        self._by_node: SortedKeys[CatalogueKey] = SortedKeys()
+        self.devices = 0
         # Number of services by name and tags.
         self._tags: dict[str, Counter[tuple[str, ...]]] = {}
         self._names: SortedKeys[str] = SortedKeys()
-        # Index of the last change, by name and by node in lower case. Those without services are removed.
+        # Index of the last change by name in lower case. Those without services are removed.
         self._name_indexes: dict[str, int] = {}
+        # The same by node, as far as it is not the index at which the only service of the node appeared.
         self._node_indexes: dict[str, int] = {}
         self._waiting: dict[Deferred[None], tuple[Topic, int]] = {}
         self._notification = EarliestCall(reactor, self._notify)
         for registration in registrations.values():
             self.appeared(registration)
-
-    @property
-    def devices(self) -> int:
-        """Number of devices with live services."""
-        return len(self._node_indexes)
 
     def slices(self, topic: Topic = EVERYTHING) -> Iterator[list[Entry]]:
         """
@@ -132,11 +128,11 @@ class Catalogue:
         """
         kind, value = topic
         if kind == "name":
-            parts = self.by_name.starting_with((value,), SLICE)
+            parts = self.by_name.of(value, SLICE)
         else:
             parts = self._by_node.starting_with((value,) if kind == "node" else (), SLICE)
         for keys in parts:
-            yield [entry for key in keys if (entry := self._entry(key[-1])) is not None]
+            yield [entry for key in keys if (entry := self._entry(key)) is not None]
 
     def names(self) -> Iterator[list[tuple[str, list[str]]]]:
         """Iterate over the sorted names of services and all tags of each name, in slices."""
@@ -155,8 +151,10 @@ class Catalogue:
         if topic == EVERYTHING:
             return self._index
         kind, value = topic
-        indexes = self._name_indexes if kind == "name" else self._node_indexes
-        return indexes.get(value, self._last_removal)
+        if kind == "name":
+            return self._name_indexes.get(value, self._last_removal)
+        only = self._by_node.first((value,))
+        return self._last_removal if only is None else self._node_indexes.get(value, only[2])
 
     def wait(self, topic: Topic, index: int, seconds: float) -> Deferred[None]:
         """
@@ -181,41 +179,61 @@ class Catalogue:
 
     def appeared(self, registration: Registration) -> None:
         self._index += 1
-        self._created[registration.service_id] = self._index
-        self._add(registration, _key(registration))
+        node = _node(registration)
+        if self._by_node.first((node,)) is None:
+            self.devices += 1
+        else:
+            self._node_indexes[node] = self._index
+        self._add(registration, (node, registration.service_id, self._index))
         self._request_notification()
 
     def changed(self, registration: Registration, before: Registration) -> None:
+        # The node of a service never changes.
         self._index += 1
         self._modified[registration.service_id] = self._index
-        key, old_key = _key(registration), _key(before)
-        self._add(registration, key)
+        key = self._key(before)
         self._remove_tags(before)
-        if key != old_key:
-            self._remove_key(old_key)
+        self._remove_name(before, key)
+        self._add(registration, key)
+        self._node_indexes[key[0]] = self._index
         self._request_notification()
 
     def left(self, registration: Registration, reason: str) -> None:
         self._index += 1
-        del self._created[registration.service_id]
         self._modified.pop(registration.service_id, None)
+        key = self._key(registration)
         self._remove_tags(registration)
-        self._remove_key(_key(registration))
+        self._remove_name(registration, key)
+        self._by_node.discard(key)
+        node = key[0]
+        if self._by_node.first((node,)) is None:
+            self.devices -= 1
+            self._node_indexes.pop(node, None)
+            self._last_removal = self._index
+        else:
+            self._node_indexes[node] = self._index
         self._request_notification()
 
-    def _entry(self, service_id: str) -> Entry | None:
-        registration, created = self._registrations.get(service_id), self._created.get(service_id)
-        if registration is None or created is None:
-            return None
-        modified = self._modified.get(service_id, created)
-        return Entry(registration, node_name(registration.device_id), created, modified)
+    def _key(self, registration: Registration) -> CatalogueKey:
+        """Return the key of a service in the catalogue."""
+        key = self._by_node.first((_node(registration), registration.service_id))
+        if key is None:
+            raise KeyError(registration.service_id)
+        return key
 
-    def _add(self, registration: Registration, key: SortKey) -> None:
-        """Add a service to the sorted keys and to the tags of its name, and set the indexes of its name and node."""
-        name, node, service_id = key
-        self.by_name.add(key)
-        self._by_node.add((node, service_id))
-        self._name_indexes[name] = self._node_indexes[node] = self._index
+    def _entry(self, key: CatalogueKey) -> Entry | None:
+        _, service_id, created = key
+        registration = self._registrations.get(service_id)
+        if registration is None:
+            return None
+        return Entry(registration, node_name(registration.device_id), created, self._modified.get(service_id, created))
+
+    def _add(self, registration: Registration, key: CatalogueKey) -> None:
+        """Add a service, and set the index of its name."""
+        name = registration.name.casefold()
+        self.by_name.add(name, key)
+        self._by_node.add(key)
+        self._name_indexes[name] = self._index
         tags = self._tags.get(registration.name)
         if tags is None:
             tags = self._tags[registration.name] = Counter()
@@ -231,24 +249,14 @@ class Catalogue:
             del self._tags[registration.name]
             self._names.discard(registration.name)
 
-    def _remove_key(self, key: SortKey) -> None:
-        """Remove a service from the sorted keys, and set or remove the indexes of its name and node."""
-        name, node, service_id = key
-        self.by_name.discard(key)
-        self._by_node.discard((node, service_id))
-        self._set_index(self._name_indexes, self.by_name, name)
-        self._set_index(self._node_indexes, self._by_node, node)
-
-    def _set_index(self, indexes: dict[str, int], keys: SortedKeys[Any], value: str) -> None:
-        """
-        Set the index of a name or node that has lost a service.
-
-        :param keys: Keys that begin with the names or the nodes.
-        """
-        if any(keys.starting_with((value,), 1)):
-            indexes[value] = self._index
+    def _remove_name(self, registration: Registration, key: CatalogueKey) -> None:
+        """Remove a service from its name, and set or remove the index of the name."""
+        name = registration.name.casefold()
+        self.by_name.discard(name, key)
+        if name in self.by_name:
+            self._name_indexes[name] = self._index
         else:
-            del indexes[value]
+            del self._name_indexes[name]
             self._last_removal = self._index
 
     def _request_notification(self) -> None:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.task import Cooperator
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
@@ -22,6 +21,7 @@ from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.json_stream import JSONWriter
 from ssdpreg.web.query import Query, parse_query
 from ssdpreg.web.resources import Body, Folder, ReadOnlyResource, client_of_request, compressed, query_string
+from ssdpreg.web.slices import RequestCooperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class CatalogueResource(ReadOnlyResource):
         connections: Connections,
         datacenter: str,
         node: str,
-        cooperator: Cooperator,
+        cooperator: RequestCooperator,
         claims: CompetingClaims,
     ) -> None:
         super().__init__(cooperator)
@@ -222,7 +222,7 @@ def make_consul_api(
     connections: Connections,
     datacenter: str,
     node: str,
-    cooperator: Cooperator,
+    cooperator: RequestCooperator,
     claims: CompetingClaims,
 ) -> IResource:
     """

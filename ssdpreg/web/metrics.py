@@ -31,7 +31,7 @@ from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.connections import CLOSED_REASONS, HELD_KINDS, REFUSED_REASONS, REFUSED_REQUEST_REASONS, Connections
 from ssdpreg.web.history import History
-from ssdpreg.web.resources import ReadOnlyResource
+from ssdpreg.web.resources import ReadOnlyResource, header_values
 from ssdpreg.web.view import View
 
 _REASONS = ("byebye", "expired", "evicted", "unconfigured")
@@ -77,7 +77,11 @@ class Metrics(ReadOnlyResource):
 
     async def respond(self, request: Request) -> bytes:
         await self._states.refresh()
-        encode, content_type = choose_encoder(request.getHeader("accept") or "")
+        try:
+            encode, content_type = choose_encoder(",".join(header_values(request, b"Accept")))
+        except (TypeError, ValueError):
+            # prometheus_client compares a version in Accept with numbers, also one that is not a number.
+            encode, content_type = choose_encoder("")
         request.setHeader(b"Content-Type", content_type.encode())
         return encode(self._collectors)
 
@@ -146,6 +150,12 @@ class DaemonCollector(Collector):
         yield CounterMetricFamily(
             "ssdpreg_search_rounds", "Search rounds sent, each for all search terms.", registry.searches
         )
+        searches = CounterMetricFamily(
+            "ssdpreg_searches", "Searches for decisions and for silent devices, by cause.", labels=("cause",)
+        )
+        for cause, count in registry.needed_searches.sent_by_cause.items():
+            searches.add_metric((cause,), count)
+        yield searches
         interfaces = GaugeMetricFamily(
             "ssdpreg_interface_up", "Whether the daemon listens on the interface.", labels=("interface",)
         )
@@ -162,6 +172,10 @@ class DaemonCollector(Collector):
         )
         yield GaugeMetricFamily(
             "ssdpreg_datagram_memo_bytes", "Estimated size of the memo of repeated datagrams.", numbers.memo_bytes
+        )
+        yield GaugeMetricFamily("ssdpreg_homes", "Homes that are kept of services that have left.", numbers.homes)
+        yield GaugeMetricFamily(
+            "ssdpreg_byebyes_kept", "Byebyes that are kept for the adoption of services.", numbers.byebyes
         )
         for name, text, value in (
             ("services_evicted", "Services that gave way to others when the table was full.", numbers.evictions),
@@ -227,9 +241,14 @@ def _requests(statistics: IRequestStatistics) -> Iterator[Metric]:
 
 def _lock(locked: ILockedBackend) -> Iterator[Metric]:
     lock, reaper = locked.lock, locked.reaper
-    for name, text, number in (
+    for name, text, state in (
         ("lock_held", "Whether this daemon holds the lock of its scope, so that it writes.", lock.held),
         ("lock_waiting", "Whether another daemon holds the lock of its scope.", lock.waiting),
+    ):
+        family = GaugeMetricFamily(f"ssdpreg_{name}", text, labels=("scope",))
+        family.add_metric((lock.scope,), state)
+        yield family
+    for name, text, number in (
         ("reaper", "Whether this daemon removes the nodes of scopes whose daemons have ended.", reaper.elected),
         ("scopes", "Scopes in the datacenter; 0 for a daemon that is not the reaper.", reaper.scopes),
         (

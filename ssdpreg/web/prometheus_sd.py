@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from twisted.internet.task import Cooperator
 from twisted.web.server import Request
 
 from ssdpreg.discovery.location import Endpoint
@@ -18,6 +17,7 @@ from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Entry, name_topic
 from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.json_stream import JSONWriter
 from ssdpreg.web.resources import Body, ReadOnlyResource, query_string
+from ssdpreg.web.slices import RequestCooperator
 
 #: Scheme and path of a LOCATION that was accepted. ``urlsplit`` raises ValueError for some of those that devices use.
 _PARTS = re.compile(r"(https?)://[^/?#]*([^?#]*)", re.IGNORECASE)
@@ -34,7 +34,7 @@ class PrometheusSD(ReadOnlyResource):
     :param cooperator: Makes the pieces of large responses.
     """
 
-    def __init__(self, registry: Registry, catalogue: Catalogue, cooperator: Cooperator) -> None:
+    def __init__(self, registry: Registry, catalogue: Catalogue, cooperator: RequestCooperator) -> None:
         super().__init__(cooperator)
         self._registry, self._catalogue = registry, catalogue
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import EncodingResourceWrapper, IResource, Resource
@@ -17,7 +16,7 @@ from zope.interface import implementer
 
 from ssdpreg.web.connections import client_of
 from ssdpreg.web.errors import ResponseError
-from ssdpreg.web.slices import run_in_slices
+from ssdpreg.web.slices import RequestCooperator, run_in_slices
 
 #: Body of a response: all of it, or pieces that are made while the client receives them. A piece may be empty.
 Body = bytes | Iterator[bytes]
@@ -37,7 +36,7 @@ class ReadOnlyResource(Resource):
     isLeaf = True
     log = Logger()
 
-    def __init__(self, cooperator: Cooperator | None = None) -> None:
+    def __init__(self, cooperator: RequestCooperator | None = None) -> None:
         super().__init__()
         self._cooperator = cooperator
 
@@ -118,6 +117,8 @@ class ReadOnlyResource(Resource):
                 return b""
             return plain_text(request, f"method {request.method.decode(errors='replace')} not allowed", 405)
         try:
+            if self._cooperator is not None:
+                await self._cooperator.turn()
             return await self.respond(request)
         except ResponseError as error:
             return plain_text(request, str(error), error.status)
@@ -141,7 +142,7 @@ class _Sender:
         self._request, self._pieces = request, pieces
         self._paused: Deferred[None] | None = None
 
-    async def run(self, cooperator: Cooperator) -> None:
+    async def run(self, cooperator: RequestCooperator) -> None:
         """Send all pieces."""
         self._request.registerProducer(self, True)
         await run_in_slices(cooperator, self._steps())
@@ -197,6 +198,16 @@ def plain_text(request: Request, text: str, status: int = 200) -> bytes:
 class _FastGzip(GzipEncoderFactory):
     # Twisted's default of 9 takes eight times as long, and saves a tenth.
     compressLevel = 3  # noqa: N815
+
+
+def header_values(request: Request, name: bytes) -> list[str]:
+    """
+    Return the values of a header. Twisted's methods raise an exception for a value that is not UTF-8.
+
+    :return: The values. A byte outside ASCII is replaced by U+FFFD, which no value that the server expects has.
+    """
+    values: Sequence[bytes] = request.requestHeaders.getRawHeaders(name, [])
+    return [value.decode("ascii", "replace") for value in values]
 
 
 def query_string(request: Request) -> str:

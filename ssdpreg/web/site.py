@@ -13,7 +13,7 @@ from twisted.web.server import Request, Site
 from ssdpreg.web.channel import LimitedChannel
 from ssdpreg.web.connections import Connections, client_of
 from ssdpreg.web.hosts import AcceptedHosts
-from ssdpreg.web.resources import plain_text
+from ssdpreg.web.resources import header_values, plain_text
 
 #: Seconds that clients have to receive responses when the server stops.
 _CLOSE_TIMEOUT = 1.0
@@ -66,8 +66,17 @@ class LimitedSite(Site):
         # A timeout of None: the channel has its own.
         super().__init__(root, timeout=None, reactor=reactor)
         self.connections, self._hosts = connections, hosts
+        # Connections that were accepted in this turn of the reactor.
+        self._accepted = 0
 
-    def buildProtocol(self, addr: IAddress) -> IProtocol:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]
+        if not self._accepted:
+            self.reactor.callLater(0.0, self._begin_turn)
+        self._accepted += 1
+        if self._accepted > self.connections.limit:
+            # The descriptor is closed at once. That of a connection with a protocol is closed in another turn.
+            self.connections.refused["connections"] += 1
+            return None
         client = client_of(getattr(addr, "host", ""))
         if not self.connections.make_room(client):
             return Refusal()
@@ -81,6 +90,9 @@ class LimitedSite(Site):
         made: IProtocol = channel
         return made
 
+    def _begin_turn(self) -> None:
+        self._accepted = 0
+
     def getResourceFor(self, request: Request) -> IResource:  # noqa: N802
         return self._check(request) or super().getResourceFor(request)
 
@@ -89,7 +101,7 @@ class LimitedSite(Site):
 
     def _check(self, request: Request) -> RefusedRequest | None:
         """Return the response to a request for another site, or from a page of another site."""
-        hosts = request.requestHeaders.getRawHeaders("Host", [])
+        hosts = header_values(request, b"Host")
         if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
             return RefusedRequest(400, "The request must have one Host header")
         # A browser always sends the header; some HTTP/1.0 clients of monitoring systems do not.
@@ -97,10 +109,10 @@ class LimitedSite(Site):
         if hosts and not self._hosts.accepts(host):
             self.connections.refused_requests["host"] += 1
             return RefusedRequest(403, _HOST_REFUSED)
-        origins = request.requestHeaders.getRawHeaders("Origin", [])
-        site = request.getHeader("Sec-Fetch-Site")
+        origins = header_values(request, b"Origin")
+        site = request.getHeader(b"Sec-Fetch-Site")
         if any(not self._hosts.accepts_origin(origin, host) for origin in origins) or (
-            site == "cross-site" and request.path == b"/events"
+            site == b"cross-site" and request.path == b"/events"
         ):
             self.connections.refused_requests["origin"] += 1
             return RefusedRequest(403, _ORIGIN_REFUSED)

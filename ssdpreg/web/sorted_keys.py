@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 #: Number of keys in a block above which it is divided.
 _LARGEST_BLOCK = 1000
 
-K = TypeVar("K", bound="str | tuple[str, ...]")
+K = TypeVar("K", bound="str | tuple[Any, ...]")
 
 
 class SortedKeys(Generic[K]):
@@ -106,7 +106,17 @@ class SortedKeys(Generic[K]):
             position -= len(block)
         return []
 
-    def starting_with(self, prefix: K, size: int) -> Iterator[list[K]]:
+    def first(self, prefix: tuple[Any, ...]) -> K | None:
+        """Return the first key that begins with a prefix, or None."""
+        # A key that begins with the prefix is the prefix itself, or greater.
+        number = bisect_left(self._last, prefix)
+        if number == len(self._blocks):
+            return None
+        block = self._blocks[number]
+        key = block[bisect_left(block, prefix)]
+        return key if key[: len(prefix)] == prefix else None
+
+    def starting_with(self, prefix: tuple[Any, ...], size: int) -> Iterator[list[K]]:
         """
         Iterate over the keys that begin with a prefix, in parts.
 
@@ -114,7 +124,7 @@ class SortedKeys(Generic[K]):
         :param size: Number of keys in a part.
         """
         width = len(prefix)
-        last: K | None = prefix if width else None
+        last: Any = prefix if width else None
         while part := self.after(last, size):
             last = part[-1]
             if last[:width] != prefix:
@@ -123,3 +133,85 @@ class SortedKeys(Generic[K]):
                     yield part[:end]
                 return
             yield part
+
+
+class GroupedKeys(Generic[K]):
+    """
+    Sorted sets of keys by group. The groups are sorted too.
+
+    An iteration may be suspended while keys are added and removed.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[str, SortedKeys[K]] = {}
+        self._names: SortedKeys[str] = SortedKeys()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, group: str) -> bool:
+        return group in self._groups
+
+    def add(self, group: str, key: K) -> None:
+        """Add a key to a group that does not contain it."""
+        keys = self._groups.get(group)
+        if keys is None:
+            keys = self._groups[group] = SortedKeys()
+            self._names.add(group)
+        keys.add(key)
+        self._count += 1
+
+    def discard(self, group: str, key: K) -> None:
+        """Remove a key from a group that contains it."""
+        keys = self._groups[group]
+        keys.discard(key)
+        self._count -= 1
+        if not keys:
+            del self._groups[group]
+            self._names.discard(group)
+
+    def of(self, group: str, size: int) -> Iterator[list[K]]:
+        """
+        Iterate over the keys of a group, in parts.
+
+        :param size: Number of keys in a part.
+        """
+        keys = self._groups.get(group)
+        return iter(()) if keys is None else keys.starting_with((), size)
+
+    def parts(self, size: int) -> Iterator[list[K]]:
+        """
+        Iterate over the keys of all groups, in parts.
+
+        :param size: Smallest number of keys in a part, except the last one. No part has twice as many.
+        """
+        part: list[K] = []
+        last: str | None = None
+        while names := self._names.after(last, size):
+            last = names[-1]
+            for name in names:
+                for keys in self.of(name, size):
+                    part += keys
+                    if len(part) >= size:
+                        yield part
+                        part = []
+        if part:
+            yield part
+
+    def at(self, position: int, count: int) -> list[K]:
+        """
+        Return the keys at some positions of all groups.
+
+        :param position: Position of the first key, from 0.
+        :param count: Number of keys, at most.
+        """
+        found: list[K] = []
+        for name in self._names.after(None, len(self._names)):
+            keys = self._groups[name]
+            if position < len(keys) and len(found) < count:
+                found += keys.at(position, count - len(found))
+            elif found:
+                break
+            position = max(0, position - len(keys))
+        return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.task import Cooperator
 from twisted.web.server import Request
 from twisted.web.template import flattenString
 
@@ -14,6 +13,7 @@ from ssdpreg.web.changes import ServiceChanges
 from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.history import History
 from ssdpreg.web.resources import ReadOnlyResource, query_string
+from ssdpreg.web.slices import RequestCooperator
 from ssdpreg.web.status import Page, Row, Totals, make_event_rows, make_row
 from ssdpreg.web.status_details import Details, make_details
 from ssdpreg.web.status_element import PageContents, PageElement
@@ -51,11 +51,12 @@ class StatusPage(ReadOnlyResource):
         states: BackendStates,
         changes: ServiceChanges,
         claims: CompetingClaims,
-        cooperator: Cooperator,
+        cooperator: RequestCooperator,
     ) -> None:
         super().__init__(cooperator)
         self._reactor, self._view, self._history = reactor, view, history
         self._catalogue, self._states, self._changes, self._claims = catalogue, states, changes, claims
+        self._turns = cooperator
         self._search = ServiceSearch(view, catalogue, states, cooperator)
 
     def state(self) -> object:
@@ -77,6 +78,8 @@ class StatusPage(ReadOnlyResource):
         query = parse_page_query(query_string(request))
         await self._states.refresh()
         page = await self._find(query)
+        # The page is made in one step, after steps of a search.
+        await self._turns.turn()
         totals = Totals(len(self._view.registry.registrations), self._catalogue.devices, self._states.counts)
         events = make_event_rows(self._history.events, self._reactor.seconds())
         details = self._make_details(query, page)

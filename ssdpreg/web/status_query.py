@@ -19,6 +19,9 @@ MOST_OPEN = 20
 #: Columns of the table by which the services can be sorted, from left to right.
 COLUMNS = ("name", "device", "address", "tag", "age", "expires", "state")
 
+#: Characters of a filter. Each word is looked for in each of 100,000 services, and a header has room for 8,000 words.
+_LONGEST_TEXT = 500
+
 _NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 
 
@@ -72,7 +75,7 @@ def parse_page_query(text: str) -> PageQuery:
     sort, number = values.get("sort", [""])[0], values.get("page", [""])[0]
     column = sort.removeprefix("-")
     return PageQuery(
-        text=values.get("q", [""])[0],
+        text=values.get("q", [""])[0][:_LONGEST_TEXT],
         column=column if column in COLUMNS else "",
         descending=column in COLUMNS and sort != column,
         number=int(number) if _NUMBER.fullmatch(number) else 1,
@@ -89,7 +92,8 @@ class Filter:
     """
 
     def __init__(self, text: str, tags: Iterable[str]) -> None:
-        self._words = text.casefold().split()
+        # Each word once, in their order.
+        self._words = list(dict.fromkeys(text.casefold().split()))
         # The words that may be part of a state or a tag. Most are not, and need no look at either.
         others = [*STATES, *(tag.casefold() for tag in tags)]
         self._tags_texts: dict[tuple[str, ...], str] = {}

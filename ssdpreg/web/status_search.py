@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from twisted.internet.task import Cooperator
+from twisted.internet.defer import DeferredSemaphore
 
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.registration import Registration
 from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
-from ssdpreg.web.slices import run_in_slices
+from ssdpreg.web.slices import RequestCooperator, run_in_slices
 from ssdpreg.web.status_query import PAGE_SIZE, Filter, PageQuery, number_pages
 from ssdpreg.web.view import View
 
 #: Number of services that are compared with a filter, or sorted, in one slice.
 _SLICE = 1000
+
+#: Searches at a time. Each one keeps up to 13 MB for 100,000 services, and more do not end earlier.
+_MOST_SEARCHES = 2
 
 #: Order of the states: an operator has to act on refused services.
 _STATE_RANKS = {"refused": 0, "waiting": 1, "registered": 2}
@@ -53,9 +56,10 @@ class ServiceSearch:
     :param cooperator: Runs the search in slices.
     """
 
-    def __init__(self, view: View, catalogue: Catalogue, states: BackendStates, cooperator: Cooperator) -> None:
+    def __init__(self, view: View, catalogue: Catalogue, states: BackendStates, cooperator: RequestCooperator) -> None:
         self._view, self._states, self._cooperator = view, states, cooperator
         self._by_name = catalogue.by_name
+        self._searches = DeferredSemaphore(_MOST_SEARCHES)
 
     async def find(self, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
         """
@@ -71,7 +75,15 @@ class ServiceSearch:
             total = len(self._by_name)
             number, pages = number_pages(total, query.number)
             keys = self._by_name.at((number - 1) * PAGE_SIZE, PAGE_SIZE)
-            return [key[-1] for key in keys], number, pages, total
+            return [key[1] for key in keys], number, pages, total
+        await self._searches.acquire()
+        try:
+            return await self._find_among_all(words, query)
+        finally:
+            self._searches.release()
+
+    async def _find_among_all(self, words: Filter, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
+        """Return the result of :meth:`find` after a look at every service."""
         found = _Found(number_pages(len(self._by_name), query.number)[0] * PAGE_SIZE)
         await run_in_slices(self._cooperator, self._collect(words, query, found))
         total = found.count
@@ -88,9 +100,9 @@ class ServiceSearch:
         # Services with equal keys are in the usual order, also in a descending order.
         position, step = 0, -1 if query.descending else 1
         descending, worst = query.descending, None
-        for keys in self._by_name.starting_with((), _SLICE):
+        for keys in self._by_name.parts(_SLICE):
             places: list[_Place] = []
-            for _, _, service_id in keys:
+            for _, service_id, _ in keys:
                 registration = registrations.get(service_id)
                 if registration is None or (words and not matches(registration, state, tag)):
                     continue

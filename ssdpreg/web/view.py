@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import ILockedBackend, IRequestStatistics
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registry import Registry
@@ -50,8 +49,8 @@ class View:
         reason = "" if error is None else " ".join(str(error).split())
         if len(reason) > _LONGEST_REASON:
             reason = reason[:_LONGEST_REASON] + "…"
-        if self.locked is not None and self.locked.lock.waiting and isinstance(error, NotHolderError):
-            return f"standby, this daemon does not write to {self.backend}: {reason}"
+        if self.reconciler.waiting:
+            return f"waiting, this daemon does not write to {self.backend}: {reason}"
         return f"{self.backend} is unavailable{': ' if reason else ''}{reason}"
 
     @property

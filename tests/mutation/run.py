@@ -68,6 +68,7 @@ TARGETS = (
     "ssdpreg/backends/consul_http.py",
     "ssdpreg/backends/consul_lookup.py",
     "ssdpreg/backends/consul_own_service.py",
+    "ssdpreg/backends/consul_token.py",
     "ssdpreg/backends/http_client.py",
     "ssdpreg/backends/http_connection.py",
     "ssdpreg/backends/instance.py",

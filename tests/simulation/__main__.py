@@ -13,9 +13,11 @@ from functools import partial
 
 from twisted.logger import globalLogBeginner
 
+from tests.simulation.attacks import ATTACKS
 from tests.simulation.catalog_world import CatalogWorld
+from tests.simulation.settings import Settings
 from tests.simulation.trace import ViolationError
-from tests.simulation.world import Settings, World
+from tests.simulation.world import World
 
 WORLDS: dict[str, type[World]] = {"agent": World, "catalog": CatalogWorld}
 #: Whether an invariant was violated, and the lines of the report.
@@ -33,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--loss", type=float, default=0.01, help="probability that a datagram is lost")
     parser.add_argument("--no-faults", action="store_true", help="no faults of Consul, the network and the daemon")
     parser.add_argument("--no-attacks", action="store_true")
+    parser.add_argument(
+        "--attack", choices=[kind.name for kind in ATTACKS], default="", help="the only kind of attack (all)"
+    )
     parser.add_argument("--measure", action="store_true", help="only count devices that are removed because of losses")
     parser.add_argument("--churn", type=float, default=14400.0, help="mean seconds between two changes of a device")
     parser.add_argument("--mode", choices=("agent", "catalog"), default="agent", help="mode of the backend (agent)")
@@ -47,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             churn=options.churn,
             faults=not options.no_faults,
             attacks=not options.no_attacks,
+            attack=options.attack,
             measure=options.measure,
             mode=options.mode,
         )
@@ -118,8 +124,11 @@ def _options(settings: Settings) -> str:
         for name in ("devices", "loss", "churn")
         if getattr(settings, name) != getattr(default, name)
     ]
-    if settings.mode != default.mode:
-        options.append(f"--mode {settings.mode}")
+    options += [
+        f"--{name} {getattr(settings, name)}"
+        for name in ("mode", "attack")
+        if getattr(settings, name) != getattr(default, name)
+    ]
     options += [f"--no-{name}" for name in ("faults", "attacks") if not getattr(settings, name)]
     return f' ARGS="{" ".join(options)}"' if options else ""
 

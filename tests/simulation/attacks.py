@@ -37,8 +37,10 @@ class AttackKind:
     :ivar on_link: Whether the attacker is on the segment. Otherwise a router forwards its datagrams.
     :ivar to_searches: Whether the messages are sent to the open sockets for searches instead of the group. No message
         of such an attack may have any effect.
+    :ivar in_rounds: Whether they are sent while replies to a search are accepted, too.
     :ivar duration: Shortest and longest seconds.
     :ivar restarts: Whether the target restarts during the attack.
+    :ivar away: Shortest and longest seconds for which it is off then.
     """
 
     name: str
@@ -49,8 +51,10 @@ class AttackKind:
     answers: bool = False
     on_link: bool = True
     to_searches: bool = False
+    in_rounds: bool = False
     duration: tuple[float, float] = (20.0, 240.0)
     restarts: bool = False
+    away: tuple[float, float] = (0.05, 1.5)
 
     @property
     def is_weak(self) -> bool:
@@ -104,7 +108,7 @@ class Attack:
         for address, message in self.kind.messages(self):
             if not self.kind.to_searches:
                 self._network.announce(self.segment, address, message, self)
-            elif not (self.kind.on_link and self._network.is_searched(self.segment)):
+            elif not (self.kind.on_link and self._network.is_searched(self.segment)) or self.kind.in_rounds:
                 # A host on the segment may reply to a search.
                 self._network.send_to_searches(self.segment, address, message, self)
         self._clock.callLater(self.kind.pause * self.random.uniform(0.5, 1.5), self._send)
@@ -246,6 +250,16 @@ ATTACKS = (
     AttackKind(
         "answering-mover", "on", 5.0, lambda attack: _claims(attack, attack.address, _own(attack)), answers=True
     ),
+    AttackKind(
+        "answering-usurper",
+        "on",
+        2.0,
+        lambda attack: _claims(attack, attack.address, _own(attack)),
+        answers=True,
+        duration=(200.0, 400.0),
+        restarts=True,
+        away=(3.0, 20.0),
+    ),
     AttackKind("squatter", "off", 10.0, lambda attack: _claims(attack, attack.address, _own(attack))),
     AttackKind(
         "answering-squatter", "off", 10.0, lambda attack: _claims(attack, attack.address, _own(attack)), answers=True
@@ -254,6 +268,7 @@ ATTACKS = (
     AttackKind("routed-mover", "on", 5.0, lambda attack: _claims(attack, attack.address, _own(attack)), on_link=False),
     AttackKind("routed-unicast", "on", 1.0, _unicast, on_link=False, to_searches=True),
     AttackKind("unicast", "on", 1.0, _unicast, to_searches=True),
+    AttackKind("unicast-byebyes", "on", 0.5, _unicast_byebyes, to_searches=True, in_rounds=True),
     AttackKind("flood-from-one", "", 0.2, _flood_from_one, duration=(10.0, 40.0)),
     AttackKind("flood-from-many", "", 0.2, _flood_from_many, duration=(10.0, 40.0)),
     AttackKind("come-and-go", "", 0.2, _come_and_go, duration=(20.0, 60.0)),

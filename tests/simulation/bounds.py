@@ -6,9 +6,8 @@ from __future__ import annotations
 CATALOG = 5.0
 #: Additional time while Consul is slow, and an attacker causes many changes.
 BUSY = 5.0
-#: The same in catalog mode: each removal of a node is preceded by a request for the services on it, and departures come
-#: before changes and new services.
-BUSY_IN_CATALOG = 45.0
+#: The same in catalog mode, where the removal of up to four nodes waits for a request for the services on each.
+BUSY_IN_CATALOG = 5.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
 GUARD = 100.0
 #: The same as :data:`CATALOG`, after the end of a fault of Consul or of the daemon: the longest pause between two
@@ -19,6 +18,8 @@ HEARD = 5.0
 #: A service is at its new address after the daemon received a message from there: two search rounds, and the budget for
 #: moves. The same holds for the first message of a device after an attack on it.
 MOVED = 65.0
+#: The same for the home of a service, after its first message, while an attacker answers searches for the service.
+HOME_IN_ATTACK = MOVED + 10.0
 #: After an attacker that answered searches, the device has to be received twice: there is a search every 300 s.
 SECOND_MESSAGE = 310.0
 #: Three search intervals: hardly ever are all replies of a device lost.
@@ -74,6 +75,9 @@ FLAPS = 4
 #: Entries in memory for each service in the table, and besides.
 ENTRIES_PER_SERVICE = 30
 ENTRIES = 6_000
+#: Entries in memory for each byebye that the table keeps, and their number.
+ENTRIES_PER_BYEBYE = 5
+BYEBYES = 4_096
 #: Services that the reconciler may keep although they are neither live nor in Consul: those of one plan.
 REMEMBERED = 300
 #: Seconds for which a device holds its service longer than every other host, so that it is certainly the home.
@@ -97,3 +101,8 @@ TABLE = (
     ("out of Consul after byebye", BYEBYE),
     ("out of Consul after the lifetime", EXPIRED),
 )
+
+
+def entries(services: int, byebyes: int) -> int:
+    """Return the largest number of entries in memory for services and byebyes."""
+    return ENTRIES + ENTRIES_PER_SERVICE * services + ENTRIES_PER_BYEBYE * byebyes

@@ -12,8 +12,9 @@ from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE
 from tests.simulation import bounds
 from tests.simulation.catalog_consul import Operations, touched
-from tests.simulation.checker import Checker, Expectation, lifetime
+from tests.simulation.checker import Checker
 from tests.simulation.daemon import SCOPE
+from tests.simulation.expectation import Expectation, lifetime
 from tests.simulation.writers import REAP_AFTER
 
 if TYPE_CHECKING:

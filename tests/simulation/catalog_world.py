@@ -10,7 +10,6 @@ from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE, META_SOURCE
 from ssdpreg.ssdp.messages import Message
 from tests.simulation import bounds
-from tests.simulation.attacks import Attack
 from tests.simulation.catalog_checker import CatalogChecker
 from tests.simulation.catalog_consul import SimulatedCatalog
 from tests.simulation.catalog_faults import CATALOG_FAULTS, CATALOG_OPERATORS, DAEMON_FAULTS
@@ -18,8 +17,10 @@ from tests.simulation.clock import ProcessClock
 from tests.simulation.daemon import SCOPE, count_entries
 from tests.simulation.devices import KINDS, Device
 from tests.simulation.faults import NETWORK_FAULTS
-from tests.simulation.network import Network, Segment, Sender
-from tests.simulation.world import _CHECK, _MEMORY, _MINUTE, Settings, World, _Changes
+from tests.simulation.network import Network, Segment
+from tests.simulation.processes import Changes
+from tests.simulation.settings import CHECK, MEMORY, MINUTE, Settings
+from tests.simulation.world import World
 from tests.simulation.writers import CatalogDaemon, HostInstance
 
 #: Scope of the second site.
@@ -75,6 +76,7 @@ class CatalogWorld(World):
     """
 
     checker: CatalogChecker
+    busy_latency = (0.1, 0.5)
 
     def __init__(self, settings: Settings) -> None:
         self._by_process: dict[ProcessClock, CatalogDaemon] = {}
@@ -86,7 +88,6 @@ class CatalogWorld(World):
         self._unheld_since = math.inf
         self._take_overs = self._most_services = 0
         super().__init__(settings)
-        self.network.unobserved = self._report_unobserved
         random = self._fork()
         segment = Segment(5, random, settings.loss)
         self.other_network = Network(self.clock, random, [segment])
@@ -150,7 +151,7 @@ class CatalogWorld(World):
             self.terms,
             HostInstance(host, self._processes, self._running),
             self._fork(),
-            _Changes(observer),
+            Changes(observer),
             adopted,
         )
         self._by_process[daemon.process] = daemon
@@ -212,11 +213,6 @@ class CatalogWorld(World):
         self.network.observed = None if daemon is None else daemon.process
         self.checker.take_over(daemon)
 
-    def _report_unobserved(self, sender: Sender, message: Message, address: str) -> None:
-        # Another daemon may take over with a forged service.
-        if isinstance(sender, Attack):
-            self.checker.attack_heard(sender, message, address)
-
     def set_terms(self, terms: dict[str, str]) -> None:
         self.terms = terms
         for host, daemon in self.running.items():
@@ -254,7 +250,7 @@ class CatalogWorld(World):
     # Checks.
 
     def _check(self) -> None:
-        self.clock.callLater(_CHECK, self._check)
+        self.clock.callLater(CHECK, self._check)
         now = self.clock.seconds()
         if not self.catalog.healthy:
             self._healthy_since = now
@@ -279,7 +275,7 @@ class CatalogWorld(World):
             self.checker.fail("another daemon takes over", f"no daemon holds the lock for {now - since:.0f} s")
 
     def _check_minute(self) -> None:
-        self.clock.callLater(_MINUTE, self._check_minute)
+        self.clock.callLater(MINUTE, self._check_minute)
         now = self.clock.seconds()
         tracked = [daemon.table.tracked for daemon in self.running.values()]
         self._most_services = max(self._most_services, len(self.consul.services), *tracked)
@@ -298,14 +294,12 @@ class CatalogWorld(World):
             self.trace.add("", "quiet check")
 
     def _check_memory(self) -> None:
-        self.clock.callLater(_MEMORY, self._check_memory)
+        self.clock.callLater(MEMORY, self._check_memory)
         for daemon in self.running.values():
             entries = count_entries(daemon.registry, daemon.table, daemon.reconciler)
             self.peaks["entries"] = max(self.peaks["entries"], entries)
             # A daemon that waits for the lock keeps what it had read while it held it.
-            self._compare(
-                "entries in memory", entries, bounds.ENTRIES + bounds.ENTRIES_PER_SERVICE * self._most_services
-            )
+            self._compare("entries in memory", entries, bounds.entries(self._most_services, daemon.table.byebyes))
 
     # Report.
 

@@ -76,6 +76,9 @@ class SimulatedConsul:
         self._reap_after: dict[str, float] = {}
         self._alias: dict[str, str] = {}
         self._listings: dict[str, bytes] = {}
+        # Entries of services as JSON, and the services that alias checks refer to.
+        self._texts: dict[str, str] = {}
+        self._targets: set[str] = set()
         self.fault: Callable[[str, str, bytes], str | None] | None = None
         self.reachable, self.silent, self.hidden, self.only_own = True, False, False, False
         self.token_file = "first"
@@ -119,6 +122,7 @@ class SimulatedConsul:
     def put_service(self, service_id: str, entry: dict[str, Any], by: str) -> None:
         """Add or replace a service."""
         self.services[service_id] = entry
+        self._texts.pop(service_id, None)
         self._listings.clear()
         self.changed(service_id, by)
 
@@ -143,6 +147,7 @@ class SimulatedConsul:
         """Remove a service and its checks."""
         if self.services.pop(service_id, None) is None:
             return
+        self._texts.pop(service_id, None)
         for check_id in list(self._checks_of.pop(service_id, ())):
             self._remove_check(check_id)
         self._listings.clear()
@@ -255,8 +260,15 @@ class SimulatedConsul:
             matches = _filter(expression)
             hidden = kind == "services" and self.only_own
             chosen = (lambda entry: matches(entry) and entry["Service"] == "ssdpreg") if hidden else matches
-            listing = {entry_id: entry for entry_id, entry in sorted(entries.items()) if chosen(entry)}
-            self._listings[key] = json.dumps(listing).encode()
+            texts = self._texts if kind == "services" else {}
+            members = []
+            for entry_id, entry in sorted(entries.items()):
+                if chosen(entry):
+                    text = texts.get(entry_id)
+                    if text is None:
+                        text = texts[entry_id] = f"{json.dumps(entry_id)}: {json.dumps(entry)}"
+                    members.append(text)
+            self._listings[key] = f"{{{', '.join(members)}}}".encode()
         return self._listings[key]
 
     def _register(self, body: dict[str, Any], *, replace: bool) -> None:
@@ -286,6 +298,7 @@ class SimulatedConsul:
                 self._ttl[check_id] = ttl, now + ttl
             if "AliasService" in check:
                 self._alias[check_id] = check["AliasService"]
+                self._targets.add(check["AliasService"])
             if "DeregisterCriticalServiceAfter" in check:
                 after = _seconds(check["DeregisterCriticalServiceAfter"])
                 self._reap_after[check_id] = max(after, _SHORTEST_REAP)
@@ -298,12 +311,18 @@ class SimulatedConsul:
 
     def _update_aliases(self, service_id: str) -> None:
         """Update the alias checks of a service, and those on it. A service that does not exist is critical."""
-        for alias, target in self._alias.items():
-            if service_id not in (target, self._checks[alias]["ServiceID"]):
-                continue
+        if service_id in self._targets:
+            affected = [each for each in self._alias if service_id in (self._alias[each], self._service_of(each))]
+        else:
+            affected = [each for each in self._checks_of.get(service_id, ()) if each in self._alias]
+        for alias in affected:
+            target = self._alias[alias]
             statuses = [self._checks[each]["Status"] for each in self._checks_of.get(target, ())]
             critical = target not in self.services or "critical" in statuses
             self._set_status(alias, "critical" if critical else "passing")
+
+    def _service_of(self, check_id: str) -> str:
+        return str(self._checks[check_id]["ServiceID"])
 
     # Connections.
 

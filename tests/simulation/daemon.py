@@ -11,9 +11,11 @@ from random import Random
 from typing import Any
 
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
+from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.discovery.location import LocationRules
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.reconciler import Reconciler
@@ -122,6 +124,7 @@ class Daemon:
         self.failing_adoptions = failing_adoptions
         backend = self._make_backend(consul)
         self.table = AdvertisementTable(*self.limits, Standing.INDIRECT)
+        budget = LogBudget()
         self.registry = Registry(
             self.process,
             partial(SimulatedSockets, network, self.process),
@@ -130,10 +133,16 @@ class Daemon:
             LocationRules((ip_network("0.0.0.0/0"),), lambda: self.registry.broadcasts),
             search_interval=SEARCH_INTERVAL,
             random=Random(random.random()),
+            budget=budget,
         )
         self.registry.set_search_terms(terms)
         self.reconciler = Reconciler(
-            self.process, backend, self.registry.registrations, self._adopt, random=Random(random.random())
+            self.process,
+            backend,
+            self.registry.registrations,
+            self._adopt,
+            random=Random(random.random()),
+            budget=budget,
         )
         self.registry.subscribe(self.reconciler)
         self.registry.subscribe(changes)

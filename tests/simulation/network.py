@@ -208,7 +208,7 @@ def _type(message: Message) -> str:
 
 
 class _Socket:
-    """Socket of the daemon, in place of :class:`ssdpreg.ssdp.sockets.OpenSocket`, and transport of its protocol."""
+    """Socket of the daemon, in place of :class:`ssdpreg.ssdp.open_socket.OpenSocket`, and transport of its protocol."""
 
     def __init__(self, sockets: SimulatedSockets, segment: Segment, protocol: SSDPProtocol) -> None:
         self.sockets, self.segment, self.protocol = sockets, segment, protocol

@@ -12,8 +12,8 @@ from ssdpreg.backends.catalog.writer import _Run
 from ssdpreg.backends.scopes.lock import ScopeLock
 from tests.simulation.catalog_world import CatalogWorld
 from tests.simulation.daemon import SCOPE
+from tests.simulation.settings import Settings
 from tests.simulation.trace import ViolationError
-from tests.simulation.world import Settings
 
 
 class CatalogWorldTests(SynchronousTestCase):

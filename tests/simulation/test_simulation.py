@@ -26,10 +26,11 @@ from tests.simulation.attacks import ATTACKS, Attack
 from tests.simulation.clock import ProcessClock, WorldClock
 from tests.simulation.consul import SimulatedClient, SimulatedConsul
 from tests.simulation.daemon import count_entries
+from tests.simulation.settings import Settings
 from tests.simulation.trace import Trace, ViolationError
-from tests.simulation.world import Settings, World
+from tests.simulation.world import World
 from tests.support.paths import ROOT
-from tests.unit.discovery.table_case import advertisement
+from tests.support.table_case import advertisement
 
 
 def agent_url(path: str) -> PreparedURL:
@@ -215,7 +216,7 @@ class WorldTests(SynchronousTestCase):
 
     def test_same_run(self) -> None:
         """The same seed gives the same run with other hashes of strings, and another seed gives another run."""
-        arguments = ["--hours", "0.17", "--devices", "60", "--seed"]
+        arguments = ["--hours", "0.6", "--devices", "150", "--seed"]
         outputs = [
             self.run_command(*arguments, seed, hash_seed=hash_seed)
             for seed, hash_seed in (("3", "1"), ("3", "2"), ("4", "1"))

@@ -200,6 +200,26 @@ class CatalogTestsMixin(BackendTestsMixin):
         await self.register(backend, registration)
         self.assertEqual(self.node("device-0")["Services"].keys(), {"theirs", registration.name})
 
+    async def test_many_leave(self) -> None:
+        """If many devices leave, their nodes are deleted at the next comparison, but for one with foreign services."""
+        for foreign in (set(), {"device-3"}):
+            backend = self.make_catalog()
+            registrations = [make_registration(number) for number in range(50)]
+            await self.register(backend, *registrations)
+            for name in foreign:
+                self.put_foreign(name, "theirs")
+            outcome = await backend.apply(Plan(deregister=tuple(registrations[:40])))
+            self.assertEqual(outcome.applied, {each.service_id for each in registrations[:40]})
+            names = self.request("GET", f"/v1/catalog/service/{registrations[0].name}")
+            self.assertEqual({each["Node"] for each in names}, {f"device-{number}" for number in range(40, 50)})
+            self.assertEqual((await backend.read()).keys(), {each.service_id for each in registrations[40:]})
+            nodes = {each["Node"] for each in self.request("GET", "/v1/catalog/nodes")}
+            expected = {f"device-{number}" for number in range(40, 50)} | foreign
+            self.assertEqual({name for name in nodes if name.startswith("device-")}, expected)
+        await self.register(backend, registrations[3])
+        self.assertEqual(self.node("device-3")["Services"].keys(), {"theirs", registrations[3].name})
+        self.assertEqual(self.node("device-3")["Node"]["Meta"], self.node("device-45")["Node"]["Meta"])
+
     async def test_service_id_taken(self) -> None:
         """A service of another program on a device's node is not replaced."""
         backend = self.make_catalog()

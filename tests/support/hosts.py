@@ -174,11 +174,13 @@ class Host:
 
     :ivar name: Name of its network namespace.
     :ivar address: IPv4 address of the card, without the prefix length.
+    :ivar ipv6: IPv6 address of the card that is not link-local, without the prefix length; empty without IPv6.
     """
 
-    def __init__(self, name: str, address: str, port: str, lan: Lan) -> None:
+    def __init__(self, name: str, address: str, ipv6: str, port: str, lan: Lan) -> None:
         self.name = name
         self.address = address
+        self.ipv6 = ipv6
         self._port = port
         self._lan = lan
         self._programs: list[Program] = []
@@ -388,7 +390,7 @@ class Lan:
             too. Empty for a host without IPv6.
         """
         number = len(self._hosts)
-        host = Host(f"{self.name}-{number}", address, f"port{number}", self)
+        host = Host(f"{self.name}-{number}", address, ipv6, f"port{number}", self)
         self._hosts.append(host)
         _ip("netns", "add", host.name)
         _ip("-n", host.name, "link", "set", "lo", "up")

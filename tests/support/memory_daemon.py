@@ -190,8 +190,8 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._method = method
-        site = LimitedSite(reactor, root, Connections(256), AcceptedHosts(host_name="host-1"))
-        self._channel: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
+        site: Any = LimitedSite(reactor, root, Connections(256), AcceptedHosts(host_name="host-1"))
+        self._channel = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 50000))
         self._transport: Any = _Transport(IPv4Address("TCP", "127.0.0.1", 8580))
         self._transport.protocol = self._channel
         self._channel.makeConnection(self._transport)

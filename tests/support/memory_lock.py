@@ -20,9 +20,11 @@ class MemoryLock:
     :ivar listeners: Functions that are called after each change.
     """
 
+    scope = "rack"
+
     def __init__(self, *, held: bool = False) -> None:
         self.held = held
-        self.others_wrote = True
+        self.others_wrote, self.unreachable = True, False
         self.acquisitions = self.losses = self.refusals = 0
         self.listeners: list[Callable[[], None]] = []
 

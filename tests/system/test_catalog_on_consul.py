@@ -114,6 +114,12 @@ class ACLTests(TestCase):
         self.assertIsNone(self.consul.get("/v1/catalog/node/ssdp-device-1"))
         outcome = await again.apply(Plan(deregister=(*registrations[2:5], moved, *registrations[6:])))
         self.assertEqual(outcome.refused, {})
+        # So many nodes are deleted at the next comparison.
+        self.assertEqual(await again.read(), {})
+        self.assertEqual(
+            {node["Node"] for node in self.consul.get("/v1/catalog/nodes?filter=Node+matches+device")},
+            {"ssdp-device-0"},
+        )
         await again.keep_alive()
 
     async def test_node_of_an_agent(self) -> None:
@@ -257,6 +263,8 @@ class SameResponsesTests(TestCase):
             self.request_both("PUT", "/v1/catalog/register", body)
         for path in (
             "/v1/catalog/nodes?node-meta=ssdpreg-scope:same",
+            "/v1/catalog/services?node-meta=ssdpreg-scope:same",
+            "/v1/catalog/services?node-meta=ssdpreg-scope:none",
             "/v1/health/state/any?node-meta=ssdpreg-scope:same",
             "/v1/catalog/node/d",
             "/v1/catalog/node/none",

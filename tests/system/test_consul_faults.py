@@ -221,7 +221,9 @@ class ConsulFaultsTests(TestCase):
         self.assertEqual({check["Status"] for check in checks.values()}, {"passing"})
         self.assertEqual([event for event in events if "log_failure" in event], [])
         texts = [
-            event["log_format"] for event in events if event.get("log_namespace") == "ssdpreg.reconciler.Reconciler"
+            event["log_format"]
+            for event in events
+            if event.get("log_namespace") == "ssdpreg.reconciler.service.Reconciler"
         ]
         self.assertLessEqual(texts.count("Backend unavailable: {error}"), len(FAULTS))
         self.assertEqual(texts.count("Refused {service_id}: {error}"), 1)

@@ -182,7 +182,7 @@ class ReadmeTests(SynchronousTestCase):
 #: Methods of a logger for lines that are written by default.
 _LOG_METHODS = frozenset({"info", "warn", "error", "failure", "critical"})
 #: Module that makes formats and their fields, as tuples, and the module that logs them.
-_MAKES_FORMATS, _LOGS_THEM = "registration/change_lines.py", "reconciler.py"
+_MAKES_FORMATS, _LOGS_THEM = "registration/change_lines.py", "reconciler/service.py"
 
 
 def line_pattern(expression: ast.expr) -> str:

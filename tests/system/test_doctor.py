@@ -634,8 +634,8 @@ http.server.HTTPServer(("127.0.0.1", 8500), Handler).serve_forever()
         findings = self.examine(CONSUL)
         self.assert_finding(findings, "clock", "", "warning", "3600 s ahead of the clock of Consul", "timedatectl")
 
-    def test_standby(self) -> None:
-        """A second daemon with the same scope is on standby, which is reported with the other's identity."""
+    def test_waiting(self) -> None:
+        """A second daemon with the same scope waits, which is reported with the other's identity."""
         self.rack.start_consul()
         self.start_daemon(CONSUL, "first")
         wait_until(lambda: self.host.http("/readyz", port=8580).status == 200, 30)
@@ -643,7 +643,7 @@ http.server.HTTPServer(("127.0.0.1", 8500), Handler).serve_forever()
         self.start_daemon(config, "second")
         wait_until(lambda: b"another daemon" in self.host.http("/readyz", port=8581).body, 30)
         findings = self.examine(config)
-        words = ("standby", "another daemon registers the services of scope")
+        words = ("waiting", "another daemon registers the services of scope")
         self.assert_finding(findings, "ready", "", "warning", *words, "backend.scope")
         (own,) = (each for each in findings if each["check"] == "scope")
         self.assertEqual(own["result"], "ok")

@@ -14,7 +14,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 
 from ssdpreg.errors import MessageError
-from ssdpreg.ssdp import sockets
+from ssdpreg.ssdp import socket_options
 from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.network import Network
@@ -25,10 +25,12 @@ from tests.support.waiting import wait_until
 
 PORT = 1900
 #: Groups of UDA, annex A, not imported, so that a mistake in the code under test is not repeated here.
-LINK_LOCAL, SITE_LOCAL, GLOBAL = "ff02::c", "ff05::c", "ff0e::c"
+LINK_LOCAL, SITE_LOCAL, ORGANIZATION, GLOBAL = "ff02::c", "ff05::c", "ff08::c", "ff0e::c"
+ALL = (LINK_LOCAL, SITE_LOCAL, ORGANIZATION, GLOBAL)
 BYEBYE = ByeBye("a", "uuid:d::a")
 RESPONSE = SearchResponse("a", "uuid:d::a", "http://[fd00:77::3]/", 1800, "s")
 ALIVE = Alive("a", "uuid:d::a", "http://[fd00:77::3]/", 1800, "s")
+RESTARTED = Alive("a", "uuid:d::a", "http://[fd00:77::3]/", 1800, "s", "2")
 
 
 class NetworkOverIPv6Tests(TestCase):
@@ -87,6 +89,12 @@ class NetworkOverIPv6Tests(TestCase):
         self.addCleanup(listener.close)
         return listener
 
+    def assert_nothing_else(self, listener: socket.socket) -> None:
+        """Assert that a socket receives no datagram within a short time."""
+        listener.settimeout(0.2)
+        self.assertRaises(TimeoutError, listener.recv, 2000)
+        listener.settimeout(5.0)
+
     def udp6_ports(self) -> list[tuple[str, int]]:
         """Return the addresses and UDP ports that are bound on the near host over IPv6."""
         lines = self.near.call(["cat", "/proc/net/udp6"]).splitlines()[1:]
@@ -103,17 +111,23 @@ class NetworkOverIPv6Tests(TestCase):
             wait_until(lambda host=host, command=command: "fe80::" in host.call(command))  # type: ignore[misc]
 
     async def test_groups(self) -> None:
-        """Announcements to the groups of the link and of the site are delivered, with the zone of the interface."""
+        """
+        Announcements to the groups of the link and of the site are delivered, with the zone of the interface.
+
+        So are those to the group of global scope, which GSSDP and MiniUPnPd use.
+        """
         network = self.network()
         self.assertEqual(network.interfaces, (("eth0", "10.77.0.2"), ("eth0", f"{self.near.link_local}%eth0")))
         self.send(BYEBYE)
         self.send(ALIVE, SITE_LOCAL)
+        self.send(RESTARTED, GLOBAL)
         self.assertEqual(
             await self.received(),
             [
                 (BYEBYE, Reception(f"{self.far.link_local}%eth0", "eth0")),
                 # The kernel of the sender selects an address of the scope.
                 (ALIVE, Reception("fd00:77::3", "eth0")),
+                (RESTARTED, Reception("fd00:77::3", "eth0")),
             ],
         )
 
@@ -142,20 +156,22 @@ class NetworkOverIPv6Tests(TestCase):
                 self.assertTrue(all(reception.on_link for reception in receptions))
 
     async def test_other_group(self) -> None:
-        """A datagram to a group of a wider scope is not received, although another program has joined it."""
-        self.listen(self.near, [GLOBAL])
+        """A datagram to a group of another scope is not received, although another program has joined it."""
+        self.listen(self.near, [ORGANIZATION])
         self.network()
-        self.send(BYEBYE, GLOBAL)
+        self.send(BYEBYE, ORGANIZATION)
         self.assertEqual(await self.received(), [])
 
     async def test_search(self) -> None:
         """
-        A search is sent to both groups with the configured hop limit and HOST in brackets, from a source of each scope.
+        A search is sent to the groups of the link and of the site, and to no wider scope.
+
+        It has the configured hop limit and HOST in brackets, and a source of each scope.
 
         The replies are delivered, and the search itself is not.
         """
         network = self.network(ttl=3)
-        device = self.listen(self.far)
+        device = self.listen(self.far, ALL)
         self.near.inside(lambda: network.search(SearchRequest("ssdp:all")))
         seen = {}
         for _ in range(2):
@@ -167,6 +183,7 @@ class NetworkOverIPv6Tests(TestCase):
             seen[group] = searcher[0]
             device.sendto(encode(RESPONSE), searcher)
         self.assertEqual(seen, {LINK_LOCAL: self.near.link_local, SITE_LOCAL: "fd00:77::2"})
+        self.assert_nothing_else(device)
         self.assertEqual(
             {reception for _, reception in await self.received()},
             {
@@ -210,22 +227,27 @@ class NetworkOverIPv6Tests(TestCase):
     async def test_ports_between_rounds(self) -> None:
         """Between two rounds the only sockets over IPv6 are those bound to the groups."""
         network = self.network()
-        groups = [("000002FF", PORT), ("000005FF", PORT)]
+        groups = [("000002FF", PORT), ("000005FF", PORT), ("00000EFF", PORT)]
         self.assertEqual(self.udp6_ports(), groups)
         self.near.inside(lambda: network.search(SearchRequest("ssdp:all", 1)))
-        self.assertEqual(len(self.udp6_ports()), 3)
+        self.assertEqual(len(self.udp6_ports()), 4)
         await deferLater(reactor, 1.7)
         self.assertEqual(self.udp6_ports(), groups)
 
     async def test_announcer(self) -> None:
-        """An announcer sends to both groups, receives a unicast search once, and replies to it."""
+        """
+        An announcer sends to the groups of the link and of the site, and to no wider scope.
+
+        It receives a unicast search once, and replies to it.
+        """
         network = self.network(announcing=True)
-        control_point = self.listen(self.far)
+        control_point = self.listen(self.far, ALL)
         network.send(ALIVE, [6])
         self.assertEqual(
             {control_point.recv(2000) for _ in range(2)},
             {encode(ALIVE, (group, PORT)) for group in (LINK_LOCAL, SITE_LOCAL)},
         )
+        self.assert_nothing_else(control_point)
         # Its own announcements loop back.
         await self.received()
         self.far.inside(lambda: control_point.sendto(encode(SearchRequest("a", None)), ("fd00:77::2", PORT)))
@@ -292,13 +314,13 @@ class NetworkOverIPv6Tests(TestCase):
         """
         If sockets may not be restricted to an interface, their link-local address does that.
 
-        This is so without CAP_NET_RAW on Linux before 5.7. The group of the site is then left out.
+        This is so without CAP_NET_RAW on Linux before 5.7. The groups of wider scopes are then left out.
         """
 
         def refuse(handle: socket.socket, interface: object) -> None:
             raise PermissionError(errno.EPERM, "refused by the test")
 
-        self.patch(sockets, "_bind_to_interface", refuse)
+        self.patch(socket_options, "bind_to_interface", refuse)
         with capturedLogs() as events:
             network = self.network()
             device = self.listen(self.far)
@@ -322,7 +344,7 @@ class NetworkOverIPv6Tests(TestCase):
             "network.search(SearchRequest('ssdp:all'))\n"
             "print(len(network._udp._open))"
         )
-        self.assertEqual(self.near.call([sys.executable, "-c", code]).strip(), "5")
+        self.assertEqual(self.near.call([sys.executable, "-c", code]).strip(), "6")
 
 
 class NetworkWithoutIPv4Tests(TestCase):

@@ -83,12 +83,13 @@ class TwoDaemonsTests(SynchronousTestCase):
             self.assertEqual(self.numbers(), set(range(24)))
             time.sleep(0.2)
         self.assertLessEqual(self.consul.raft_index() - before, 2)
-        self.assertEqual(later.log.count("Backend unavailable"), 1)
+        self.assertEqual(later.log.count("Waiting: another daemon"), 1)
+        self.assertNotIn("Backend", later.log)
         self.assertNotIn("egistered ssdpreg-", later.log)
         self.assertNotIn("Deregistered", first.log)
         first.kill()
         wait_until(lambda: self.numbers() >= set(range(24, 30)), 30, what="services of the later daemon")
-        self.assertIn("Backend recovered", later.log)
+        self.assertIn("Registering services: no other daemon", later.log)
 
     def test_restart(self) -> None:
         """A daemon that was killed registers a new service within seconds after its start, and changes no other one."""

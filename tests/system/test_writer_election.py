@@ -77,9 +77,9 @@ class Daemon:
         return self.server.host.http("/", port=self._port).body.decode()
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric without labels."""
+        """Return the value of a metric of which there is one."""
         text = self.server.host.http("/metrics", port=self._port).body.decode()
-        (value,) = re.findall(rf"(?m)^{name} (\S+)$", text)
+        (value,) = re.findall(rf"(?m)^{name}(?:{{[^}}]*}})? (\S+)$", text)
         return float(value)
 
     def writes(self) -> bool:
@@ -141,7 +141,7 @@ class WriterElectionTests(SynchronousTestCase):
         writer = self.start(first, lock=lock, **options)
         writer.wait_for(f"Acquired the lock ssdpreg/scopes/{lock}")
         standby = self.start(second, lock=lock, **{key: value for key, value in options.items() if key != "consul"})
-        standby.wait_for(f"Waiting for the lock ssdpreg/scopes/{lock}")
+        standby.wait_for(f"Waiting: the lock ssdpreg/scopes/{lock} is held by")
         return writer, standby
 
     def announce(self, *device_ids: str) -> None:
@@ -178,7 +178,7 @@ class WriterElectionTests(SynchronousTestCase):
         self.assertRegex(text, r"^ready: this daemon holds the lock ssdpreg/scopes/term since 20\d\d-")
         status, text = standby.readyz()
         self.assertEqual(status, 503)
-        self.assertRegex(text, r"standby, .*: the lock ssdpreg/scopes/term is held by .+ \(process \d+, since 20\d\d-")
+        self.assertRegex(text, r"waiting, .*: the lock ssdpreg/scopes/term is held by .+ \(process \d+, since 20\d\d-")
         self.assertIn("is held by", standby.page())
         self.assertIn("this daemon holds the lock ssdpreg/scopes/term", writer.page())
         for daemon, held in ((writer, 1), (standby, 0)):
@@ -199,7 +199,7 @@ class WriterElectionTests(SynchronousTestCase):
         writer.wait_for("Released the lock")
 
         writer.start()
-        writer.wait_for("Waiting for the lock")
+        writer.wait_for("Waiting: the lock")
         self.announce("dev-newer")
         self.wait_for_nodes("term", *devices, "dev-new", "dev-newer", seconds=3)
         self.bmc.send(byebye(API, "dev-new"))
@@ -259,7 +259,7 @@ class WriterElectionTests(SynchronousTestCase):
         self.assertRegex(response[2], r'"OpIndex":0,"What":"failed session check for key')
         stopped.program.signal(signal.SIGCONT)
         stopped.wait_for("Lost the lock")
-        stopped.wait_for("Waiting for the lock")
+        stopped.wait_for("Waiting: the lock")
         self.assertFalse(stopped.writes())
         for scope in ("kill", "stop"):
             after = scope_nodes(second, scope)
@@ -302,7 +302,7 @@ class WriterElectionTests(SynchronousTestCase):
         self.assertEqual(marked, set(before["alone"]))
         cut.host.plug()
         plugged_at = time.monotonic()
-        writer.wait_for("Waiting for the lock", 30)
+        writer.wait_for("Waiting: the lock", 30)
         wait_until(lambda: not self.marked(other, "alone"), 30, what="removal of the marks")
         self.record("end of the partition, until the marks are removed", plugged_at)
         for scope in ("cut", "alone"):

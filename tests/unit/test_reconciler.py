@@ -117,7 +117,8 @@ class ReconcilerTestCase(SynchronousTestCase):
         return [
             event
             for event in self._captured
-            if event["log_namespace"] == "ssdpreg.reconciler.Reconciler" and event["log_level"] is not LogLevel.debug
+            if event["log_namespace"] == "ssdpreg.reconciler.service.Reconciler"
+            and event["log_level"] is not LogLevel.debug
         ]
 
     @property
@@ -1096,13 +1097,13 @@ class InUseTests(ReconcilerTestCase):
         self.appear(ONE)
         self.start()
         self.advance(300)
-        self.assertEqual((set(self.backend.calls), self.lines), ({"keep_alive"}, ["Backend unavailable"]))
+        self.assertEqual((set(self.backend.calls), self.lines), ({"keep_alive"}, ["Waiting"]))
         self.assertEqual((self.reconciler.available, self.reconciler.in_use), (False, True))
         self.assertEqual(str(self.reconciler.error), "another daemon")
         self.backend.error = None
         self.advance(5)
         self.assertEqual((self.registered(), self.reconciler.in_use), (by_id(ONE), False))
-        self.assertEqual(self.lines, ["Backend unavailable", "Registered", "Backend recovered after"])
+        self.assertEqual(self.lines, ["Waiting", "Registered", "Registering services"])
 
     def test_adopts(self) -> None:
         """The services that the other daemon registered are adopted after its end, also for the second time."""
@@ -1118,13 +1119,13 @@ class InUseTests(ReconcilerTestCase):
         self.assertEqual(self.registered(), by_id(ONE, TWO))
 
     def test_during_an_outage(self) -> None:
-        """The other daemon is logged also if the backend was unavailable before."""
+        """The other daemon is logged also if the backend was unavailable before, which is over then."""
         self.backend.error = BackendUnavailableError("down")
         self.start()
         self.advance(20)
         self.backend.error = BackendInUseError("another daemon")
         self.advance(100)
-        self.assertEqual(self.lines, ["Backend unavailable"] * 2)
+        self.assertEqual(self.lines, ["Backend unavailable", "Backend recovered after", "Waiting"])
 
     def test_stop(self) -> None:
         """The services of the other daemon are not deregistered at the stop."""
@@ -1216,6 +1217,36 @@ class LockTests(ReconcilerTestCase):
         reading[0].callback(None)
         self.advance(0.1)
         self.assertEqual(len(reading), 2)
+
+    def test_lines(self) -> None:
+        """A daemon without the lock is not logged as an outage, also if the lock was lost, or lies with another."""
+        self.start()
+        self.advance(60)
+        self.assertTrue(self.reconciler.waiting)
+        self.locked.lock.acquire()
+        self.advance(1)
+        self.assertFalse(self.reconciler.waiting)
+        self.locked.lock.lose()
+        self.advance(60)
+        self.assertEqual(self.lines, [])
+
+    def test_unreachable(self) -> None:
+        """It is an outage if the requests for the lock fail. It ends when another daemon is found to hold the lock."""
+        self.locked.lock.unreachable = True
+        self.start()
+        self.advance(60)
+        self.assertEqual((self.lines, self.reconciler.waiting), (["Backend unavailable"], False))
+        self.locked.lock.unreachable = False
+        self.advance(60)
+        self.assertEqual(self.lines, ["Backend unavailable", "Backend recovered after"])
+        self.assertTrue(self.reconciler.waiting)
+        self.locked.lock.unreachable = True
+        self.advance(10)
+        self.assertEqual(self.lines[2:], ["Backend unavailable"])
+        self.locked.lock.unreachable = False
+        self.locked.lock.acquire()
+        self.advance(10)
+        self.assertEqual(self.lines[3:], ["Backend recovered after"])
 
 
 class StopTests(ReconcilerTestCase):

@@ -72,7 +72,9 @@ class ConsulCatalog(ConsulStatistics):
             await self._reader.read_all()
             self._session = session
         else:
-            await self._writer.remove_empty(await self._reader.compare(_SHARE))
+            empty = await self._reader.compare(_SHARE)
+            await self._writer.delete_batch()
+            await self._writer.remove_empty(empty)
         found = await self._collect()
         if self._migration is not None:
             await self._migration.run(found.keys())
@@ -91,7 +93,7 @@ class ConsulCatalog(ConsulStatistics):
             return Outcome(unavailable=error)
         except BackendRefusedError as error:
             return Outcome(refused={each.service_id: error for each in (*plan.register, *plan.deregister)})
-        return await self._writer.apply(plan)
+        return await self._writer.apply(plan, session)
 
     async def probe(self) -> None:
         await self._transactions.check_fence()
@@ -103,7 +105,12 @@ class ConsulCatalog(ConsulStatistics):
             raise BackendForgotError("the session ended, and this daemon acquired the lock again")
 
     async def retire(self) -> None:
-        """Do nothing: the lock represents the daemon, and is released when the backend is closed."""
+        """
+        Delete the nodes of the devices that left.
+
+        The lock represents the daemon. It is released when the backend is closed.
+        """
+        await self._writer.delete_batch()
 
     async def close(self) -> None:
         if self._migration is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ssdpreg.backends.catalog.format import (
     UNKNOWN_ID,
@@ -68,7 +68,13 @@ def leaves_nothing(node: CatalogNode | None, change: NodeChange) -> bool:
 
 
 def make_step(
-    format: CatalogFormat, node: CatalogNode | None, change: NodeChange, room: Room, *, delete: bool = False
+    format: CatalogFormat,
+    node: CatalogNode | None,
+    change: NodeChange,
+    room: Room,
+    *,
+    delete: bool = False,
+    batch: str = "",
 ) -> Step:
     """
     Return the operations for a change.
@@ -76,16 +82,19 @@ def make_step(
     :param node: The node as it is known; None if it does not exist.
     :param room: Space for the operations.
     :param delete: Whether to delete the node: see :func:`leaves_nothing`.
+    :param batch: Batch in which the node is to be deleted later, if the change removes all its services.
     """
     if delete and node is not None and leaves_nothing(node, change):
         piece = encode_operation(format.delete_node(change.name, node.index))
         return Step(Unit(change.name, (piece,)), set(change.remove))
-    return _StepMaker(format, node, change, room).make()
+    return _StepMaker(format, node, change, room, batch).make()
 
 
 class _StepMaker:
-    def __init__(self, format: CatalogFormat, node: CatalogNode | None, change: NodeChange, room: Room) -> None:
-        self._format, self._node, self._change, self._room = format, node, change, room
+    def __init__(
+        self, format: CatalogFormat, node: CatalogNode | None, change: NodeChange, room: Room, batch: str
+    ) -> None:
+        self._format, self._node, self._change, self._room, self._batch = format, node, change, room, batch
         self._services = {} if node is None else {each.service_id: each for each in node.services}
         # Consul compares the IDs of services without regard to case.
         self._slots = {each.name.lower(): each for each in self._services.values()}
@@ -136,6 +145,8 @@ class _StepMaker:
         if not self._pieces:
             return
         step.content = choose_content(None if node is None else node.content, step.services)
+        if not step.services:
+            step.content = replace(step.content, batch=self._batch)
         first = self._format.set_node(change.name, step.content, 0 if node is None else node.index)
         step.unit = Unit(change.name, (encode_operation(first), *self._pieces))
 

@@ -18,6 +18,9 @@ Operation = dict[str, Any]
 #: Meta of a node that consul-esm monitors.
 _EXTERNAL_NODE = "external-node"
 
+#: Meta of a node whose services left: the batch in which it is to be deleted.
+META_BATCH = "ssdpreg-batch"
+
 #: Beginning of the IDs of registrations whose ID was lost with their checks.
 UNKNOWN_ID = f"{ID_PREFIX}unknown-"
 
@@ -75,11 +78,13 @@ class NodeContent:
     :ivar address: Address of the node.
     :ivar external: Whether consul-esm runs a check of the node.
     :ivar extra: Fields of other programs, such as further Meta, which are kept.
+    :ivar batch: Batch in which the node is to be deleted; empty for the node of a live device.
     """
 
     address: str
     external: bool = False
     extra: tuple[tuple[str, Any], ...] = ()
+    batch: str = ""
 
 
 class CatalogFormat:
@@ -116,6 +121,8 @@ class CatalogFormat:
         extra = dict(content.extra)
         meta = self._external_meta if content.external else self._meta
         node = {"Node": name, "Address": content.address, **self._datacenter, "ModifyIndex": index}
+        if content.batch:
+            meta = {**meta, META_BATCH: content.batch}
         if "Meta" in extra:
             meta = {**extra.pop("Meta"), **meta}
         return {"Node": {"Verb": "cas", "Node": {**node, **extra, "Meta": meta}}}
@@ -197,10 +204,10 @@ class CatalogFormat:
             raise ValueError("a node has no ModifyIndex, Address or Meta")
         extra: dict[str, Any] = {key: node[key] for key in ("ID", "TaggedAddresses") if node.get(key)}
         external = meta.get(_EXTERNAL_NODE) == "true"
-        other_meta = {key: value for key, value in meta.items() if key not in self._external_meta}
+        other_meta = {key: value for key, value in meta.items() if key not in self._external_meta and key != META_BATCH}
         if other_meta:
             extra["Meta"] = other_meta
-        return NodeContent(address, external, tuple(extra.items())), index
+        return NodeContent(address, external, tuple(extra.items()), str(meta.get(META_BATCH, ""))), index
 
 
 def format_definition(check: Check) -> dict[str, Any]:

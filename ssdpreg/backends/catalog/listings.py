@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ssdpreg.backends.catalog.format import CatalogFormat, parse_check_id, parse_service, service_id_of
+from ssdpreg.backends.catalog.format import META_BATCH, CatalogFormat, parse_check_id, parse_service, service_id_of
 from ssdpreg.backends.catalog.nodes import CatalogNode
 from ssdpreg.backends.catalog.services import ServiceQuery, counts
 from ssdpreg.backends.consul_format import check_service, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
-from ssdpreg.errors import BackendForgotError, BackendUnavailableError
+from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE
+
+#: Bytes of the longest response for a single node: more than a thousand services of other programs.
+_LONGEST_NODE = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -131,6 +134,22 @@ class CatalogListings:
             found.services = await self._read_own(name, own)
         return Inspection(found, True, "", foreign, frozenset(each.lower() for each in own))
 
+    async def has_services(self, batch: str) -> bool:
+        """
+        Return whether any node of a batch may have a service, of any program, with the certainty of Consul's leader.
+
+        :raise BackendUnavailableError: If Consul does not respond.
+        """
+        path = "/v1/catalog/services"
+        try:
+            names = await self._get("list-batch", path, **{"node-meta": f"{META_BATCH}:{batch}"})
+        except (ResponseTooLongError, BackendRefusedError):
+            # A proxy may reject the request. The requests for single nodes tell.
+            return True
+        if not isinstance(names, dict):
+            raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: it is not an object")
+        return bool(names)
+
     async def _read_own(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[Registration, ...]:
         """Return the registrations of the own services of one node."""
         path = f"/v1/health/node/{quote(name, safe='')}"
@@ -149,9 +168,9 @@ class CatalogListings:
 
     # Requests.
 
-    async def _get(self, operation: str, path: str) -> Any:
+    async def _get(self, operation: str, path: str, **query: str) -> Any:
         try:
-            return await self._http.get(operation, path, consistent="")
+            return await self._http.get(operation, path, limit=_LONGEST_NODE, consistent="", **query)
         except BackendForgotError as error:
             # Consul does not send this response to these requests.
             raise BackendUnavailableError(f"{self._http.url}{path}: the response is: {error}") from error

@@ -25,6 +25,8 @@ class CatalogNode:
     index: int
     services: tuple[Registration, ...] = ()
     lost: tuple[str, ...] = ()
+    # Content and services for which the node was found to be right: those of nearly all nodes stay the same objects.
+    _right: tuple[NodeContent, tuple[Registration, ...]] | None = None
 
     def find(self, service_id: str) -> Registration | None:
         """Return the registration with an ID, or None."""
@@ -33,10 +35,16 @@ class CatalogNode:
     @property
     def is_right(self) -> bool:
         """Whether the node's own fields are those that its services require."""
-        return not self.services or (
-            any(each.address == self.content.address for each in self.services)
-            and self.content.external == has_definition(self.services)
-        )
+        right = self._right
+        if right is not None and right[0] is self.content and right[1] is self.services:
+            return True
+        if self.services and (
+            all(each.address != self.content.address for each in self.services)
+            or self.content.external != has_definition(self.services)
+        ):
+            return False
+        self._right = (self.content, self.services)
+        return True
 
 
 class CatalogNodes:
@@ -46,12 +54,14 @@ class CatalogNodes:
     :param format: Format of the scope.
     :ivar by_name: The nodes.
     :ivar misplaced: Nodes of services that are not on the node of their device, by service ID.
+    :ivar emptied: Names of the nodes of the present batch, in the order in which their last services were removed.
     :ivar uncertain: Services that may be on a node, by its name, because the outcome of a transaction is unknown.
     """
 
     def __init__(self, format: CatalogFormat) -> None:
         self._format = format
         self.by_name: dict[str, CatalogNode] = {}
+        self.emptied: dict[str, None] = {}
         self.uncertain: dict[str, tuple[Registration, ...]] = {}
         # Names of the nodes whose contents are still to be compared in this round.
         self._round: list[str] = []
@@ -64,9 +74,15 @@ class CatalogNodes:
     def clear(self) -> None:
         """Remove all nodes."""
         self.by_name.clear()
+        self.emptied.clear()
         self.uncertain.clear()
         self._round.clear()
         self.misplaced.clear()
+
+    def has_no_services(self, name: str) -> bool:
+        """Return whether a node exists, and has no known services."""
+        node = self.by_name.get(name)
+        return node is not None and not node.services
 
     def set_services(self, name: str, services: Iterable[Registration]) -> None:
         """Replace the known services of a node."""

@@ -72,7 +72,9 @@ class CatalogReader:
             content, index = self._parse_node(entry)
             known = self._nodes.by_name.get(name)
             if known is not None:
-                known.content, known.index = content, index
+                known.index = index
+                if known.content != content:
+                    known.content = content
             elif name in self._nodes.uncertain:
                 self._nodes.by_name[name] = CatalogNode(content, index)
             else:
@@ -98,6 +100,10 @@ class CatalogReader:
     async def inspect(self, name: str) -> Inspection:
         """Read a single node, without its services: see :meth:`CatalogListings.inspect`."""
         return await self._listings.inspect(name, services=False)
+
+    async def has_services(self, batch: str) -> bool:
+        """Return whether any node of a batch has a service: see :meth:`CatalogListings.has_services`."""
+        return await self._listings.has_services(batch)
 
     async def refresh(self, name: str) -> Inspection:
         """Read a single node, and replace its entry in the table."""

@@ -12,9 +12,15 @@ from ssdpreg.backends.catalog.reader import CatalogReader
 from ssdpreg.backends.catalog.requests import MOST_TRANSACTIONS, ConsulTransactions, TransactionTooLargeError
 from ssdpreg.backends.catalog.transactions import Transaction, describe_error, is_conflict, is_denied, room
 from ssdpreg.backends.changes import run_parallel
+from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Outcome, Plan
 
+#: Nodes whose services are listed one by one before their deletion, in one plan. A request for each of more nodes would
+#: delay other changes.
+_MOST_INSPECTIONS = MOST_TRANSACTIONS
+#: The same between two plans, if there are services of other programs on some of the nodes.
+_MOST_INSPECTIONS_OF_BATCH = 50
 #: Number of times that a device is tried again in one plan after its node had changed.
 _MOST_ATTEMPTS = 2
 
@@ -33,11 +39,23 @@ class CatalogWriter:
         self, transactions: ConsulTransactions, format: CatalogFormat, nodes: CatalogNodes, reader: CatalogReader
     ) -> None:
         self._transactions, self._format, self._nodes, self._reader = transactions, format, nodes, reader
+        self._batch, self._batches = "", 0
 
-    async def apply(self, plan: Plan) -> Outcome:
-        """Apply a plan as :meth:`ssdpreg.interfaces.IRegistryBackend.apply` does."""
+    async def apply(self, plan: Plan, session: str) -> Outcome:
+        """
+        Apply a plan as :meth:`ssdpreg.interfaces.IRegistryBackend.apply` does.
+
+        If many devices leave, only their services are removed, and :meth:`delete_batch` deletes their nodes.
+
+        :param session: Session that holds the lock. No other daemon uses it in the name of a batch.
+        """
         changes = group_changes(plan.register, plan.deregister, self._nodes.misplaced, self._format)
-        run = _Run(self._transactions, self._format, self._nodes, self._reader, changes.values())
+        run = self._start(changes.values())
+        if run.count_leaving() > _MOST_INSPECTIONS:
+            if not self._nodes.emptied:
+                self._batches += 1
+                self._batch = f"{session}-{self._batches}"
+            run.batch = self._batch
         await run_parallel([run.work] * MOST_TRANSACTIONS, MOST_TRANSACTIONS)
         planned = {each.service_id for each in (*plan.register, *plan.deregister)}
         refused = {service_id: error for service_id, error in run.refused.items() if service_id in planned}
@@ -51,16 +69,42 @@ class CatalogWriter:
 
         :raise BackendError: If that is not possible now.
         """
-        run = _Run(self._transactions, self._format, self._nodes, self._reader, map(NodeChange, names))
+        await self._remove(names, checked=False)
+
+    async def delete_batch(self) -> None:
+        """
+        Delete the nodes whose services were removed by earlier plans, except those with services of other programs.
+
+        :raise BackendError: If that is not possible now.
+        """
+        names = [name for name in self._nodes.emptied if self._nodes.has_no_services(name)]
+        if names:
+            # The own services are removed: any that is left belongs to another program.
+            if await self._reader.has_services(self._batch):
+                await self._remove(names[:_MOST_INSPECTIONS_OF_BATCH], checked=False)
+            else:
+                await self._remove(names, checked=True)
+        # Nodes that are left are found by the comparison.
+        self._nodes.emptied.clear()
+
+    async def _remove(self, names: Iterable[str], *, checked: bool) -> None:
+        run = self._start(map(NodeChange, names))
+        if checked:
+            run.checked.update(names)
         await run_parallel([run.work] * MOST_TRANSACTIONS, MOST_TRANSACTIONS)
         if run.unavailable is not None:
             raise run.unavailable
+
+    def _start(self, changes: Iterable[NodeChange]) -> _Run:
+        return _Run(self._transactions, self._format, self._nodes, self._reader, changes)
 
 
 class _Run:
     """
     Changes that are applied by several workers.
 
+    :ivar batch: Batch in which the nodes that lose all their services are deleted later; empty if at once.
+    :ivar checked: Names of the nodes that have no service of any program.
     :ivar applied: IDs of the services of complete changes.
     :ivar refused: Errors of rejected services.
     :ivar unavailable: Reason why the remaining changes were not tried, or have an unknown outcome.
@@ -77,6 +121,8 @@ class _Run:
         self._transactions, self._format, self._nodes, self._reader = transactions, format, nodes, reader
         self._waiting = deque(changes)
         self._in_progress: dict[str, NodeChange] = {}
+        self.batch = ""
+        self.checked: set[str] = set()
         self.applied: set[str] = set()
         self.refused: dict[str, BackendRefusedError] = {}
         self.unavailable: BackendUnavailableError | None = None
@@ -85,6 +131,10 @@ class _Run:
     def unfinished(self) -> set[str]:
         """IDs of the services of changes that are not complete."""
         return {service_id for each in (*self._waiting, *self._in_progress.values()) for service_id in each.service_ids}
+
+    def count_leaving(self) -> int:
+        """Return the number of nodes that lose all their services."""
+        return sum(leaves_nothing(self._nodes.by_name.get(each.name), each) for each in self._waiting)
 
     async def work(self) -> None:
         """Apply changes until none is left, or the backend is unavailable."""
@@ -123,7 +173,7 @@ class _Run:
             del self._in_progress[change.name]
             return True
         node = self._nodes.by_name.get(change.name)
-        step = make_step(self._format, node, change, room(transaction.limits), delete=delete)
+        step = make_step(self._format, node, change, room(transaction.limits), delete=delete, batch=self.batch)
         if step.unit is None:
             self._finish(change, step)
             del self._in_progress[change.name]
@@ -138,9 +188,15 @@ class _Run:
     async def _may_delete(self, change: NodeChange) -> bool:
         """Return whether a change leaves an existing node without services of any program."""
         node = self._nodes.by_name.get(change.name)
-        if node is None or not leaves_nothing(node, change):
+        if node is None or self.batch or not leaves_nothing(node, change):
             return False
-        inspection = await self._reader.inspect(change.name)
+        if change.name in self.checked:
+            return True
+        try:
+            inspection = await self._reader.inspect(change.name)
+        except ResponseTooLongError:
+            # Hundreds of services, which are not those of a device.
+            return False
         if inspection.node is None:
             self._nodes.remove(change.name)
             return False
@@ -187,6 +243,8 @@ class _Run:
             node.content, node.index = step.content, indexes[name]
             node.lost = tuple(each for each in node.lost if each not in step.done)
             self._nodes.set_services(name, step.services)
+            if step.content.batch:
+                self._nodes.emptied[name] = None
         self._finish(change, step)
 
     async def _fail(self, change: NodeChange, what: str) -> None:
@@ -197,6 +255,7 @@ class _Run:
         if not is_conflict(what):
             self._refuse(change, BackendRefusedError(400, describe_error(what)))
             return
+        self.checked.discard(change.name)
         inspection = await self._reader.refresh(change.name)
         if inspection.exists and inspection.node is None:
             error = BackendRefusedError(409, f"the node {change.name} of the catalog belongs to {inspection.owner}")

@@ -26,7 +26,8 @@ from zope.interface import implementer
 import ssdpreg
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.instance import Instance, current_instance
-from ssdpreg.backends.scopes.holder import Holder, lock_node, lock_node_meta, scope_key
+from ssdpreg.backends.scopes.holder import Holder, lock_node, lock_node_meta
+from ssdpreg.backends.scopes.lock_state import LockState, read_boot_time
 from ssdpreg.backends.scopes.session import SESSION_TTL, InvalidSessionError, LockKey, LockRequests
 from ssdpreg.errors import BackendError, NotHolderError
 from ssdpreg.interfaces import IRequestStatistics, IWriterLock
@@ -45,13 +46,8 @@ _WAIT_PAUSE = 0.2
 _STOP_TIMEOUT = 2.0
 
 
-def read_boot_time() -> float:
-    """Return the seconds since the boot of this host. Unlike those of the reactor, they include a suspension."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 @implementer(IWriterLock)
-class ScopeLock:
+class ScopeLock(LockState):
     """
     Lock of a scope. Implements :class:`ssdpreg.backends.scopes.fence.Fence`.
 
@@ -61,9 +57,6 @@ class ScopeLock:
     :param instance: Identity of the daemon. None stands for that of the process.
     :param boot_time: Returns the time since the boot in seconds, time in suspension included.
     :param time_of_day: Returns the seconds since 1970, which other daemons show.
-    :ivar acquisitions: Number of times that this daemon acquired the lock.
-    :ivar losses: Number of times that it lost the lock.
-    :ivar refusals: Number of transactions that were rejected because it did not hold the lock.
     """
 
     log = Logger()
@@ -77,72 +70,19 @@ class ScopeLock:
         boot_time: Callable[[], float] = read_boot_time,
         time_of_day: Callable[[], float] = time.time,
     ) -> None:
-        self._reactor, self._requests, self.scope = reactor, requests, scope
-        self._given_instance = instance
-        self._boot_time, self._time_of_day = boot_time, time_of_day
-        self.key = scope_key(scope)
-        self._listeners: list[Callable[[], None]] = []
+        super().__init__(scope, boot_time)
+        self._reactor, self._requests = reactor, requests
+        self._given_instance, self._time_of_day = instance, time_of_day
         self._running: Deferred[None] | None = None
         self._stopped = False
         self._pause = Pause(reactor)
-        self._deciding: list[Deferred[None]] | None = []
-        self._session: str | None = None
-        self._acquired = False
         self._refused = False
-        self._renewed_at = 0.0
         self._lock_index: int | None = None
-        # State of the key while another daemon holds the lock.
-        self._other: LockKey | None = None
-        self._reason = "it is not acquired yet"
-        # Description of this daemon as the holder.
-        self._holder = Holder()
-        # Further keys that the session holds.
-        self._more_keys: list[str] = []
-        self.others_wrote = False
-        self.acquisitions = self.losses = self.refusals = 0
-
-    # State for readers.
 
     @property
     def statistics(self) -> IRequestStatistics:
         """Statistics of the requests."""
         return self._requests.statistics
-
-    @property
-    def held(self) -> bool:
-        return self._acquired and self._boot_time() - self._renewed_at < SESSION_TTL
-
-    @property
-    def waiting(self) -> bool:
-        return self._other is not None
-
-    @property
-    def description(self) -> str:
-        if self.held:
-            return f"this daemon holds the lock {self.key} since {self._holder.since}"
-        if self._other is not None:
-            return f"the lock {self.key} is held by {self._other.holder}"
-        return f"the lock {self.key} is not held by this daemon: {self._reason}"
-
-    def subscribe(self, changed: Callable[[], None]) -> None:
-        self._listeners.append(changed)
-
-    # Fence.
-
-    def operation(self) -> dict[str, Any]:
-        """See :meth:`ssdpreg.backends.scopes.fence.Fence.operation`."""
-        return self.operation_for(self.key)
-
-    def operation_for(self, key: str) -> dict[str, Any]:
-        """
-        Return the operation that checks whether the session of this daemon holds a lock.
-
-        :param key: The lock of the scope, or one that was acquired by :meth:`acquire_key`.
-        :raise NotHolderError: If this daemon does not hold the lock of its scope.
-        """
-        if not self.held:
-            raise NotHolderError(self.description)
-        return {"KV": {"Verb": "check-session", "Key": key, "Session": self._session}}
 
     def lost(self) -> None:
         """See :meth:`ssdpreg.backends.scopes.fence.Fence.lost`."""
@@ -180,13 +120,6 @@ class ScopeLock:
         if self._running is None and not self._stopped:
             self._running = Deferred.fromCoroutine(self._run())
             self._running.addErrback(self._log_unexpected)
-
-    async def decided(self) -> None:
-        """Return when it is known for the first time whether this daemon holds the lock, or why that is unknown."""
-        if self._deciding is not None:
-            waiter: Deferred[None] = Deferred()
-            self._deciding.append(waiter)
-            await waiter
 
     async def stop(self) -> None:
         """Release the lock, so that another daemon can acquire it at once, and end the session."""
@@ -230,7 +163,7 @@ class ScopeLock:
                 pause = 0.0
             except BackendError as error:
                 self._lose(str(error))
-                self._other, self._reason = None, str(error)
+                self._other, self._reason, self.unreachable = None, str(error), True
                 pause = _RETRY_PAUSE
             except CancelledError:
                 raise
@@ -248,6 +181,7 @@ class ScopeLock:
         :return: Seconds until the next attempt.
         """
         found = await self._requests.read(self.key, None if self._other is None else self._other.index)
+        self.unreachable = False
         if found is not None and found.session and found.session != self._session:
             return await self._wait_for(found)
         if self._other is not None:
@@ -276,7 +210,7 @@ class ScopeLock:
             await self._release(found.session, self.key)
             return _WAIT_PAUSE
         if self._other is None or found.session != self._other.session:
-            self.log.info("Waiting for the lock {key}, held by {holder}", key=self.key, holder=found.holder)
+            self.log.info("Waiting: the lock {key} is held by {holder}", key=self.key, holder=found.holder)
         self._lose(f"it is held by {found.holder}")
         if self._session is not None:
             session, self._session = self._session, None
@@ -295,7 +229,7 @@ class ScopeLock:
         self.others_wrote = before is None or self._lock_index not in (before, before + 1)
         self._renewed_at, self._acquired, self._refused = sent_at, True, False
         self.acquisitions += 1
-        self.log.info("Acquired the lock {key}", key=self.key)
+        self.log.info("Acquired the lock {key}: this daemon writes", key=self.key)
         self._notify()
 
     async def _hold(self) -> float:
@@ -330,36 +264,10 @@ class ScopeLock:
             raise CancelledError
         await self._pause.wait(seconds)
 
-    # Changes of the state.
-
-    def _lose(self, reason: str) -> None:
-        if self._acquired:
-            self._acquired, self._reason = False, reason
-            self._more_keys.clear()
-            self.losses += 1
-            self.log.warn("Lost the lock {key}: {reason}", key=self.key, reason=reason)
-            self._notify()
-
     def _end_session(self, reason: str) -> None:
         self._session = None
         self._reason = reason
         self._lose(reason)
-
-    def _decide(self) -> None:
-        waiting, self._deciding = self._deciding or [], None
-        for waiter in waiting:
-            waiter.callback(None)
-
-    def _notify(self) -> None:
-        self._decide()
-        for changed in self._listeners:
-            self._call(changed)
-
-    def _call(self, changed: Callable[[], None]) -> None:
-        try:
-            changed()
-        except Exception:
-            self.log.failure("A listener of the lock failed")
 
     @property
     def _instance(self) -> Instance:

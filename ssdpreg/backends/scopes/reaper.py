@@ -24,7 +24,8 @@ from zope.interface import implementer
 from ssdpreg.backends.catalog.format import Operation
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.scopes.dead_scopes import DeadScope, DeadScopes
-from ssdpreg.backends.scopes.lock import ScopeLock, read_boot_time
+from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.backends.scopes.lock_state import read_boot_time
 from ssdpreg.backends.scopes.nodes import Removal, ScopeNodes
 from ssdpreg.backends.scopes.transactions import FenceError, key_fence
 from ssdpreg.errors import BackendError, BackendRefusedError

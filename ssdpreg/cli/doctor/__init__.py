@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--long",
         action="store_true",
-        help="also wait up to 135 s for the IGMP and MLD queriers of each network; needs root",
+        help="also wait up to 135 s for the IGMP and MLD queriers; needs root",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.set_defaults(run=_run)

@@ -132,8 +132,8 @@ def _check_ready(reasons: tuple[str, ...]) -> Finding:
     text = "; ".join(reasons)
     if any("another daemon registers" in reason for reason in reasons):
         advice = "Stop one of both daemons, or give each a backend.scope of its own"
-        return _READY.warning("", f"standby, writes nothing: {text}", advice)
-    if all(reason.startswith("standby, this daemon does not write") for reason in reasons):
+        return _READY.warning("", f"writes nothing: {text}", advice)
+    if all(reason.startswith("waiting, this daemon does not write") for reason in reasons):
         return _READY.ok("", text)
     if all("first search" in reason for reason in reasons):
         return _READY.warning("", f"not settled: {text}", "Wait some seconds, and run this command again")

@@ -10,7 +10,7 @@ _BUFFER = HostCheck("receive buffer")
 _DESCRIPTORS = HostCheck("descriptors")
 _CLOCK = HostCheck("clock")
 
-#: Bytes of the receive buffer that the daemon requests: ``ssdpreg/ssdp/sockets.py``.
+#: Bytes of the receive buffer that the daemon requests: ``ssdpreg/ssdp/socket_options.py``.
 _WANTED_BUFFER = 4 * 1024 * 1024
 #: Bytes below which replies of a few dozen devices overflow the buffer.
 _SMALL_BUFFER = 128 * 1024

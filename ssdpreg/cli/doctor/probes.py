@@ -20,7 +20,8 @@ from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUPS, PORT, SEARCH_ALL, SearchRequest, SearchResponse
-from ssdpreg.ssdp.sockets import OpenSocket, UDPSockets
+from ssdpreg.ssdp.open_socket import OpenSocket
+from ssdpreg.ssdp.sockets import UDPSockets
 
 #: Seconds between the two transmissions of each datagram, because UDP loses datagrams.
 _REPEAT_DELAY = 0.2

@@ -517,14 +517,28 @@ class MalformedResponseTests(ConsulAgentTestCase):
         for change in changes:
             self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": {**self.SERVICE, **change}}))}
             self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+        for field in ("ID", "Service", "Address", "Port", "Tags", "Meta"):
+            entry = {key: value for key, value in self.SERVICE.items() if key != field}
+            self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": entry}))}
+            self.assert_unavailable(self.backend.read(), "/v1/agent/services")
         checks: tuple[Any, ...] = (None, {}, [], {"ServiceID": 1})
         for check in checks:
             self.agent.faults = {"/v1/agent/checks": (200, json.dumps({"x": check}))}
             self.assert_unavailable(self.backend.read(), "/v1/agent/checks")
 
+    def test_text_that_cannot_be_sent(self) -> None:
+        """A text with one half of a surrogate pair is malformed: it could be neither sent nor logged."""
+        self.result_of(self.backend.keep_alive())
+        for field in ("ID", "Service", "Address"):
+            entry = {**self.SERVICE, field: "\ud800"}
+            self.agent.faults = {"/v1/agent/services": (200, json.dumps({"ssdpreg-x": entry}))}
+            self.assert_unavailable(self.backend.read(), "/v1/agent/services")
+
     def test_own_service_malformed(self) -> None:
         """A malformed description of the daemon's own service means that the backend is unavailable."""
-        for body in (*self.LISTINGS, "{}", json.dumps({**self.SERVICE, "Meta": {"external-source": []}})):
+        without_meta = {key: value for key, value in self.SERVICE.items() if key != "Meta"}
+        others = (json.dumps({**self.SERVICE, "Meta": {"external-source": []}}), json.dumps(without_meta))
+        for body in (*self.LISTINGS, "{}", *others):
             self.agent.faults = {"/v1/agent/service/": (200, body)}
             self.assert_unavailable(self.make_backend().keep_alive(), "/v1/agent/service/ssdpreg")
 

@@ -14,16 +14,22 @@ class CheckTableTests(SynchronousTestCase):
         self.table = CheckTable()
 
     def test_load(self) -> None:
-        """The table has the daemon's checks, and not those of maintenance mode."""
+        """The table has the daemon's checks, and not those of an operator or of maintenance mode."""
         for service_id, check_id in (
             ("a", "a-alive"),
             ("a", "a-http-1"),
+            ("a", "a-alive:0123abcd"),
             ("a", "_service_maintenance:a"),
+            ("a", "a-disk"),
+            ("a", "a-alive-too"),
+            ("a", "a-http-check"),
+            ("a", "b-alive"),
             ("c", "c-alive"),
         ):
             self.table.load(service_id, check_id)
         found = {service_id: self.table.of(service_id) for service_id in "abc"}
-        self.assertEqual(found, {"a": {"a-alive", "a-http-1"}, "b": frozenset(), "c": {"c-alive"}})
+        own = {"a-alive", "a-http-1", "a-alive:0123abcd"}
+        self.assertEqual(found, {"a": own, "b": frozenset(), "c": {"c-alive"}})
 
     def test_stale(self) -> None:
         """Earlier checks that a registration lacks are returned, until each is removed."""

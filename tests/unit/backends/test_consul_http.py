@@ -14,7 +14,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import NOT_DONE_YET
 
-from ssdpreg.backends.consul_http import ConsulHTTP, TokenSource
+from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError

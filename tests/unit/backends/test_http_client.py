@@ -55,6 +55,18 @@ class FailingClient:
         return Deferred(lambda request: request.errback(self.error))
 
 
+class CauseTests(SynchronousTestCase):
+    """Tests for the text of errors."""
+
+    def test_long_cause(self) -> None:
+        """At most 200 characters of the cause are repeated: it may quote what the server sent."""
+        client = BoundedHTTPClient(Clock(), "http://c", FailingClient(OSError("x" * 16000)))  # type: ignore[arg-type]
+        request = Deferred.fromCoroutine(client.request("GET", "/"))
+        request.cancel()
+        failure = self.failureResultOf(request, BackendUnavailableError)
+        self.assertEqual(failure.getErrorMessage(), "http://c does not answer: " + "x" * 200)
+
+
 class CancellationTests(SynchronousTestCase):
     """Tests for :class:`BoundedHTTPClient` with requests that are cancelled or time out."""
 

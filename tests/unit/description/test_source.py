@@ -19,7 +19,7 @@ def advertise(path: str, nt: str = API, device_id: str = "D") -> Advertisement:
     """Return an advertisement with a LOCATION at 10.0.0.5."""
     location = f"http://10.0.0.5:80{path}"
     usn = f"uuid:{device_id}::{nt}"
-    return Advertisement(
+    return Advertisement.make(
         device_id, nt, SearchTerm(nt, "T"), nt, usn, location, Endpoint("http", "10.0.0.5", 80), max_age=1800
     )
 

@@ -13,7 +13,7 @@ from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 INDIRECT, DIRECT, CONFIRMED = Standing
 
@@ -58,11 +58,16 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.capacity.evictions, 2)
         self.capacity.remove(late)
         self.capacity.remove(old)
-        self.add(service(DIRECT, True), service(CONFIRMED))
+        replied = service(DIRECT, True)
+        self.add(replied, service(CONFIRMED))
         self.assert_rejected(DIRECT, False, TOO_MANY)
         self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, True, 0.0), silent)
         self.capacity.remove(silent)
-        self.add(service(DIRECT, True))
+        self.add(service(CONFIRMED))
+        self.assert_rejected(DIRECT, True, TOO_MANY)
+        self.assertIs(self.capacity.admit("10.0.0.9", CONFIRMED, True, 0.0), replied)
+        self.capacity.remove(replied)
+        self.add(service(CONFIRMED))
         self.assert_rejected(CONFIRMED, True, TOO_MANY)
 
     def test_rank_follows_the_claim(self) -> None:
@@ -75,7 +80,7 @@ class CapacityTests(SynchronousTestCase):
         # An update without a change keeps the order.
         self.capacity.update(one)
         self.assertIs(self.capacity.admit("10.0.0.9", DIRECT, False, 0.0), two)
-        three.claim.answers = True
+        three.claim.standing = CONFIRMED
         self.capacity.update(three)
         self.capacity.remove(one)
         self.capacity.remove(two)
@@ -137,6 +142,20 @@ class TurnoverTests(SynchronousTestCase):
             self.capacity.update(each)
         self.assertIsNone(self.admit(answers=True))
 
+    def test_forged_replies(self) -> None:
+        """Services that replied to a search of the group give way only to those that replied to one of their own."""
+        for each in self.services:
+            each.claim.answers = True
+            self.capacity.update(each)
+        self.services[1].claim.standing = self.services[2].claim.standing = CONFIRMED
+        self.capacity.update(self.services[1])
+        self.capacity.update(self.services[2])
+        self.assertIsNone(self.admit(answers=True))
+        self.assertIs(self.admit(standing=CONFIRMED), self.services[0])
+        self.capacity.remove(self.services[0])
+        self.capacity.add(self.services[1])
+        self.assertIsNone(self.admit(standing=CONFIRMED))
+
     def test_indirect_first(self) -> None:
         """Indirect services give way before direct ones. An indirect service replaces none."""
         self.services[0].claim.standing = INDIRECT
@@ -162,11 +181,11 @@ class TurnoverTests(SynchronousTestCase):
         self.assertEqual(len(admitted), 8 + 99)
 
     def test_budget_of_replies(self) -> None:
-        """Announcements do not use up the budget for services whose hosts reply."""
-        while self.admit():
+        """Announcements and forged replies do not use up the budget for services whose hosts reply."""
+        while self.admit(answers=True):
             pass
-        self.assertIs(self.admit(answers=True), self.services[2])
-        admitted = [at for at in range(100, 1100) if self.admit(float(at), answers=True)]
+        self.assertIs(self.admit(standing=CONFIRMED), self.services[2])
+        admitted = [at for at in range(100, 1100) if self.admit(float(at), standing=CONFIRMED)]
         self.assertLessEqual(len(admitted), 16 + 501)
 
     def test_budget_of_all(self) -> None:
@@ -202,7 +221,7 @@ class ProbationTests(TableTestCase):
         self.table = AdvertisementTable(limit=2)
         for number in range(2):
             self.table.adopt(advertisement(f"10.0.1.{number}", device_id=f"old{number}"), self.now)
-        self.receive(advertisement("10.0.1.1", device_id="old1"), channel=Channel.SEARCH)
+        self.receive(advertisement("10.0.1.1", device_id="old1"), channel=Channel.HOST)
         self.wait(70)
         self.receive(advertisement(), channel=Channel.HOST)
         self.assertEqual(self.hosts(), ["10.0.0.5", "10.0.1.1"])

@@ -32,7 +32,7 @@ from itertools import product
 
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 INCUMBENT, CLAIMANT = "10.0.0.5", "10.0.0.6"
 #: Senders that announce the services of the two hosts, and a host that has nothing to do with them.

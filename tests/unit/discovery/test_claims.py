@@ -14,7 +14,7 @@ from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import advertisement
+from tests.support.table_case import advertisement
 
 OWNER, OTHER = "10.0.0.5", "10.0.0.66"
 #: LOCATIONs of the claims in :class:`DecisionTests`.

@@ -8,7 +8,7 @@ from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.device_index import DeviceIndex
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Reception
-from tests.unit.discovery.table_case import OTHER_URN, URN, advertisement
+from tests.support.table_case import OTHER_URN, URN, advertisement
 
 
 def service(device_id: str, urn: str = URN) -> TrackedService:

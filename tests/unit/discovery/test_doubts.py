@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.ssdp.reception import Reception
-from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+from tests.support.table_case import URN, TableTestCase, advertisement
 
 HOME, OTHER = "10.0.0.5", "10.0.0.6"
 
@@ -112,3 +112,23 @@ class SecondRoundTests(TableTestCase):
             self.now += 6
             self.table.expire(self.now)
             self.assertEqual([live.advertisement.endpoint.port for live in self.table], [port])
+
+
+class MoveDuringContestTests(TableTestCase):
+    """Tests for a device that moves again while its first move is being decided."""
+
+    def test_second_move(self) -> None:
+        """The service is at the latest address 10 s after the first move, as soon as the budget for moves permits."""
+        first, second, third = (advertisement(host) for host in ("10.0.0.5", "10.0.0.6", "10.0.0.7"))
+        self.receive(first)
+        self.wait(700)
+        self.reply(second)
+        self.receive(second)
+        self.wait(4)
+        del self.repliers["10.0.0.6"]
+        self.reply(third)
+        self.receive(third)
+        self.wait(2.1)
+        self.assertEqual(self.hosts(), ["10.0.0.6"])
+        self.wait(14)
+        self.assertEqual(self.hosts(), ["10.0.0.7"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
-from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+from tests.support.table_case import URN, TableTestCase, advertisement
 
 
 class SearchNeededTests(TableTestCase):
@@ -37,4 +37,4 @@ class SearchUrgencyTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """The search after a byebye of the holder is the most urgent one, and that after an unfounded one the least."""
-        self.assertEqual(sorted(SearchUrgency), [SearchUrgency.BYEBYE, SearchUrgency.CLAIM, SearchUrgency.UNFOUNDED])
+        self.assertEqual([each.name for each in sorted(SearchUrgency)], ["BYEBYE", "CLAIM", "NEW", "UNFOUNDED"])

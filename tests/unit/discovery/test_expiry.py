@@ -42,7 +42,7 @@ class ScheduleTests(SynchronousTestCase):
         self.schedule.schedule(self.third, 20.0)
         self.schedule.schedule(self.first, 10.0)
         self.schedule.schedule(self.second, 10.0)
-        self.assertEqual(self.schedule.next_due, 10.0)
+        self.assertEqual((self.take(0.0), self.schedule.next_due), ([], 10.0))
         self.assertEqual(self.take(20.0), [self.first, self.second, self.third])
 
     def test_only_due_items(self) -> None:
@@ -54,11 +54,28 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(self.take(10.0), [])
         self.assertEqual(self.schedule.next_due, 10.5)
 
+    def test_later_minute(self) -> None:
+        """The items of a later minute are sorted when it begins. Those of one time are taken in their order."""
+        for item, when in ((self.third, 130.0), (self.first, 125.0), (self.second, 125.0)):
+            self.schedule.schedule(item, when)
+        self.assertEqual((self.schedule.next_due, self.take(119.0)), (120.0, []))
+        self.assertEqual((self.take(120.0), self.schedule.next_due, len(self.schedule)), ([], 125.0, 3))
+        self.assertEqual((self.take(130.0), len(self.schedule)), ([self.first, self.second, self.third], 0))
+
+    def test_two_entries_in_a_later_minute(self) -> None:
+        """An item that was taken and is scheduled for the minute of an outdated entry is taken once."""
+        self.schedule.schedule(self.first, 130.0)
+        self.schedule.schedule(self.first, 10.0)
+        self.assertEqual(self.take(10.0), [self.first])
+        self.schedule.schedule(self.first, 140.0)
+        self.assertEqual((len(self.schedule), self.take(130.0), len(self.schedule)), (2, [], 1))
+        self.assertEqual((self.take(140.0), self.take(200.0)), ([self.first], []))
+
     def test_earlier_time(self) -> None:
         """An item that is rescheduled for an earlier time is taken at that time, and not again at the old one."""
         self.schedule.schedule(self.first, 10.0)
         self.schedule.schedule(self.first, 5.0)
-        self.assertEqual(self.schedule.next_due, 5.0)
+        self.assertEqual((self.take(0.0), self.schedule.next_due), ([], 5.0))
         self.assertEqual(self.take(5.0), [self.first])
         self.assertEqual(self.take(10.0), [])
 
@@ -66,7 +83,7 @@ class ScheduleTests(SynchronousTestCase):
         """An item that is rescheduled for a later time keeps its time, without a second entry."""
         self.schedule.schedule(self.first, 5.0)
         self.schedule.schedule(self.first, 10.0)
-        self.assertEqual((self.schedule.next_due, len(self.schedule)), (5.0, 1))
+        self.assertEqual((self.take(0.0), self.schedule.next_due, len(self.schedule)), ([], 5.0, 1))
         self.assertEqual(self.take(5.0), [self.first])
         self.assertEqual(self.take(10.0), [])
 
@@ -94,8 +111,8 @@ class ScheduleTests(SynchronousTestCase):
         self.schedule.discard(self.second)
         self.assertEqual(self.take(5.0), [self.first])
 
-    def test_heap_is_bounded_after_removals(self) -> None:
-        """Removed items do not stay in the heap: 100,000 items that come and go leave few entries."""
+    def test_length_is_bounded_after_removals(self) -> None:
+        """Removed items do not stay in the schedule: 100,000 items that come and go leave few entries."""
         self.schedule.schedule(self.first, 1e6)
         longest = 0
         for number in range(100_000):
@@ -106,8 +123,8 @@ class ScheduleTests(SynchronousTestCase):
         self.assertLessEqual(longest, 2 * 2 + 1024)
         self.assertEqual(self.take(1e6), [self.first])
 
-    def test_heap_is_bounded_after_a_mass_removal(self) -> None:
-        """After 100,000 items were added and then discarded, the heap is shorter than 2 * current + 1024."""
+    def test_length_is_bounded_after_a_mass_removal(self) -> None:
+        """After 100,000 items were added and then discarded, the schedule is shorter than 2 * current + 1024."""
         kept, removed = [Item() for _ in range(100)], [Item() for _ in range(100_000)]
         for number, item in enumerate([*removed, *kept]):
             self.schedule.schedule(item, float(number))
@@ -116,15 +133,15 @@ class ScheduleTests(SynchronousTestCase):
         self.assertLessEqual(len(self.schedule), 2 * len(kept) + 1024)
         self.assertEqual(self.take(1e9), kept)
 
-    def test_heap_is_bounded_after_rescheduling(self) -> None:
-        """An item that is rescheduled for ever earlier times does not fill the heap with outdated entries."""
+    def test_length_is_bounded_after_rescheduling(self) -> None:
+        """An item that is rescheduled for ever earlier times does not fill the schedule with outdated entries."""
         for number in range(100_000, 0, -1):
             self.schedule.schedule(self.first, float(number))
         self.assertLessEqual(len(self.schedule), 2 * 1 + 1024)
         self.assertEqual(self.take(1.0), [self.first])
 
-    def test_heap_is_bounded_after_items_were_taken(self) -> None:
-        """Items that were taken do not count as current, so they do not raise the limit of the heap."""
+    def test_length_is_bounded_after_items_were_taken(self) -> None:
+        """Items that were taken do not count as current, so they do not raise the limit of the length."""
         for number in range(10_000):
             self.schedule.schedule(Item(), float(number))
         self.assertEqual(len(self.take(1e6)), 10_000)
@@ -132,8 +149,8 @@ class ScheduleTests(SynchronousTestCase):
             self.schedule.schedule(self.first, float(number))
         self.assertLessEqual(len(self.schedule), 2 * 1 + 1024)
 
-    def test_length_at_which_the_heap_is_rebuilt(self) -> None:
-        """The heap is rebuilt when it has more than 1024 entries in excess of twice the items that are scheduled."""
+    def test_length_at_which_outdated_entries_are_removed(self) -> None:
+        """Outdated entries are removed when there are 1024 more entries than twice the scheduled items."""
         items = [Item() for _ in range(1010)]
         for number, item in enumerate(items):
             self.schedule.schedule(item, 1e6 + number)
@@ -156,8 +173,9 @@ class ScheduleTests(SynchronousTestCase):
         schedule: Schedule[Item] = Schedule()
         items = [Item(str(number)) for number in range(4)]
         expected: dict[Item, float] = {}
-        for step, number, time in steps:
-            item = items[number]
+        for step, number, quarter in steps:
+            # Some are due in the same minute, and others are not.
+            item, time = items[number], quarter * 15.0
             if step == "schedule":
                 schedule.schedule(item, time)
                 expected[item] = min(expected.get(item, math.inf), time)

@@ -16,7 +16,9 @@ from ssdpreg.discovery.hosts import (
     ON_LOOPBACK,
     SPECIAL_NAME,
     broadcast_addresses,
+    check_address,
     embedded_addresses,
+    is_ordinary,
 )
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.errors import RejectedError
@@ -440,6 +442,30 @@ class HostTests(SynchronousTestCase):
             self.assertTrue(is_ordinary_ipv4(address), registered)
         else:
             self.assertTrue(is_ordinary_ipv6(address), registered)
+
+    def test_ordinary_addresses(self) -> None:
+        """An address that needs no further checks is one that the checks accept, of any sender."""
+        known = 0
+        for first in range(256):
+            for second in (*range(0, 256, 5), 88, 63, 254):
+                for rest in ("0.0", "0.1", "170.23", "255.255"):
+                    address = IPv4Address(f"{first}.{second}.{rest}")
+                    if is_ordinary(int(address)):
+                        known += 1
+                        check_address(address, None, frozenset())
+        self.assertGreater(known, 40_000)
+        for text in ("10.0.0.1", "192.168.0.1", "172.16.0.1"):
+            self.assertTrue(is_ordinary(int(IPv4Address(text))))
+        for text in (
+            "127.0.0.1",
+            "169.254.169.254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "0.0.0.1",
+            "192.0.0.1",
+            "224.0.0.1",
+        ):
+            self.assertFalse(is_ordinary(int(IPv4Address(text))))
 
     @settings(derandomize=True, deadline=None, max_examples=700)
     @given(ipv6)

@@ -55,7 +55,7 @@ class AdvertisementTests(InterpretTestCase):
         """An ``ssdp:alive`` of a matching type is an advertisement with all facts of the message."""
         self.assertEqual(
             self.interpret(alive(server="Linux/6 UPnP/2.0")),
-            Advertisement(
+            Advertisement.make(
                 device_id="D",
                 urn=API,
                 term=SearchTerm(API, "RackHD"),

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ssdpreg.discovery.events import Left
 from ssdpreg.discovery.interruptions import LIMIT, Interruptions
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 TRUE = advertisement()
 

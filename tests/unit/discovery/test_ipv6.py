@@ -8,7 +8,7 @@ from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeede
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import URN, TableTestCase, advertisement
+from tests.support.table_case import URN, TableTestCase, advertisement
 
 GLOBAL = "2001:db8::5"
 #: The same device's link-local address, as the daemon receives its announcements.

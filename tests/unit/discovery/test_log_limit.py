@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.discovery.log_limit import LogLimit
+from ssdpreg.discovery.log_limit import LogBudget, LogLimit
 
 
 class LogLimitTests(SynchronousTestCase):
     """Tests for :class:`LogLimit`."""
 
     def setUp(self) -> None:
-        self.limit = LogLimit()
+        self.budget = LogBudget()
+        self.limit = LogLimit(self.budget)
 
     def test_first_line(self) -> None:
         """The first line about a sender is allowed, also at the time 0 of the clock."""
@@ -49,20 +50,20 @@ class LogLimitTests(SynchronousTestCase):
             self.assertLessEqual(sum(first <= now < first + 60 for now in allowed), 60)
 
     def test_suppressed_line(self) -> None:
-        """A line that the limit for all senders suppressed is allowed later, and is not counted for its sender."""
-        for number in range(30):
+        """A line that the budget suppressed is allowed later, and is not counted for its sender."""
+        for number in range(15):
             self.assertTrue(self.limit.allows(str(number), "no LOCATION", 100.0))
         self.assertFalse(self.limit.allows("last", "no LOCATION", 100.0))
         self.assertEqual(self.limit.suppressed, 1)
         self.assertTrue(self.limit.allows("last", "no LOCATION", 102.0))
 
     def test_repetitions_are_free(self) -> None:
-        """A line that is not allowed for its sender does not count against the limit for all senders."""
+        """A line that is not allowed for its sender does not count against the budget."""
         self.assertTrue(self.limit.allows("first", "no LOCATION", 100.0))
         for _ in range(1000):
             self.limit.allows("first", "no LOCATION", 100.0)
         self.assertEqual(self.limit.suppressed, 0)
-        self.assertEqual(sum(self.limit.allows(str(number), "no LOCATION", 100.0) for number in range(100)), 29)
+        self.assertEqual(sum(self.limit.allows(str(number), "no LOCATION", 100.0) for number in range(100)), 14)
 
     def test_memory_is_bounded(self) -> None:
         """Of more than 1024 senders, the entry of the least recently logged one is removed."""

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from ssdpreg.discovery.events import Left, SearchNeeded
 from ssdpreg.discovery.holds import Holds
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 
 class MassExpiryTests(TableTestCase):

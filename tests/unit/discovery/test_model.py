@@ -21,7 +21,7 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import OTHER_URN, URN, advertisement
+from tests.support.table_case import OTHER_URN, URN, advertisement
 
 Key = tuple[str, str]
 
@@ -199,8 +199,8 @@ class TableMachine(RuleBasedStateMachine):
         key = device, urn
         if self.table.tracked >= LIMIT or self.terms.match(urn) is None:
             return
-        if not self.is_tracked(key):
-            self.ends[key, one.location] = self.now + 60
+        if not self.is_tracked(key) or remaining is None or remaining > 0:
+            self.ends[key, one.location] = max(self.ends.get((key, one.location), 0.0), self.now + 60)
             self.senders.setdefault(key, set()).add(host)
             self.undisputed.pop(key, None)
         events = self.table.adopt(one, self.now, remaining)

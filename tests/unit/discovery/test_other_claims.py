@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ssdpreg.discovery.other_claims import OtherClaims
 from ssdpreg.discovery.table import AdvertisementTable
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 #: Services in the table, and other claims of all of them.
 SERVICES, LIMIT = 3, 12

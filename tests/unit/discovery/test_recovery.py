@@ -12,7 +12,7 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 #: The true device, the attacker, and a third host that the attacker names.
 T, E, THIRD = "10.0.0.5", "10.0.0.66", "10.0.0.99"

@@ -14,7 +14,7 @@ from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.messages import Alive
 from ssdpreg.ssdp.reception import Reception
-from tests.unit.discovery.table_case import URN
+from tests.support.table_case import URN
 
 
 class SharedValuesTests(SynchronousTestCase):

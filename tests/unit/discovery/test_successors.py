@@ -6,7 +6,7 @@ from ssdpreg.discovery.events import Changed, Left
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.ssdp.reception import Channel
-from tests.unit.discovery.table_case import TableTestCase, advertisement
+from tests.support.table_case import TableTestCase, advertisement
 
 HOME, CURRENT, OTHER = "10.0.0.5", "10.0.0.6", "10.0.0.7"
 

@@ -12,7 +12,7 @@ from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.reception import Channel, Reception
-from tests.unit.discovery.table_case import OTHER_URN, URN, TableTestCase, advertisement
+from tests.support.table_case import OTHER_URN, URN, TableTestCase, advertisement
 
 
 class LifetimeTests(TableTestCase):
@@ -615,12 +615,6 @@ class AdoptTests(TableTestCase):
         self.wait(61)
         self.receive(advertisement(), on_link=False)
         self.assertIn(Left(advertisement(), "evicted"), self.receive(advertisement("10.0.0.6", device_id="E")))
-
-    def test_received_before_adoption(self) -> None:
-        """A service that was received already is not changed by its adoption."""
-        self.receive(advertisement("10.0.0.6"))
-        self.assertEqual(self.table.adopt(advertisement(), self.now), [])
-        self.assertEqual(self.hosts(), ["10.0.0.6"])
 
 
 class ReassignTests(TableTestCase):

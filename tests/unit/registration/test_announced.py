@@ -14,7 +14,7 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registration import Registration, RegistrationRules
 
 API = "urn:schemas-upnp-org:service:api:2.0"
-ADVERTISEMENT = Advertisement(
+ADVERTISEMENT = Advertisement.make(
     device_id="2286171\x00" + "5" * 600,
     urn=API,
     term=SearchTerm(API, "RackHD"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.log_limit import LogBudget, LogLimit
 from ssdpreg.registration.change_lines import ChangeLines
 from ssdpreg.registration.differences import AppliedChange
 from ssdpreg.testing import make_registration
@@ -17,7 +18,8 @@ class ChangeLinesTests(SynchronousTestCase):
     """Tests for :class:`ChangeLines`."""
 
     def setUp(self) -> None:
-        self.lines = ChangeLines()
+        self.budget = LogBudget()
+        self.lines = ChangeLines(self.budget)
 
     def test_line_of_a_change(self) -> None:
         """A separate line describes each change, with the reason of a removal."""
@@ -67,3 +69,33 @@ class ChangeLinesTests(SynchronousTestCase):
         lines = [line for line, _ in self.lines.summarize(1010.0)]
         self.assertEqual([line.split(" ")[0] for line in lines], ["Registered", "Updated"])
         self.assertTrue(all("{service_id}" in line for line in lines))
+
+    def test_budget_shared_with_rejections(self) -> None:
+        """All lines together are at most 60 in any minute, also in slices without end among rejections."""
+        limit = LogLimit(self.budget)
+        times: list[float] = []
+        for step in range(6000):
+            now = 1000.0 + step / 20
+            times += [now] * limit.allows(f"sender {step}", "no LOCATION", now)
+            times += [now] * len(self.lines.add(AppliedChange("Registered", make_registration(step)), now))
+            times += [now] * len(self.lines.summarize(now))
+        self.assertGreater(len(times), 150)
+        for first in times:
+            self.assertLessEqual(sum(first <= each < first + 60 for each in times), 60)
+
+    def test_reserve(self) -> None:
+        """Rejections without end leave 15 lines for changes. Changes without end suppress the rejections."""
+        limit = LogLimit(self.budget)
+        for step in range(6000):
+            limit.allows(f"sender {step}", "no LOCATION", 1000.0 + step / 20)
+        changes = [AppliedChange("Registered", make_registration(number)) for number in range(100)]
+        self.assertIn(sum(len(self.lines.add(change, 1300.0)) for change in changes), (15, 16))
+        for step in range(200):
+            self.lines.summarize(1301.0 + step)
+            self.lines.add(changes[0], 1301.0 + step)
+            self.assertFalse(limit.allows(f"other {step}", "no LOCATION", 1301.0 + step))
+
+    def test_refusals(self) -> None:
+        """Lines about rejected changes count against the budget. Beyond it they are counted."""
+        allowed = [self.lines.take_for_refusal(1000.0) for _ in range(100)]
+        self.assertEqual((sum(allowed), self.lines.summarized), (30, 70))

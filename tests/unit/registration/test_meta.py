@@ -95,7 +95,7 @@ class ToMetaTests(SynchronousTestCase):
 
     def test_shared(self) -> None:
         """Text that needs no change is shared with the advertisement, so that it uses memory once."""
-        for key, value in ((META_USN, ADVERTISEMENT.usn), (META_LOCATION, ADVERTISEMENT.location)):
+        for key, value in ((META_DEVICE, ADVERTISEMENT.device_id), (META_SERVER, ADVERTISEMENT.server)):
             self.assertIs(META[key], value)
 
     def test_keys(self) -> None:

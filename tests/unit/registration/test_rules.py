@@ -13,7 +13,7 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registration import Check, RegistrationRules
 
 API = "urn:schemas-upnp-org:service:api:2.0"
-ADVERTISEMENT = Advertisement(
+ADVERTISEMENT = Advertisement.make(
     device_id="228617159241066160",
     urn=API,
     term=SearchTerm(API, "RackHD"),
@@ -72,8 +72,8 @@ class RegistrationRulesTests(SynchronousTestCase):
         """The service ID depends neither on address, version and software nor on the case of the device ID."""
         service_id = RULES.registration(ADVERTISEMENT).service_id
         for same in (
-            replace(ADVERTISEMENT, location="http://10.0.0.1/", endpoint=Endpoint("http", "10.0.0.1", 80)),
-            replace(ADVERTISEMENT, nt="urn:other", usn="uuid:other", server="", max_age=4),
+            replace(ADVERTISEMENT, location_text="/", host="10.0.0.1", port=80),
+            replace(ADVERTISEMENT, nt="urn:other", usn_text="uuid:other", server="", max_age=4),
             replace(ADVERTISEMENT, term=SearchTerm(API, "Other")),
         ):
             self.assertEqual(RULES.registration(same).service_id, service_id)
@@ -106,7 +106,7 @@ class RegistrationRulesTests(SynchronousTestCase):
             (check.target, check.interval, check.timeout, check.tls_skip_verify, check.deregister_after),
             ("http://192.168.1.1:65535/api/2.0/nodes", 15, None, False, 300),
         )
-        moved = http.registration(replace(ADVERTISEMENT, endpoint=Endpoint("https", "2001:db8::5", 443)))
+        moved = http.registration(replace(ADVERTISEMENT, scheme="https", host="2001:db8::5", port=443))
         (moved_check,) = (check for check in moved.checks if check.kind == "http")
         self.assertEqual(moved_check.target, "https://[2001:db8::5]:443/api/2.0/nodes")
         self.assertNotEqual(moved_check, check)

@@ -22,7 +22,7 @@ URN = "urn:schemas-upnp-org:service:api:2.0"
 def make_registration(number: int, port: int = 80) -> AnnouncedRegistration:
     """Create the registration of a device with a number."""
     host = f"192.0.2.{number}"
-    advertisement = Advertisement(
+    advertisement = Advertisement.make(
         device_id=f"device-{number}",
         urn=URN,
         term=SearchTerm(URN, "RackHD"),

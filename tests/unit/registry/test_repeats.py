@@ -14,7 +14,7 @@ from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.registry import Registry
 from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.messages import ByeBye, SearchResponse
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.ssdp.repeats import RepeatMemo
 from tests.support.memory_network import MemoryNetwork
 from tests.unit.registry.registry_case import API, LLDP, RecordingListener, RegistryTestCase, alive
@@ -62,6 +62,32 @@ class RepetitionTests(RegistryTestCase):
         self.assertEqual(self.registry.received["alive", "eth0"], 4)
         [(_, service)] = self.registry.services()
         self.assertEqual(service.received_at, self.reactor.seconds())
+
+    def test_one_advertisement(self) -> None:
+        """A repetition that is parsed again shares the advertisement of the claim, if it has the same values."""
+        self.start()
+        reception = Reception("10.0.0.5", "eth0")
+        for _ in range(3):
+            self.registry.deliver(alive(), reception, ("10.0.0.5", 1900))
+        [service] = self.registry._table._services
+        self.assertIs(service.claim.latest, service.claim.advertisement)
+        self.registry.deliver(replace(alive(), server="other"), reception, ("10.0.0.5", 1900))
+        self.assertIsNot(service.claim.latest, service.claim.advertisement)
+
+    def test_another_circumstance(self) -> None:
+        """A repetition by another sender, on another interface or in reply to a search is processed as a whole."""
+        self.start()
+        first = Reception("10.0.0.5", "eth0")
+        others = (Reception("10.0.0.6", "eth0"), Reception("10.0.0.5", "eth1"), replace(first, channel=Channel.SEARCH))
+        self.registry.deliver(alive(), first, ("10.0.0.5", 1900))
+        repeats = [self.registry.deliver(alive(), each, (each.sender, 1900)) for each in (*others, first)]
+        processed: list[Reception] = []
+        for group in self.registry._messages._groups.values():
+            self.patch(group, "process", lambda advertisement, reception: processed.append(reception))
+        for repeat in repeats:
+            assert repeat is not None
+            self.assertTrue(repeat())
+        self.assertEqual(processed, list(others))
 
     def test_changed_terms(self) -> None:
         """A repeated announcement of a type that is no longer searched for is rejected."""

@@ -14,7 +14,9 @@ from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registry.searching import NeededSearches
 from ssdpreg.ssdp.search_scheduler import SearchScheduler
 from tests.support.memory_network import MemoryNetwork
-from tests.unit.discovery.table_case import advertisement
+from tests.support.table_case import advertisement
+
+_URGENCIES = (SearchUrgency.BYEBYE, SearchUrgency.CLAIM, SearchUrgency.UNFOUNDED)
 
 
 class NeededSearchesTests(SynchronousTestCase):
@@ -50,7 +52,7 @@ class NeededSearchesTests(SynchronousTestCase):
 
     def use_up(self) -> None:
         """Use up the burst of the budget."""
-        for number in range(16):
+        for number in range(32):
             self.request(f"burst-{number}")
         self.sent()
 
@@ -82,10 +84,10 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual(self.sent(), [("urn:x:1", ("10.0.0.5",))])
 
     def test_budget(self) -> None:
-        """Searches that datagrams cause are sent in a burst of 16, then one a second."""
-        for number in range(30):
+        """Searches that datagrams cause are sent in a burst of 32, then one a second."""
+        for number in range(50):
             self.request(number)
-        self.assertEqual(len(self.sent()), 16)
+        self.assertEqual(len(self.sent()), 32)
         counts = []
         for _ in range(10):
             self.clock.advance(1)
@@ -97,7 +99,7 @@ class NeededSearchesTests(SynchronousTestCase):
         for number in range(6000):
             self.request(number % 200)
             self.clock.advance(0.1)
-        self.assertLessEqual(len(self.sent()), 616)
+        self.assertLessEqual(len(self.sent()), 632)
         self.assertGreaterEqual(len(self.network.take_searches()), 100)
 
     def test_order(self) -> None:
@@ -168,32 +170,86 @@ class NeededSearchesTests(SynchronousTestCase):
         self.assertEqual((len(sent), sent.count("10.0.0.5")), (20, 1))
 
     def test_reserve(self) -> None:
-        """Searches after unfounded byebyes leave a reserve of 14 for the others."""
+        """Searches after unfounded byebyes leave a reserve of 16 for the others."""
         for number in range(20):
             self.request(number, urgency=SearchUrgency.UNFOUNDED)
-        self.assertEqual(len(self.sent()), 2)
-        for number in range(20):
+        self.assertEqual(len(self.sent()), 16)
+        for number in range(40):
             self.request(f"claim-{number}")
-        self.assertEqual(len(self.sent()), 14)
+        self.assertEqual(len(self.sent()), 16)
 
     def test_sent(self) -> None:
         """Each search is reported when it is sent, not when it is requested."""
         targets: list[str] = []
         self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
-        for number in range(17):
+        for number in range(33):
             self.request(number)
-        self.assertEqual(targets, [f"urn:{number}" for number in range(16)])
+        self.assertEqual(targets, [f"urn:{number}" for number in range(32)])
         self.clock.advance(1)
-        self.assertEqual(targets[16:], ["urn:16"])
+        self.assertEqual(targets[32:], ["urn:32"])
 
     def test_scheduled_search(self) -> None:
-        """A scheduled search does not use the budget of the others. The table does not wait for it."""
+        """A scheduled search comes before others that wait. The table does not wait for it."""
         targets: list[str] = []
         self.searches = NeededSearches(self.clock, self.scheduler, self.network, targets.append)
         self.use_up()
         targets.clear()
+        for number in range(10):
+            self.request(f"claim-{number}")
         self.request("a", scheduled=True)
+        self.clock.advance(1)
         self.assertEqual((self.sent(), targets), ([("urn:a", ("10.0.0.5",))], []))
+
+    def test_total(self) -> None:
+        """All searches of the group together are one a second on average. Scheduled ones are at least every other."""
+        self.use_up()
+        for step in range(6000):
+            self.request(f"{step % 300}", 1.2, scheduled=True)
+            self.request(f"claim-{step % 50}")
+            self.request(f"new-{step % 50}", urgency=SearchUrgency.NEW)
+            self.request(f"unfounded-{step % 50}", urgency=SearchUrgency.UNFOUNDED)
+            self.clock.advance(0.1)
+        sent = [target for target, _ in self.sent()]
+        self.assertIn(len(sent), range(595, 605))
+        self.assertIn(sent.count("ssdp:all"), range(295, 320))
+        counts = self.searches.sent_by_cause
+        self.assertEqual((counts["silence"], counts["unfounded"], counts["host"]), (sent.count("ssdp:all"), 0, 0))
+        self.assertLessEqual(abs(counts["claim"] - 32 - counts["new"]), 1)
+        self.assertEqual(counts["claim"] + counts["new"] + counts["silence"], 32 + len(sent))
+
+    def test_short_max_age(self) -> None:
+        """A silent device is searched for within 2 s, while other hosts cause searches of all kinds."""
+        self.use_up()
+        for _ in range(100):
+            for number in range(70):
+                self.request(f"{number}", 1.2, (f"10.1.0.{number}",), scheduled=True)
+                self.request(f"claim-{number}")
+            self.sent()
+            self.request("honest", 1.8, scheduled=True)
+            self.clock.pump([1, 1])
+            self.assertIn("ssdp:all", [target for target, _ in self.sent()])
+
+    def test_hosts_only(self) -> None:
+        """A host that replied to a search of the group is searched at once, and the group is not."""
+        self.use_up()
+        self.clock.pump([0.2] * 30)
+        self.network.take_searches()
+        for number in range(100):
+            self.request(f"claim-{number}")
+        self.sent()
+        event = SearchNeeded(advertisement(), 3.0, ("10.0.0.5",), is_tracked=False, hosts_only=True)
+        self.searches.request(event)
+        self.assertEqual(self.sent(), [(event.advertisement.search_target, ("10.0.0.5",))])
+        self.assertEqual((self.searches.sent_by_cause["host"], self.network.take_searches()), (1, []))
+
+    def test_hosts_of_new_claims(self) -> None:
+        """A search about new claims is sent to at most 20 hosts."""
+        self.use_up()
+        for number in range(100):
+            self.request("a", hosts=(f"10.0.0.{number}",), urgency=SearchUrgency.NEW)
+        self.clock.advance(1)
+        ((_, hosts),) = self.sent()
+        self.assertEqual((len(hosts), self.searches.rejected), (20, 80))
 
     def test_obsolete_searches(self) -> None:
         """A search that no service waits for any more is not sent, and uses neither the budget nor a place."""
@@ -201,7 +257,7 @@ class NeededSearchesTests(SynchronousTestCase):
         self.searches = NeededSearches(
             self.clock, self.scheduler, self.network, awaited=lambda target: target in awaited
         )
-        awaited.update(f"urn:burst-{number}" for number in range(16))
+        awaited.update(f"urn:burst-{number}" for number in range(32))
         self.use_up()
         awaited.update(f"urn:{number}" for number in range(64))
         for number in range(64):
@@ -224,7 +280,7 @@ class NeededSearchesTests(SynchronousTestCase):
     def test_merged_with_less_urgent_ones(self) -> None:
         """One search of a target decides about its services of every urgency: all of their hosts are searched."""
         self.use_up()
-        for host, urgency in zip(("10.0.0.5", "10.0.0.6", "10.0.0.7"), reversed(SearchUrgency), strict=True):
+        for host, urgency in zip(("10.0.0.5", "10.0.0.6", "10.0.0.7"), reversed(_URGENCIES), strict=True):
             self.request("a", hosts=(host,), urgency=urgency)
         self.sent()
         self.clock.pump([1] * 20)
@@ -232,6 +288,12 @@ class NeededSearchesTests(SynchronousTestCase):
 
     def test_repeated_search(self) -> None:
         """A repeated search is sent to the host at once, and to the group while the budget has more than a reserve."""
+        for number in range(14):
+            self.request(f"burst-{number}")
+        self.clock.pump([0.2, *[0.2] * 20])
+        self.clock.rightNow -= 4
+        self.network.take_searches()
+        self.sent()
         for number in range(4):
             self.request(number, scheduled=True, repeated=True)
         self.assertEqual([target for target, _ in self.sent()], [f"urn:{number}" for number in range(4)])

@@ -576,6 +576,20 @@ class AdoptTests(RegistryTestCase):
         self.assertEqual(successor.registrations, {registration.service_id: registration})
         self.assertEqual(listener.events, [("appeared", "RackHD-service:api:2.0 10.0.0.5:80")])
 
+    def test_received_elsewhere(self) -> None:
+        """A service that was received at another LOCATION before has the adopted registration, and is searched for."""
+        rules = replace(self.rules, checks={API: CheckConfig(tcp=True)})
+        for checks in (False, True):
+            first, second = self.make_registry(), self.make_registry()
+            first.set_rules(rules if checks else self.rules)
+            second.set_rules(rules)
+            first.notify_alive(alive(), "10.0.0.5")
+            (registration,) = first.registrations.values()
+            self.network.receive(alive("10.0.0.6:80"), "10.0.0.6")
+            second.adopt([registration])
+            self.assertEqual(second.registrations, {registration.service_id: registration})
+            self.assertEqual(self.network.host_searches, [(API, ("10.0.0.5", "10.0.0.6"))])
+
     def test_not_adopted(self) -> None:
         """A service with an unmatched type, another service ID or incomplete Meta is not adopted."""
         self.start()

@@ -155,6 +155,9 @@ class DecodeTests(SynchronousTestCase):
             "quotes": lines(*ALIVE, 'CACHE-CONTROL: no-cache="Ext", max-age="1800"', fields[1]),
             "a line without a colon": lines(*ALIVE, "Dell 1815dn", *fields),
             "a field without a name": lines(*ALIVE, ": nothing", *fields),
+            "names whose capitals are ASCII": lines(
+                *ALIVE, "LOCAT\u0131ON: http://10.0.0.10/", "\u017ferver: x", "Cache-Control: max-age=1800", fields[1]
+            ),
             "duplicate fields": lines(*ALIVE, *fields, "LOCATION: http://10.0.0.10/", "Cache-Control: max-age=5"),
             "folded": lines(*ALIVE, "CACHE-CONTROL:", " max-age=1800", "LOCATION:", "\thttp://10.0.0.9/"),
             "folded line after the start line": lines(ALIVE[0], " folded", *ALIVE[1:], *fields),

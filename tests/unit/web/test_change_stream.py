@@ -85,6 +85,7 @@ class ChangeStreamTests(SynchronousTestCase):
         """The response to HEAD has headers only, and is complete."""
         client = Exchange(self.root, self.clock, "/events", "HEAD")
         self.assertEqual((client.status, client.body), (200, b""))
+        self.clock.advance(0)
         self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() < 10], [])
 
     def test_limit(self) -> None:

@@ -54,7 +54,7 @@ class HealthTests(SynchronousTestCase):
         status, body = self.get("/readyz")
         self.assertEqual(
             (status, body),
-            (503, b"not ready: standby, this daemon does not write to memory: the lock is held by other\n"),
+            (503, b"not ready: waiting, this daemon does not write to memory: the lock is held by other\n"),
         )
         backend.lock.acquire()
         self.reactor.advance(1)

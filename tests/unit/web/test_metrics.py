@@ -87,18 +87,17 @@ class MetricsTests(MetricsTestCase):
 
     def test_lock(self) -> None:
         """For a backend with a lock, the metrics have the state of the lock and the numbers of the reaper."""
-        self.assertNotIn(("ssdpreg_lock_held",), self.samples())
+        self.assertNotIn(("ssdpreg_lock_held", "rack"), self.samples())
         backend = LockedBackend()
         self.daemon = Daemon(self.reactor, backend)
         self.daemon.start()
         self.addCleanup(self.daemon.stop)
         samples = self.samples()
-        self.assertEqual((samples["ssdpreg_lock_held",], samples["ssdpreg_lock_waiting",]), (0, 1))
+        self.assertEqual((samples["ssdpreg_lock_held", "rack"], samples["ssdpreg_lock_waiting", "rack"]), (0, 1))
         backend.lock.acquire()
         samples = self.samples()
+        self.assertEqual((samples["ssdpreg_lock_held", "rack"], samples["ssdpreg_lock_waiting", "rack"]), (1, 0))
         for name, value in {
-            "lock_held": 1,
-            "lock_waiting": 0,
             "lock_acquisitions_total": 1,
             "lock_losses_total": 0,
             "lock_refusals_total": 0,
@@ -124,3 +123,10 @@ class MetricsTests(MetricsTestCase):
         exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers=accept)
         self.assertIn("application/openmetrics-text", exchange.headers["Content-Type"])
         self.assertTrue(exchange.body.endswith(b"# EOF\n"))
+
+    def test_malformed_accept(self) -> None:
+        """A value of Accept that cannot be parsed has no effect."""
+        for accept in ("text/plain;version=x", "application/openmetrics-text;version=1.0.0-rc", "\xff"):
+            exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers={"Accept": accept})
+            self.assertEqual(exchange.status, 200, accept)
+            self.assertIn("text/plain; version=0.0.4", exchange.headers["Content-Type"])

@@ -277,6 +277,20 @@ class RequestTests(SiteTestCase):
         self.assertNotIn(b"evil", response)
         self.assertEqual(self.connections.refused_requests, {"host": 1})
 
+    def test_headers_outside_ascii(self) -> None:
+        """A header that is not ASCII or not UTF-8 is refused like any other wrong value, without a line in the log."""
+        for header in (b"Host: local\xe9", b"Host: \xff", b"Host: localho\xc5\xbft"):
+            client = self.connect()
+            client.protocol.dataReceived(b"GET /page HTTP/1.1\r\n" + header + b"\r\n\r\n")
+            self.assertIn(b"403 Forbidden", client.value(), header)
+        for header in (b"Origin: http://localhost\xe9", b"Origin: \xff"):
+            client = self.connect()
+            client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\n" + header + b"\r\n\r\n")
+            self.assertIn(b"403 Forbidden", client.value(), header)
+        client = self.connect()
+        client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: \xff\r\n\r\n")
+        self.assertIn(b"200 OK", client.value())
+
     def test_missing_host(self) -> None:
         """Only HTTP/1.0 needs no Host header, and there is at most one."""
         self.assertIn(b"200 OK", self.send(self.connect(), "GET /page HTTP/1.0"))
@@ -313,6 +327,21 @@ class NumberTests(SiteTestCase):
         clients = [self.connect() for _ in range(5)]
         self.assertEqual([client.aborted for client in clients], [True, False, False, False, False])
         self.assertIn(b"200 OK", self.get(clients[-1]))
+
+    def test_accepted_in_one_turn(self) -> None:
+        """
+        More connections than the limit are closed at once if they are accepted in one turn of the reactor.
+
+        Descriptors of connections that are closed in favour of new ones are still in use in that turn.
+        """
+        self.connections.limit = 4
+        for number in range(4):
+            self.connect(f"10.0.0.{number}")
+        address = IPv4Address("TCP", "10.0.0.9", 50000)
+        self.assertIsNone(self.site.buildProtocol(address))
+        self.assertEqual(self.connections.refused, {"connections": 1})
+        self.clock.advance(0)
+        self.assertIsNotNone(self.site.buildProtocol(address))
 
     def test_refused(self) -> None:
         """If all connections of a client have a request, a further one is refused with 503."""

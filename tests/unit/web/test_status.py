@@ -20,7 +20,7 @@ _API = "urn:schemas-upnp-org:service:api:2.0"
 def make_live(device_id: str, urn: str = _API, host: str = "10.0.0.5") -> LiveService:
     """Create a live service that was announced at 1000 s."""
     return LiveService(
-        Advertisement(
+        Advertisement.make(
             device_id=device_id,
             urn=urn,
             term=SearchTerm(urn, "Rack"),

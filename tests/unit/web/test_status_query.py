@@ -57,6 +57,11 @@ class PageQueryTests(SynchronousTestCase):
         self.assertEqual(query.toggled("a").opened, ("b",))
         self.assertEqual(query.with_number(4), PageQuery("x", "age", number=4))
 
+    def test_long_text(self) -> None:
+        """A filter is cut to 500 characters, and a word that is repeated counts once."""
+        self.assertEqual(parse_page_query("q=" + "x" * 501), PageQuery("x" * 500))
+        self.assertEqual(Filter("b a B b", ())._words, ["b", "a"])
+
     def test_limit(self) -> None:
         """The number of opened services is limited: those opened last stay."""
         names = tuple(f"s-{number}" for number in range(MOST_OPEN))

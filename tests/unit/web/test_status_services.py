@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.errors import BackendRefusedError
 from ssdpreg.registration import Outcome, Plan
+from ssdpreg.web import status_search
 from tests.support.memory_daemon import LLDP, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -68,6 +71,50 @@ class ServicesTestCase(SynchronousTestCase):
             each.service_id for each in self.daemon.registry.registrations.values() if each.device_id == device_id
         )
         return found
+
+
+class ManyServicesTests(ServicesTestCase):
+    """Tests for an order of more services than one slice examines."""
+
+    def test_pages(self) -> None:
+        """The pages are complete and in order, although services of later pages are not collected."""
+        ages = {number: 100 + number * 7919 % 2500 for number in range(2500)}
+        for number, max_age in ages.items():
+            self.daemon.receive_alive(f"dev-{number:04}", location="http://10.9.0.5/", max_age=max_age)
+        order = sorted(ages, key=lambda number: ages[number])
+        for sort, expected in (("expires", order), ("-expires", order[::-1])):
+            for page in (1, 2, 12, 25):
+                wanted = [f"{number:04}" for number in expected[(page - 1) * 100 : page * 100]]
+                self.assertEqual(self.devices(f"/?q=10.9.0.5&sort={sort}&page={page}"), wanted, f"{sort} {page}")
+        self.assertIn("1 to 100 of 2,500 services", self.get("/?q=10.9.0.5&sort=expires"))
+
+
+class LimitTests(ServicesTestCase):
+    """Tests for the number of searches at a time."""
+
+    def test_searches(self) -> None:
+        """Two requests look at all services at a time. The others wait, and one that is cancelled delays none."""
+        running: list[Deferred[None]] = []
+
+        async def collect(cooperator: object, steps: Iterator[object]) -> None:
+            running.append(Deferred())
+            await running[-1]
+            for _ in steps:
+                pass
+
+        self.get("/")
+        self.patch(status_search, "run_in_slices", collect)
+        exchanges = [Exchange(self.daemon.root, self.reactor, "/?sort=address") for _ in range(5)]
+        self.reactor.advance(0)
+        self.assertEqual(len(running), 2)
+        exchanges[2].disconnect()
+        position = 0
+        while position < len(running):
+            running[position].callback(None)
+            self.reactor.advance(0)
+            position += 1
+            self.assertLessEqual(len(running) - position, 2)
+        self.assertEqual([exchange.status for exchange in exchanges], [200, 200, None, 200, 200])
 
 
 class OrderTests(ServicesTestCase):

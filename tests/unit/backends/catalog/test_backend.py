@@ -221,6 +221,147 @@ class RequestTests(CatalogTestCase):
         self.result_of(self.backend.keep_alive())
 
 
+class DepartureTests(CatalogTestCase):
+    """Tests for the removal of many devices."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.registrations = [make_registration(number) for number in range(100)]
+        self.register(*self.registrations)
+        self.server.requests.clear()
+
+    def names(self) -> set[str]:
+        """Return the names of the nodes of devices."""
+        return {name for name in self.state.nodes if name.startswith("device-")}
+
+    def paths(self) -> list[str]:
+        """Return the paths of the requests since the latest call."""
+        paths = [path for _, path, _ in self.server.requests]
+        self.server.requests.clear()
+        return paths
+
+    def test_requests(self) -> None:
+        """100 departures are four transactions, and their nodes three requests at the next comparison."""
+        outcome = self.apply(remove=self.registrations)
+        self.assertEqual(len(outcome.applied), 100)
+        self.assertEqual(self.paths(), ["/v1/txn"] * 4)
+        self.assertEqual((self.state.services, len(self.names())), ({}, 100))
+        self.assertEqual(self.read(), {})
+        self.assertEqual(self.names(), set())
+        self.assertEqual(self.paths(), ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/txn", "/v1/txn"])
+        self.read()
+        self.assertEqual(self.paths(), ["/v1/catalog/nodes"])
+
+    def test_few(self) -> None:
+        """The nodes of a few devices are deleted at once."""
+        self.apply(remove=self.registrations[:4])
+        self.assertEqual(self.names(), {f"device-{number}" for number in range(4, 100)})
+
+    def test_node_with_thousands_of_services(self) -> None:
+        """A node with so many services that they cannot be read is kept, without those of the device."""
+        for number in range(5000):
+            self.state.services["device-3", f"x{number}"] = {
+                **self.state.services["device-3", "rackhd-service:api:2.0"],
+                "ID": f"x{number}",
+            }
+        outcome = self.apply(remove=self.registrations[:4])
+        self.assertEqual((len(outcome.applied), outcome.unavailable), (4, None))
+        self.assertEqual(self.names(), {f"device-{number}" for number in range(3, 100)})
+        self.assertNotIn(("device-3", "rackhd-service:api:2.0"), self.state.services)
+
+    def test_returns(self) -> None:
+        """The node of a device that returns before the comparison is kept, and is like any other."""
+        self.apply(remove=self.registrations)
+        self.register(self.registrations[7])
+        self.assertEqual(self.read().keys(), {self.registrations[7].service_id})
+        self.assertEqual(self.names(), {"device-7"})
+        self.assertEqual(self.state.nodes["device-7"]["Meta"], {"external-source": "ssdpreg", "ssdpreg-scope": "test"})
+
+    def test_leaves_again(self) -> None:
+        """Each batch has a name of its own, so that a node that is kept does not delay later batches."""
+        self.state.transact(
+            [{"Service": {"Verb": "set", "Node": "device-3", "Service": {"ID": "theirs", "Service": "theirs"}}}]
+        )
+        self.apply(remove=self.registrations[:50])
+        self.read()
+        self.assertEqual(len(self.names()), 51)
+        self.paths()
+        self.apply(remove=self.registrations[50:])
+        self.read()
+        self.assertEqual(self.names(), {"device-3"})
+        paths = self.paths()
+        self.assertEqual(paths.count("/v1/catalog/services"), 1)
+        self.assertLess(len([path for path in paths if path.startswith("/v1/catalog/node/")]), 10)
+
+    def test_node_changes(self) -> None:
+        """A node that another program changes after the departure is examined again."""
+        self.apply(remove=self.registrations)
+        list_services = self.server._list_services
+
+        def change(content: bytes, query: dict[str, str]) -> Any:
+            answer = list_services(content, query)
+            self.change_node("device-3", Address="10.0.0.3")
+            self.state.transact(
+                [{"Service": {"Verb": "set", "Node": "device-3", "Service": {"ID": "theirs", "Service": "theirs"}}}]
+            )
+            return answer
+
+        self.server._routes.insert(0, ("GET", "/v1/catalog/services", change))
+        self.read()
+        self.assertEqual(self.names(), {"device-3"})
+        self.assertEqual(self.state.services.keys(), {("device-3", "theirs")})
+
+    def test_many_foreign_services(self) -> None:
+        """If the response is too long, each node is examined."""
+        self.apply(remove=self.registrations)
+        names = {f"{number:0100}": list[str]() for number in range(100_000)}
+        self.server._routes.insert(0, ("GET", "/v1/catalog/services", lambda content, query: names))
+        self.paths()
+        self.read()
+        self.assertIn("/v1/catalog/node/device-3", self.paths())
+        for _ in range(60):
+            self.read()
+        self.assertEqual(self.names(), set())
+
+    def test_error(self) -> None:
+        """After an error, the nodes are left for a later comparison."""
+        self.apply(remove=self.registrations)
+        self.server.faults["/v1/catalog/services"] = (500, "No cluster leader")
+        self.failure_of(self.backend.read(), BackendUnavailableError)
+        self.assertEqual(len(self.names()), 100)
+        self.server.faults.clear()
+        self.read()
+        self.assertEqual(self.names(), set())
+
+    def test_rejected(self) -> None:
+        """If the request is rejected, each node is examined, 50 at the next comparison."""
+        self.apply(remove=self.registrations)
+        self.server.faults["/v1/catalog/services"] = (403, "Forbidden by a proxy")
+        self.read()
+        self.assertIn(len(self.names()), range(45, 51))
+
+    def test_malformed(self) -> None:
+        """A response that is no object deletes nothing."""
+        self.apply(remove=self.registrations)
+        self.server._routes.insert(0, ("GET", "/v1/catalog/services", lambda content, query: []))
+        self.failure_of(self.backend.read(), BackendUnavailableError)
+        self.assertEqual(len(self.names()), 100)
+
+    def test_retire(self) -> None:
+        """A daemon that removes all services at its end deletes their nodes, too."""
+        self.apply(remove=self.registrations)
+        self.result_of(self.backend.retire())
+        self.assertEqual(self.names(), set())
+
+    def test_other_daemon(self) -> None:
+        """Another daemon that takes over deletes the nodes in the course of its comparisons."""
+        self.apply(remove=self.registrations[1:])
+        self.backend = self.make_backend()
+        for _ in range(60):
+            self.assertEqual(self.read().keys(), {self.registrations[0].service_id})
+        self.assertEqual(self.names(), {"device-0"})
+
+
 class ErrorTests(CatalogTestCase):
     """Tests for errors of Consul, and for changes by other programs."""
 
@@ -337,7 +478,8 @@ class ErrorTests(CatalogTestCase):
         outcome = self.apply(*registrations)
         self.assertIsNotNone(outcome.unavailable)
         done = {each.service_id for each in registrations if f"ssdp-{each.device_id}" in self.state.nodes}
-        done -= {each.service_id for each in registrations if each.device_id in self.state.nodes}
+        with_services = {node for node, _ in self.state.services}
+        done -= {each.service_id for each in registrations if each.device_id in with_services}
         self.assertEqual(outcome.applied, done)
         self.assertLess(len(done), 30)
         self.server.faults.clear()

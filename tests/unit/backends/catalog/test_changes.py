@@ -191,6 +191,18 @@ class CatalogNodesTests(SynchronousTestCase):
         self.assertEqual(self.nodes.next_round(0.05), [])
         self.assertEqual(self.read(), {})
 
+    def test_node_becomes_wrong(self) -> None:
+        """A node that was right is examined again when its content or its services are replaced."""
+        node = self.nodes.by_name["device-3"]
+        content, services = node.content, node.services
+        for address in (content.address, "192.0.2.99", content.address):
+            node.content = replace(content, address=address)
+            self.assertEqual(node.is_right, address == content.address)
+        node.services = (replace(services[0], address="192.0.2.98"),)
+        self.assertFalse(node.is_right)
+        node.services = ()
+        self.assertTrue(node.is_right)
+
     def test_known(self) -> None:
         """An equal registration of the caller replaces the one that was read."""
         other = make_registration(3)

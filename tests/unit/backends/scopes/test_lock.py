@@ -160,7 +160,7 @@ class HolderTests(LockTestCase):
         value = json.loads(self.consul.keys[KEY].value)
         self.assertEqual(sorted(value), ["host", "instance", "pid", "since", "version"])
         self.assertEqual((value["instance"], value["since"]), ("a", "2026-03-01T10:00:00Z"))
-        self.assertEqual([formatEvent(event) for event in logs], [f"Acquired the lock {KEY}"])
+        self.assertEqual([formatEvent(event) for event in logs], [f"Acquired the lock {KEY}: this daemon writes"])
         self.assertEqual(daemon.lock.description, f"this daemon holds the lock {KEY} since 2026-03-01T10:00:00Z")
 
     def test_datacenter(self) -> None:
@@ -271,7 +271,7 @@ class HolderTests(LockTestCase):
         self.assertFalse(daemon.lock.others_wrote)
         self.assertEqual(
             [formatEvent(event) for event in logs],
-            [f"Lost the lock {KEY}: Consul ended its session", f"Acquired the lock {KEY}"],
+            [f"Lost the lock {KEY}: Consul ended its session", f"Acquired the lock {KEY}: this daemon writes"],
         )
 
     def test_wipe(self) -> None:
@@ -422,7 +422,7 @@ class TwoDaemonsTests(LockTestCase):
         self.assertRegex(second.lock.description, rf"^the lock {KEY} is held by .+ \(process \d+, since 2026-03-01T")
         self.assertRaises(NotHolderError, second.lock.operation)
         (line,) = [formatEvent(event) for event in logs]
-        self.assertTrue(line.startswith(f"Waiting for the lock {KEY}, held by "), line)
+        self.assertTrue(line.startswith(f"Waiting: the lock {KEY} is held by "), line)
         before, renewals = len(self.consul.requests), self.count("PUT", "/v1/session/renew")
         with capturedLogs() as logs:
             self.advance(60)
@@ -503,6 +503,10 @@ class TwoDaemonsTests(LockTestCase):
         self.assertNoResult(deciding)
         self.advance(3)
         self.successResultOf(deciding)
+        self.assertEqual((second.lock.unreachable, third.lock.unreachable), (False, True))
+        self.consul.silent.clear()
+        self.advance(5)
+        self.assertFalse(third.lock.unreachable)
 
 
 class FurtherKeyTests(LockTestCase):

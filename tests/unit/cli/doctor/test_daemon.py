@@ -59,20 +59,20 @@ class DaemonTests(CheckTestCase):
         self.assert_results(check_daemon(DaemonFacts(""), None), ("", "skipped"))
 
     def test_not_ready(self) -> None:
-        """A daemon whose backend fails is a fault; one that is starting or on standby is a warning."""
+        """A daemon whose backend fails is a fault; one that is starting or waits is a warning."""
         start, fault = "the first search is not over yet", f"{URL} does not answer"
-        standby = "another daemon registers the services of scope 'x' at http://c (instance 1, version 2)"
+        waiting = "another daemon registers the services of scope 'x' at http://c (instance 1, version 2)"
         for reasons, result, word in (
             ((start,), "warning", "not settled"),
             ((start, fault), "fault", "does not answer"),
-            ((standby,), "warning", "standby"),
-            ((start, standby), "warning", "standby"),
+            ((waiting,), "warning", "writes nothing"),
+            ((start, waiting), "warning", "writes nothing"),
         ):
             self.assert_one(check_daemon(DaemonFacts(URL, reasons=reasons), None)[1:], result, word)
 
     def test_waiting_for_a_lock(self) -> None:
         """A daemon that waits for the lock of its scope is no fault."""
-        reason = "standby, this daemon does not write to Consul at c: the lock ssdpreg/scopes/x is held by r7a"
+        reason = "waiting, this daemon does not write to Consul at c: the lock ssdpreg/scopes/x is held by r7a"
         self.assert_one(check_daemon(DaemonFacts(URL, reasons=(reason,)), None)[1:], "ok", "is held by r7a")
 
     def test_overflows(self) -> None:

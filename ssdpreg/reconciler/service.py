@@ -1,10 +1,9 @@
-"""Reconciliation: makes the registrations of a backend equal to the live services, and retries after errors."""
+"""The service that makes the registrations of a backend equal to the live services."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -17,9 +16,9 @@ from zope.interface import implementer
 
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
+from ssdpreg.discovery.log_limit import LogBudget
 from ssdpreg.errors import (
     BackendError,
-    BackendForgotError,
     BackendInUseError,
     BackendUnavailableError,
     NotHolderError,
@@ -33,20 +32,15 @@ from ssdpreg.interfaces import (
     IWriteProbe,
     IWriterLock,
 )
+from ssdpreg.reconciler.keep_alive import KeepAlive
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.change_lines import ChangeLines, Line
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
 from ssdpreg.registration.slices import SliceSize
-from ssdpreg.timers import Backoff, EarliestCall, RepeatingCall
-
-__all__ = ["KeepAlive", "Reconciler", "ServiceState"]
+from ssdpreg.timers import Backoff, EarliestCall
 
 #: Seconds between two full comparisons with the backend.
 _COMPARE_INTERVAL = 30.0
-#: Seconds between two keep-alives. The daemon's TTL check in Consul has 30 s, so two of them may be lost.
-_KEEP_ALIVE_INTERVAL = 10.0
-#: Number of keep-alives that may wait for a response at a time.
-_MOST_KEEP_ALIVES = 2
 #: Seconds in which changes are collected for one plan.
 _COLLECT_TIME = 0.1
 #: Seconds of the shortest and longest pause after an error.
@@ -60,78 +54,6 @@ _IN_USE_PAUSE = 5.0
 _STOP_TIMEOUT = 9.5
 #: Services that are compared or adopted before other events are processed: they take a few milliseconds.
 _PART = 500
-
-
-class KeepAlive:
-    """
-    Keep-alives of this daemon in the backend. They do not wait for other requests, and other errors do not stop them.
-
-    :param reactor: Provides ``IReactorTime``.
-    :param backend: Backend that receives them.
-    :param succeeded: Called if the backend accepts one.
-    :param lost: Called if the backend lost its entries.
-    :param failed: Called with the error if the backend does not accept one.
-    :ivar failures: Number of keep-alives that the backend did not accept.
-    """
-
-    def __init__(
-        self,
-        reactor: Any,
-        backend: IRegistryBackend,
-        succeeded: Callable[[], None],
-        lost: Callable[[], None],
-        failed: Callable[[BackendError], None],
-        log: Logger,
-    ) -> None:
-        self._backend, self._succeeded, self._lost, self._failed = backend, succeeded, lost, failed
-        self._log = log
-        self._waiting: set[Deferred[None]] = set()
-        self._starting = RepeatingCall(reactor, _KEEP_ALIVE_INTERVAL, self._start_one, log, "Keep-alive")
-        self.failures = 0
-
-    def start(self) -> None:
-        """Send keep-alives from now on."""
-        self._starting.start(now=False)
-
-    def stop(self) -> None:
-        """Send no more keep-alives, and cancel those that wait for a response."""
-        self._starting.stop()
-        for waiting in list(self._waiting):
-            waiting.cancel()
-
-    async def send(self) -> None:
-        """
-        Send one keep-alive.
-
-        :raise BackendError: If the backend does not accept it.
-        """
-        # The comparison that follows registers what the backend lost.
-        with suppress(BackendForgotError):
-            await self._backend.keep_alive()
-
-    def _start_one(self) -> None:
-        """Send a keep-alive without waiting for the response: a slow one must not delay the next keep-alive."""
-        if len(self._waiting) >= _MOST_KEEP_ALIVES:
-            return
-        sending = Deferred.fromCoroutine(self._send())
-        self._waiting.add(sending)
-        sending.addErrback(self._log_unexpected)
-        sending.addCallback(lambda _: self._waiting.discard(sending))
-
-    async def _send(self) -> None:
-        try:
-            await self._backend.keep_alive()
-        except BackendForgotError:
-            self._lost()
-        except BackendError as error:
-            self.failures += 1
-            self._failed(error)
-        else:
-            self._succeeded()
-
-    def _log_unexpected(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._log.failure("Keep-alive failed, next attempt in {seconds} s", failure, seconds=_KEEP_ALIVE_INTERVAL)
 
 
 @implementer(IRegistrationListener)
@@ -156,6 +78,7 @@ class Reconciler(Service):
         exception, the registrations stay in the backend, and the next comparison adopts them again.
     :param deregister_on_stop: Whether all registrations are removed when the service stops.
     :param priority: Returns the priority of a new service by its ID: those of a higher priority are registered first.
+    :param budget: Budget of the log lines that unsolicited datagrams cause. The registry has the same one.
     """
 
     log = Logger()
@@ -170,17 +93,19 @@ class Reconciler(Service):
         deregister_on_stop: bool = False,
         priority: Callable[[str], int] = lambda service_id: 0,
         random: Random | None = None,
+        budget: LogBudget | None = None,
     ) -> None:
         self._reactor, self._backend, self._adopt = reactor, backend, adopt
         self._deregister_on_stop = deregister_on_stop
         self._differences = Differences(desired, priority)
         self._slice = SliceSize()
-        self._lines = ChangeLines()
+        self._lines = ChangeLines(budget or LogBudget())
         self._objects = LongLivedObjects()
         # The objects of the services that the backend holds, and their largest number so far.
         self._services, self._most_services = LongLivedObjects(), 0
         self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
         self._error: BackendError | None = None
+        self._waiting = False
         self._failed_at = 0.0
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
@@ -214,6 +139,11 @@ class Reconciler(Service):
     def in_use(self) -> bool:
         """Whether another daemon that is alive writes the registrations of this scope."""
         return isinstance(self._error, BackendInUseError)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this daemon may not write now, because another one does, or did a moment ago. That is no fault."""
+        return self._waiting
 
     @property
     def pending(self) -> int:
@@ -440,8 +370,11 @@ class Reconciler(Service):
             if outcome.unavailable is not None:
                 return
             await self._probe()
-        for service_id, error in self._differences.reject(changes, outcome.refused, self._reactor.seconds()):
-            self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
+        now = self._reactor.seconds()
+        for service_id, error in self._differences.reject(changes, outcome.refused, now):
+            # The error may contain a text of the device, and so be another one for each service.
+            if self._lines.take_for_refusal(now):
+                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
 
     async def _probe(self) -> None:
         """Find out whether the backend accepts any write."""
@@ -502,11 +435,18 @@ class Reconciler(Service):
 
     def _fail(self, error: BackendError) -> None:
         in_use = isinstance(error, BackendInUseError)
-        if self._error is None:
+        not_holder = isinstance(error, NotHolderError)
+        waiting = in_use and not (not_holder and self._lock is not None and self._lock.unreachable)
+        if waiting:
+            self._log_recovery()
+            # The lock itself logs which daemon holds it.
+            if not self._waiting and not not_holder:
+                self.log.info("Waiting: {error}", error=error)
+        elif self._error is None or self._waiting:
             self._failed_at = self._reactor.seconds()
-        if self._error is None or (in_use and not self.in_use):
             self.log.warn("Backend unavailable: {error}", error=error)
-        if in_use and not isinstance(error, NotHolderError):
+        self._waiting = waiting
+        if in_use and not not_holder:
             # The services that the other daemon registers are adopted when it has ended. A lock shows at its
             # acquisition whether another daemon has written.
             self._differences.adopted = self._compared = False
@@ -517,9 +457,15 @@ class Reconciler(Service):
 
     def _recover(self) -> None:
         if self._error is not None:
-            seconds = round(self._reactor.seconds() - self._failed_at, 1)
-            self._error = None
+            self._log_recovery()
+            if self._waiting and not isinstance(self._error, NotHolderError):
+                self.log.info("Registering services: no other daemon registers those of this scope any more")
+            self._error, self._waiting = None, False
             self._backoff.reset()
+
+    def _log_recovery(self) -> None:
+        if self._error is not None and not self._waiting:
+            seconds = round(self._reactor.seconds() - self._failed_at, 1)
             self.log.info("Backend recovered after {seconds} s", seconds=seconds)
 
     def _pause(self) -> float:

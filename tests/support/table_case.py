@@ -1,4 +1,9 @@
-"""A table of live services and the world around it, for tests."""
+"""
+A table of live services and the world around it, for tests.
+
+T is the true device at 10.0.0.5, E an attacker at 10.0.0.66. A case consists of the host that holds the service
+(incumbent), the host that claims it or sends a byebye, the hosts that reply to searches, and the host that wins.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ def advertisement(
     host: str = "10.0.0.5", max_age: int = 1800, device_id: str = "D", urn: str = URN, server: str = "", port: int = 80
 ) -> Advertisement:
     """Return an advertisement of a service at a host."""
-    return Advertisement(
+    return Advertisement.make(
         device_id=device_id,
         urn=urn,
         term=SearchTerm(urn, "RackHD"),
@@ -30,6 +35,10 @@ def advertisement(
         max_age=max_age,
         server=server,
     )
+
+
+T, E = "10.0.0.5", "10.0.0.66"
+TRUE, FORGED = advertisement(T), advertisement(E, max_age=86400)
 
 
 class TableTestCase(SynchronousTestCase):
