@@ -80,7 +80,9 @@ class ManyServicesTests(ServicesTestCase):
         """The pages are complete and in order, although services of later pages are not collected."""
         ages = {number: 100 + number * 7919 % 2500 for number in range(2500)}
         for number, max_age in ages.items():
-            self.daemon.receive_alive(f"dev-{number:04}", location="http://10.9.0.5/", max_age=max_age)
+            self.daemon.receive_alive(
+                f"dev-{number:04}", location="http://10.9.0.5/", max_age=max_age, sender="10.9.0.5"
+            )
         order = sorted(ages, key=lambda number: ages[number])
         for sort, expected in (("expires", order), ("-expires", order[::-1])):
             for page in (1, 2, 12, 25):
