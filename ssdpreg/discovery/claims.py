@@ -51,6 +51,7 @@ class Claim:
     :ivar neighbours: Other addresses of the link that announce it: see :mod:`ssdpreg.discovery.neighbours`. They can
         prolong it, and end it if the LOCATION's host does not reply. None if there was none.
     :ivar boot_id: BOOTID of its latest announcement.
+    :ivar began_at: Time of the first reception.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar max_age: Seconds of validity that the latest reception has announced.
@@ -71,6 +72,7 @@ class Claim:
         "advertisement",
         "announcements",
         "answers",
+        "began_at",
         "boot_id",
         "interface",
         "latest",
@@ -97,6 +99,7 @@ class Claim:
         self.rare: dict[str, Any] | None = None
         self.interface = ""
         self.boot_id = advertisement.boot_id
+        self.began_at = now
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None
