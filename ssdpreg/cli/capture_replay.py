@@ -19,13 +19,13 @@ from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode
 from ssdpreg.ssdp.interfaces import is_link_local
-from ssdpreg.ssdp.messages import GROUPS, PORT, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import PORT, RECEIVED_GROUPS, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.ssdp.search_rounds import check_reply, reply_time
 
-#: Groups on which the daemon listens. Devices also use those of wider scopes: UPnP Device Architecture 2.0, annex A.
-_GROUPS = frozenset(group for groups in GROUPS.values() for group in groups)
-_WIDER_GROUPS = frozenset(f"ff0{scope}::c" for scope in "8e")
+#: Groups on which the daemon listens, and those of other scopes: UPnP Device Architecture 2.0, annex A.
+_GROUPS = frozenset(group for groups in RECEIVED_GROUPS.values() for group in groups)
+_OTHER_GROUPS = frozenset({"ff01::c", "ff08::c"})
 #: Zone of a link-local address if the capture does not contain the name of the interface.
 UNKNOWN_ZONE = "unknown"
 #: Field by which the searches of the daemon are recognized.
@@ -164,7 +164,7 @@ class Replay:
         host, port = datagram.target
         if port == PORT and host in _GROUPS:
             self._receive_from_group(datagram, message)
-        elif port == PORT and host in _WIDER_GROUPS:
+        elif port == PORT and host in _OTHER_GROUPS:
             self._skip(datagram, message, OTHER_GROUP)
         else:
             self._receive_unicast(datagram, message)

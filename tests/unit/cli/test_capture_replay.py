@@ -296,7 +296,7 @@ class SocketTests(ReplayTestCase):
             (("10.0.0.8", 40000), "reply to a search of another program"),
             (GROUP, "reply to the group"),
             (("ff02::c", 1900), "reply to the group"),
-            (("ff0e::c", 1900), "sent to a group of IPv6 on which the daemon does not listen"),
+            (("ff08::c", 1900), "sent to a group of IPv6 on which the daemon does not listen"),
         ):
             self.check(self.explain(response(), target=target), "not received", reason)
         found = self.explain(alive(), target=("10.0.0.1", 1900))
