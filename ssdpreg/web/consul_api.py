@@ -14,6 +14,7 @@ from twisted.web.server import Request
 
 from ssdpreg.web import consul_json
 from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Topic, name_topic, node_topic
+from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.connections import BLOCKING, Connections
 from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.filter import Predicate, compile_filter, portion
@@ -44,11 +45,13 @@ class Server:
     :ivar datacenter: Its only datacenter.
     :ivar node: Its name.
     :ivar address: ``host:port`` at which it received the request.
+    :ivar claims: Competing claims of the services.
     """
 
     datacenter: str
     node: str
     address: str
+    claims: CompetingClaims
 
 
 #: Returns the topic of a query from the rest of the path. Raises :class:`ResponseError` if the rest does not fit.
@@ -116,7 +119,11 @@ def _catalog_services(result: Result, server: Server, json: JSONWriter) -> Itera
 
 def _health_service(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
     return json.array(
-        [consul_json.health_service(entry, server.datacenter) for entry in entries] for entries in result.slices()
+        [
+            consul_json.health_service(entry, server.datacenter, server.claims.of(entry.registration.service_id))
+            for entry in entries
+        ]
+        for entries in result.slices()
     )
 
 
@@ -177,6 +184,7 @@ class CatalogueResource(ReadOnlyResource):
     :param datacenter: The only datacenter that ``?dc=`` accepts.
     :param node: Name of this daemon.
     :param cooperator: Makes the pieces of large responses.
+    :param claims: Competing claims of the services.
     """
 
     def __init__(
@@ -187,10 +195,11 @@ class CatalogueResource(ReadOnlyResource):
         datacenter: str,
         node: str,
         cooperator: RequestCooperator,
+        claims: CompetingClaims,
     ) -> None:
         super().__init__(cooperator)
         self._endpoint, self._catalogue, self._connections = endpoint, catalogue, connections
-        self._datacenter, self._node = datacenter, node
+        self._datacenter, self._node, self._claims = datacenter, node, claims
         self._fields = None if endpoint.fields is None else endpoint.fields(datacenter)
 
     async def respond(self, request: Request) -> Body:
@@ -213,7 +222,8 @@ class CatalogueResource(ReadOnlyResource):
             predicate,
             portion(query.filter),
         )
-        return writer.document(endpoint.describe(result, Server(self._datacenter, self._node, address), writer))
+        server = Server(self._datacenter, self._node, address, self._claims)
+        return writer.document(endpoint.describe(result, server, writer))
 
     def _compile(self, text: str) -> Predicate | None:
         """Return the predicate of a filter expression, or None if there is no expression."""
@@ -236,7 +246,12 @@ class CatalogueResource(ReadOnlyResource):
 
 
 def make_consul_api(
-    catalogue: Catalogue, connections: Connections, datacenter: str, node: str, cooperator: RequestCooperator
+    catalogue: Catalogue,
+    connections: Connections,
+    datacenter: str,
+    node: str,
+    cooperator: RequestCooperator,
+    claims: CompetingClaims,
 ) -> IResource:
     """
     Create the resource at ``/v1`` with all resources below it.
@@ -246,6 +261,7 @@ def make_consul_api(
     :param datacenter: The only datacenter that ``?dc=`` accepts.
     :param node: Name of this daemon.
     :param cooperator: Makes the pieces of large responses.
+    :param claims: Competing claims of the services.
     """
     root, folders = Folder(), dict[str, Folder]()
     for endpoint in ENDPOINTS:
@@ -253,6 +269,6 @@ def make_consul_api(
         if name not in folders:
             folders[name] = Folder()
             root.putChild(name.encode(), folders[name])
-        resource = CatalogueResource(endpoint, catalogue, connections, datacenter, node, cooperator)
+        resource = CatalogueResource(endpoint, catalogue, connections, datacenter, node, cooperator, claims)
         folders[name].putChild(rest.encode(), compressed(resource))
     return root

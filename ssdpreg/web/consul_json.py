@@ -14,6 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 import ssdpreg
 from ssdpreg.registration.meta import META_SCOPE, META_SOURCE, SOURCE
 from ssdpreg.web.catalogue import Entry
+from ssdpreg.web.competing import CompetingClaim
 
 JSON = dict[str, Any]
 
@@ -109,13 +110,18 @@ def check_id(entry: Entry) -> str:
     return f"{entry.registration.service_id}-{CHECK_NAME}"
 
 
-def health_service(entry: Entry, datacenter: str) -> JSON:
-    """Describe a service together with its node and its check."""
-    return {
+def health_service(entry: Entry, datacenter: str, claims: Sequence[CompetingClaim] = ()) -> JSON:
+    """
+    Describe a service together with its node and its check.
+
+    :param claims: Competing claims, which Consul does not have. Their member is missing if there are none.
+    """
+    described = {
         "Node": node_with_meta(entry, datacenter),
         "Service": node_service(entry),
         "Checks": [health_check(entry)],
     }
+    return {**described, "CompetingClaims": [each.document() for each in claims]} if claims else described
 
 
 def _node(entry: Entry, datacenter: str) -> JSON:
