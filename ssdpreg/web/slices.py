@@ -47,7 +47,7 @@ class RequestCooperator(Cooperator):
 
     async def turn(self) -> None:
         """Wait for a turn in which the requests have time. Requests that wait proceed in their order."""
-        if self.has_time() and not self._waiting:
+        if self.has_time():
             return
         waiter: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,8 @@ class ChangeChecks(CheckerState):
             own = entry is None or entry["Service"] == "ssdpreg"
             if by == "daemon" and not own and service_id not in self._forged:
                 self.fail("only announced services are registered", service_id)
+            if by == "daemon" and entry is not None and not own:
+                self._check_forged_change(service_id)
             return
         if by == "daemon":
             self._check_change(expected, entry is None)
@@ -116,6 +119,13 @@ class ChangeChecks(CheckerState):
             self._check_removal(expected, now)
         elif not removed and not expected.wrong and not expected.attacks and now - expected.attack_ended_at > 90:
             self._check_flaps(expected, now)
+
+    def _check_forged_change(self, service_id: str) -> None:
+        """Check that an attacker does not let its own service move without end."""
+        times = self._forged_changes.setdefault(service_id, deque(maxlen=bounds.CHANGES_OF_SERVICE + 1))
+        times.append(self._seconds())
+        if len(times) > bounds.CHANGES_OF_SERVICE and times[-1] - times[0] < 600:
+            self.fail("changes of one service", f"{service_id} of an attacker: {len(times)} in 10 minutes")
 
     def _check_forgery(self, expected: Expectation, address: str) -> None:
         """

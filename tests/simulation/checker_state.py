@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,8 @@ class CheckerState:
         self._wrong: dict[str, Expectation] = {}
         # Services of attackers, with the end of their lifetime.
         self._forged: dict[str, float] = {}
+        # Times at which the daemon registered each of them.
+        self._forged_changes: dict[str, deque[float]] = {}
         self._disturbances: Counter[str] = Counter()
         self._calm_since: dict[str, float] = {"": 0.0}
         self._epoch = 0

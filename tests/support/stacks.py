@@ -113,7 +113,7 @@ class Stack:
     Stack of another project.
 
     :ivar name: Name for messages and files.
-    :ivar package: Where the program comes from, for the reason of a skipped test.
+    :ivar package: Origin of the program, for the reason of a skipped test.
     :ivar requires: Program, or pattern of a file, that must exist.
     :ivar nt: Type that the device announces.
     :ivar device_id: Its device ID, or empty if the program makes one.

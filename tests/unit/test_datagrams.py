@@ -44,7 +44,7 @@ GROUPS = frozenset({"239.255.255.250", "ff02::c", "ff05::c", "ff0e::c"})
 @dataclass(frozen=True)
 class Expected:
     """
-    What a file leads to.
+    Expected result of a file.
 
     :ivar messages: Number of datagrams of each kind.
     :ivar services: Registrations after the announcements and replies, as ``name address:port``, sorted.

@@ -20,6 +20,7 @@ from ssdpreg.web.connections import Connections
 from ssdpreg.web.hosts import AcceptedHosts
 from ssdpreg.web.resources import Folder, ReadOnlyResource
 from ssdpreg.web.site import LimitedSite
+from ssdpreg.web.slices import RequestCooperator
 
 
 class Transport(StringTransportWithDisconnection):
@@ -289,6 +290,17 @@ class RequestTests(SiteTestCase):
             self.assertIn(b"403 Forbidden", client.value(), header)
         client = self.connect()
         client.protocol.dataReceived(b"GET /page HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: \xff\r\n\r\n")
+        self.assertIn(b"200 OK", client.value())
+
+    def test_no_time(self) -> None:
+        """A request that arrives when all requests have used their time of one turn is answered in another turn."""
+        cooperator = RequestCooperator(self.clock)
+        self.site.resource.putChild(b"slow", Page(cooperator))
+        cooperator.has_time()
+        self.clock.rightNow += 0.02
+        client = self.connect()
+        self.assertEqual(self.send(client, "GET /slow HTTP/1.1", "Host: localhost"), b"")
+        self.clock.advance(0)
         self.assertIn(b"200 OK", client.value())
 
     def test_missing_host(self) -> None:
