@@ -245,8 +245,9 @@ class TrackedService:
                 self.give_up_claim()
             self.others += (before,)
         for other in self.others:
-            # The sender has moved the service, or another host has forged its address: then the next announcement of the
-            # other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both often.
+            # The sender has moved the service, or another host has forged its address: then the next announcement of
+            # the other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both
+            # often.
             if other.host == claim.host and other.sender == claim.sender and not claim.is_established_before(other):
                 other.superseded = True
         before.latest = None
