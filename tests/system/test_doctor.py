@@ -289,6 +289,14 @@ class BrokenNetworkTests(DoctorTestCase):
         findings = self.examine(EMBEDDED)
         self.assert_finding(findings, "IGMP", "eth0", "warning", "IGMPv1 is forced", "force_igmp_version=0")
 
+    def test_limit_of_groups(self) -> None:
+        """A limit of the kernel below one group is reported, and the advice repairs it."""
+        self.host.call(["sysctl", "-qw", "net.ipv4.igmp_max_memberships=0"])
+        setting = "net.ipv4.igmp_max_memberships=20"
+        self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0", "fault", f"Run: sysctl -w {setting}")
+        self.host.call(["sysctl", "-qw", setting])
+        self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0", "ok")
+
 
 class BrokenIPv6Tests(DoctorTestCase):
     """Tests on hosts that have IPv4 and IPv6, with a fault in the latter."""

@@ -35,6 +35,7 @@ class Traffic:
     :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
     :ivar problem: Step that failed, to open a socket or to send to the group, and the reason; empty if both succeeded.
     :ivar blocked: Whether the reason is that a firewall drops what this host sends.
+    :ivar at_limit: Whether the reason is the kernel's limit for the groups of a socket.
     :ivar missing: Groups of which a datagram to port 1900 was not received again.
     :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
     :ivar probe_returned: Whether that datagram was received again.
@@ -52,6 +53,7 @@ class Traffic:
     probe_from_1900_returned: bool = True
     repliers: Sequence[str] = ()
     version: int = 4
+    at_limit: bool = False
 
     @property
     def subject(self) -> str:
@@ -90,12 +92,17 @@ def check_traffic(
 
 def _report_problem(traffic: Traffic) -> Finding:
     """Return the finding about a step that failed."""
-    group = GROUPS[traffic.version][0]
+    groups = GROUPS[traffic.version]
     finding, name = traffic.problem, traffic.name
-    advice = f"Look at: ip address show dev {name}, and ip route get {group} oif {name}"
+    advice = f"Look at: ip address show dev {name}, and ip route get {groups[0]} oif {name}"
     if traffic.blocked:
         finding += ": a firewall drops what this host sends"
-        advice = f"Accept UDP to {group}, port 1900, for outgoing datagrams. {_LOOK_AT_RULES[traffic.version]}"
+        accepted = " and ".join(groups)
+        advice = f"Accept UDP to {accepted}, port 1900, for outgoing datagrams. {_LOOK_AT_RULES[traffic.version]}"
+    elif traffic.at_limit:
+        finding += ": net.ipv4.igmp_max_memberships is too low"
+        # The default of the kernel.
+        advice = "Run: sysctl -w net.ipv4.igmp_max_memberships=20"
     return _ROUND_TRIP.fault(traffic.subject, finding, advice)
 
 

@@ -50,6 +50,10 @@ class TrafficTests(CheckTestCase):
         self.assert_one(problem, "fault", "Network is unreachable", "ip route get 239.255.255.250 oif eth0")
         problem = check_traffic(Traffic("eth0", problem="cannot send: Operation not permitted", blocked=True), None)
         self.assert_one(problem, "fault", "a firewall drops what this host sends", "nft list ruleset")
+        problem = check_traffic(Traffic("eth0", problem="cannot send: x", blocked=True, version=6), None)
+        self.assert_one(problem, "fault", "Accept UDP to ff02::c and ff05::c")
+        problem = check_traffic(Traffic("eth0", problem="cannot join: No buffer space available", at_limit=True), None)
+        self.assert_one(problem, "fault", "Run: sysctl -w net.ipv4.igmp_max_memberships=20")
 
     def test_announcements_dropped(self) -> None:
         """A datagram that is not received again is a fault, with the rule if it is known."""
