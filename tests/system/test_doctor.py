@@ -289,6 +289,17 @@ class BrokenNetworkTests(DoctorTestCase):
         findings = self.examine(EMBEDDED)
         self.assert_finding(findings, "IGMP", "eth0", "warning", "IGMPv1 is forced", "force_igmp_version=0")
 
+    def test_prefix_length(self) -> None:
+        """A device outside of the networks of the interface is reported if it replies, and the advice repairs it."""
+        self.reply_to_searches()
+        self.host.call(["ip", "address", "del", "10.77.0.2/24", "dev", "eth0"])
+        self.host.call(["ip", "address", "add", "10.77.0.2/32", "dev", "eth0"])
+        self.host.call(["ip", "route", "add", "10.77.0.0/24", "dev", "eth0"])
+        words = "replied from outside of the networks of eth0: 10.77.0.3", "ssdp.allow"
+        self.assert_finding(self.examine(EMBEDDED), "search", "eth0", "warning", *words)
+        allow = {"allow": ["10.77.0.0/24"]}
+        self.assert_finding(self.examine({**EMBEDDED, "ssdp": {**EMBEDDED["ssdp"], **allow}}), "search", "eth0", "ok")
+
     def test_limit_of_groups(self) -> None:
         """A limit of the kernel below one group is reported, and the advice repairs it."""
         self.host.call(["sysctl", "-qw", "net.ipv4.igmp_max_memberships=0"])

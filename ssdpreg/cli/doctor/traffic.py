@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.firewall import DroppingRule, accept_announcements
+from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.ssdp.messages import GROUPS
 
 _ROUND_TRIP = HostCheck("multicast")
@@ -62,7 +64,10 @@ class Traffic:
 
 
 def check_traffic(
-    traffic: Traffic, ports: tuple[int, int] | None, dropping: Sequence[DroppingRule] = ()
+    traffic: Traffic,
+    ports: tuple[int, int] | None,
+    dropping: Sequence[DroppingRule] = (),
+    networks: Sequence[IPNetwork] = (),
 ) -> list[Finding]:
     """
     Check the traffic of one interface.
@@ -70,6 +75,8 @@ def check_traffic(
     :param traffic: The datagrams.
     :param ports: First and last port of ``ssdp.search.ports``, or None if any port may receive replies.
     :param dropping: Firewall rules that drop datagrams; empty if there are none or they are not known.
+    :param networks: Networks from which the daemon accepts replies: those of the interface, and those named in
+        ``ssdp.allow``; empty if they are not known.
     """
     name = traffic.subject
     if traffic.in_use:
@@ -77,7 +84,17 @@ def check_traffic(
     if traffic.problem:
         return [_report_problem(traffic)]
     findings = [_check_round_trip(traffic, dropping), _check_firewall(traffic, ports, dropping)]
-    if traffic.repliers:
+    if off_link := [host for host in traffic.repliers if not _is_accepted(host, networks)]:
+        finding = (
+            f"{_count(len(off_link), 'host')} replied from outside of the networks of {traffic.name}:"
+            f" {_list(off_link)}. The daemon drops these replies"
+        )
+        advice = (
+            f"Correct the prefix length of the address (ip address show dev {traffic.name}), or name the network of the"
+            " devices in ssdp.allow"
+        )
+        findings.append(_SEARCH.warning(name, finding, advice))
+    elif traffic.repliers:
         findings.append(_SEARCH.ok(name, f"{_count(len(traffic.repliers), 'host')} replied: {_list(traffic.repliers)}"))
     elif traffic.version == 6:
         findings.append(_SEARCH.ok(name, "no device replied within 2 s, which is usual: most devices use IPv4 only"))
@@ -139,6 +156,14 @@ def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: S
         f"{_name_rule(dropping)}",
         f"{advice}. {_LOOK_AT_RULES[traffic.version]}",
     )
+
+
+def _is_accepted(host: str, networks: Sequence[IPNetwork]) -> bool:
+    """Return whether the daemon accepts replies from a host. A link-local IPv6 address is always on the network."""
+    address = ip_address(host.partition("%")[0])
+    if not networks or (address.version == 6 and address.is_link_local):
+        return True
+    return any(address in network for network in networks)
 
 
 def _name_rule(dropping: Sequence[DroppingRule]) -> str:

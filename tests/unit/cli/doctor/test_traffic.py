@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_network
 
 from ssdpreg.cli.doctor.firewall import (
     DroppingRule,
@@ -33,12 +34,24 @@ class TrafficTests(CheckTestCase):
 
     def test_replies(self) -> None:
         """Replies are accepted by the firewall if some were received, also if the probe was not."""
-        _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=["a", "b", "c", "d"]), None)
-        self.assertEqual((firewall.result, search.finding), ("ok", "4 hosts replied: a, b, c and 1 more"))
-        *_, search = check_traffic(Traffic("eth0", repliers=["a", "b", "c"]), None)
-        self.assertEqual(search.finding, "3 hosts replied: a, b, c")
-        *_, search = check_traffic(Traffic("eth0", repliers=["a"]), None)
-        self.assertEqual(search.finding, "1 host replied: a")
+        hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+        _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=hosts), None)
+        finding = "4 hosts replied: 10.0.0.1, 10.0.0.2, 10.0.0.3 and 1 more"
+        self.assertEqual((firewall.result, search.finding), ("ok", finding))
+        *_, search = check_traffic(Traffic("eth0", repliers=hosts[:3]), None)
+        self.assertEqual(search.finding, "3 hosts replied: 10.0.0.1, 10.0.0.2, 10.0.0.3")
+        *_, search = check_traffic(Traffic("eth0", repliers=hosts[:1]), None)
+        self.assertEqual(search.finding, "1 host replied: 10.0.0.1")
+
+    def test_off_link_replies(self) -> None:
+        """Replies that the daemon drops, because their senders are on another network, are reported."""
+        networks = [ip_network("10.0.0.2/32"), ip_network("fd00::/64")]
+        repliers = ["10.0.0.2", "10.0.0.3", "fd00::1", "fe80::1%eth0"]
+        *_, search = check_traffic(Traffic("eth0", repliers=repliers), None, (), networks)
+        self.assert_one([search], "warning", "1 host replied from outside", "10.0.0.3", "prefix length", "ssdp.allow")
+        for accepted in ([*networks, ip_network("10.0.0.0/24")], []):
+            *_, search = check_traffic(Traffic("eth0", repliers=repliers), None, (), accepted)
+            self.assertEqual((search.result, search.finding[:15]), ("ok", "4 hosts replied"))
 
     def test_in_use(self) -> None:
         """Without port 1900 there is no round trip."""
