@@ -45,8 +45,9 @@ _DECLARED = re.compile(rb"<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([\w.:-]{1,4
 #: Encodings that a declaration may name, besides UTF-8, by the names that Python gives them.
 _DECLARABLE = re.compile(r"iso8859-\d{1,2}|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|cp932|euc_jp|euc_kr")
 
-#: An ampersand that begins no reference. Programs such as minidlna copy the names that users give them unescaped.
-_BARE_AMPERSAND = re.compile(r"&(?!#?\w{1,16};)", re.ASCII)
+#: An ampersand that begins no reference of XML. Programs such as minidlna copy names from users without escaping them.
+#: Devices send names of characters in HTML, too, which only a DTD could define.
+_BARE_AMPERSAND = re.compile(r"&(?!(?:#\w{1,16}|amp|lt|gt|quot|apos);)", re.ASCII)
 #: Ampersands of a document in which they are not escaped.
 _MANY_AMPERSANDS = 1000
 

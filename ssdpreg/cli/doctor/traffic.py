@@ -145,6 +145,9 @@ def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: S
         # The rules may still drop the datagrams of some senders.
         advice = f"If devices do not reply, look at this rule: {dropping[0]}" if dropping else ""
         return _FIREWALL.ok(traffic.subject, f"a probe to UDP port {traffic.probe_port} was received", advice)
+    if dropping and all(rule.is_for_multicast for rule in dropping):
+        reason = f"the probe was dropped by a rule for multicast, which replies are not ({dropping[0]})"
+        return _FIREWALL.skipped(traffic.subject, reason)
     if ports is None:
         advice = 'Set a range as in "search": {"ports": "40000-40099"}, and accept UDP to it: docs/troubleshooting.md'
     else:

@@ -166,6 +166,7 @@ class ContentTests(SynchronousTestCase):
         """References stay references, and other ampersands are taken literally."""
         self.assertEqual(parse(device("<modelName>a&amp;b &#228;&#xe4; & c&</modelName>")).model, "a&b ää & c&")
         self.assertEqual(parse(device("<modelName><![CDATA[a & b]]></modelName>")).model, "a & b")
+        self.assertEqual(parse(device("<modelName>Caf&eacute; &lt;&apos;</modelName>")).model, "Caf&eacute; <'")
 
     def test_long_text(self) -> None:
         """Only the beginning of a text is kept."""
@@ -192,7 +193,7 @@ class HostileTests(SynchronousTestCase):
             '<!DOCTYPE root SYSTEM "http://127.0.0.1:1/">',
         ):
             self.assert_rejected(dtd.encode() + device("<modelName>&e10;</modelName>"), "DTDForbidden")
-        self.assert_rejected(device("<modelName>&unknown;</modelName>"), "undefined entity")
+        self.assert_rejected(device("<modelName>&unknown;<![CDATA[x]]></modelName>"), "undefined entity")
 
     def test_elements(self) -> None:
         """The number of elements is limited."""

@@ -53,6 +53,32 @@ class TrafficTests(CheckTestCase):
             *_, search = check_traffic(Traffic("eth0", repliers=repliers), None, (), accepted)
             self.assertEqual((search.result, search.finding[:15]), ("ok", "4 hosts replied"))
 
+    def test_rule_for_multicast(self) -> None:
+        """A rule that drops multicast says nothing about replies. Another one, or an unknown one, may drop them."""
+        traffic = Traffic("eth0", probe_returned=False)
+        multicast = [
+            DroppingRule("nft", f"{condition} drop in chain x of table ip f")
+            for condition in (
+                "meta pkttype multicast",
+                "ip daddr 224.0.0.0/4",
+                "ip6 daddr ff02::c",
+                "ip daddr { 239.1.1.1",
+            )
+        ]
+        multicast.append(DroppingRule("iptables", "-A INPUT -d 239.0.0.0/8 -j DROP"))
+        for rule in multicast:
+            self.assertEqual(check_traffic(traffic, None, [rule])[1].result, "skipped", rule)
+        for rules in ([*multicast, OTHER_RULE], [DroppingRule("nft", "ip daddr 22.0.0.1 drop")], []):
+            self.assertEqual(check_traffic(traffic, None, rules)[1].result, "fault", rules)
+
+    def test_several_chains(self) -> None:
+        """Announcements have to be accepted in each chain that may drop them."""
+        policy = DroppingRule("nft", "policy drop of chain in in table ip b", "ip b", "in")
+        found = accept_announcements([RULE, RULE, OTHER_RULE, policy], 4)
+        to_group = "ip daddr 239.255.255.250 udp dport 1900 accept"
+        first, second = (f"nft insert rule {chain} {to_group}" for chain in ("inet filter input", "ip b in"))
+        self.assertEqual(found, f"{first}, and: {second}")
+
     def test_in_use(self) -> None:
         """Without port 1900 there is no round trip."""
         self.assert_one(check_traffic(Traffic("eth0", in_use=True, problem="x"), None), "skipped")
