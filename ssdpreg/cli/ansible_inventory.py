@@ -20,8 +20,8 @@ from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_MAX_AGE, 
 
 #: Names that Ansible does not accept as a group of an inventory.
 _RESERVED_GROUPS = frozenset({"all", "ungrouped", "_meta"})
-#: Names that have a meaning of their own where Ansible expects a host. Whoever connects to localhost means the
-#: controller, and must not be led to a device with that ID.
+#: Names that have a meaning of their own where Ansible expects a host. A play for localhost is for the
+#: controller, and must not run on a device with that ID.
 _RESERVED_HOSTS = _RESERVED_GROUPS | {"localhost"}
 #: Host names that need no quoting in Ansible's patterns for hosts.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)

@@ -77,7 +77,7 @@ def accept_announcements(rules: Iterable[DroppingRule], version: int) -> str:
     # In nft a packet passes if each of the chains accepts it, and any of them may drop it.
     probable = [rule for rule in found[1:] if rule.tool == "nft" and (not _relevance(rule) or rule.is_policy)]
     commands = dict.fromkeys(_accept_announcements(rule, version) for rule in (found[0], *probable))
-    return ", and: ".join(commands)
+    return "; ".join(commands)
 
 
 def _accept_announcements(rule: DroppingRule, version: int) -> str:

@@ -147,7 +147,7 @@ class ContentTests(SynchronousTestCase):
             self.assertEqual(parse(content).model, "中", encoding)
 
     def test_wrong_declarations(self) -> None:
-        """Bytes that are not UTF-8 are Windows-1252, whatever is declared."""
+        """Bytes that are declared as UTF-8, and are not UTF-8, are read as Windows-1252."""
         text = device("<modelName>Bücher &amp; €</modelName>").decode()
         for declared in ("", '<?xml version="1.0"?>', "<?xml version='1.0' encoding='utf-8'?>"):
             self.assertEqual(parse((declared + text).encode("cp1252")).model, "Bücher & €", declared)

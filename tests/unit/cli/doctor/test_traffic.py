@@ -77,7 +77,7 @@ class TrafficTests(CheckTestCase):
         found = accept_announcements([RULE, RULE, OTHER_RULE, policy], 4)
         to_group = "ip daddr 239.255.255.250 udp dport 1900 accept"
         first, second = (f"nft insert rule {chain} {to_group}" for chain in ("inet filter input", "ip b in"))
-        self.assertEqual(found, f"{first}, and: {second}")
+        self.assertEqual(found, f"{first}; {second}")
 
     def test_in_use(self) -> None:
         """Without port 1900 there is no round trip."""
