@@ -186,11 +186,12 @@ class IPv6InterfacesTests(InterfacesTestCase):
         path = self.lan.folder / "spoof.json"
         device = {"urnList": [API], "broadcastIP": ["[fd00:77::3]:80"]}
         path.write_text(json.dumps({"ssdp": {"two": device}}))
+        # The daemon knows the address by the announcement, and that the host answers by its reply to a search.
+        self.start(trust="confirmed")
+        wait_until(lambda: self.near.http("/readyz", port=8580).status == 200, 20, what="end of the first search")
         announcer = self.far.run(twistd("ssdpspoof", "--config", str(path)), cwd=str(ROOT))
         announcer.wait_for("Listening on eth0")
-        self.start()
-        (service,) = wait_until(self.services)
-        wait_until(lambda: self.near.http("/readyz", port=8580).status == 200, 20, what="end of the first search")
+        (service,) = wait_until(self.services, 20)
         announcer.kill()
         datagram = byebye(API, service.split()[0])
 
