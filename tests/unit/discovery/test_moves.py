@@ -108,6 +108,20 @@ class MoveTests(TableTestCase):
             self.assertEqual(self.wait(60), [], byebye)
             self.assertEqual(self.hosts(), [T])
 
+    def test_waiting_move_and_the_home(self) -> None:
+        """An announcement of another LOCATION of the home cancels a move that waits. One of another host does not."""
+        for third, host in ((advertisement(T, port=81), T), (advertisement("10.0.0.7"), E)):
+            self.setUp()
+            self.receive(TRUE)
+            self.receive(advertisement(T, port=8080))
+            self.reply(FORGED)
+            self.receive(FORGED)
+            self.wait(6.5)
+            self.repliers.clear()
+            self.receive(third)
+            self.wait(5)
+            self.assertEqual(self.hosts(), [host])
+
     def test_two_locations_do_not_alternate(self) -> None:
         """A sender that announces two LOCATIONs in turn keeps the later one."""
         second = advertisement(T, port=8080)
@@ -171,6 +185,16 @@ class PendingMoveTests(TableTestCase):
         self.assertEqual(self.ports(), [6])
         self.wait(60)
         self.assertEqual(self.ports(), [7])
+
+    def test_replaced_move(self) -> None:
+        """Another announcement of the same sender replaces the move that waits. One of another sender does not."""
+        for third, replaced in ((advertisement(port=8), True), (advertisement(E), False)):
+            self.setUp()
+            self.move_twice()
+            self.receive(third)
+            (service,) = self.table._services
+            (waiting,) = (claim for claim in service.others if claim.advertisement.endpoint.port == 7)
+            self.assertEqual(waiting.superseded, replaced)
 
     def test_device_that_did_not_move(self) -> None:
         """An announcement or a reply from the current LOCATION cancels a move that waits and has the same sender."""
