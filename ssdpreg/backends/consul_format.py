@@ -64,8 +64,14 @@ def check_check(check: Any) -> str:
 
 
 def is_owned(service: Mapping[str, Any], scope: str) -> bool:
-    """Return whether a service in a listing was registered by the daemon with a scope."""
+    """
+    Return whether a service in a listing was registered by the daemon with a scope.
+
+    :raise ValueError: If its Meta is not an object.
+    """
     meta = service["Meta"] or {}
+    if not isinstance(meta, dict):
+        raise ValueError("Meta is not an object")
     return bool(meta.get(META_SOURCE) == SOURCE and meta.get(META_SCOPE) == scope)
 
 

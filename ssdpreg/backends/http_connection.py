@@ -14,7 +14,7 @@ from typing import Any, cast
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, ISSLTransport
 from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web import _newclient
@@ -60,6 +60,9 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
 
     _header_length = 0
     _interim = 0
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(_AbortingTransport(transport) if ISSLTransport.providedBy(transport) else transport)
 
     def request(self, request: Any) -> Deferred[IResponse]:
         responding: Deferred[IResponse] = super().request(request)
@@ -123,6 +126,26 @@ class BoundedProtocol(_newclient.HTTP11ClientProtocol):
         self._giveUp(Failure(error))
         cast("Any", self.transport).abortConnection()
         return False
+
+
+class _AbortingTransport:
+    """
+    TLS connection that does not wait for the peer when it is closed.
+
+    Twisted sends a close alert, and keeps the connection open until the peer answers it.
+
+    :param transport: The connection.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def loseConnection(self) -> None:
+        """Send the close alert, and close the connection. A client closes it after the last response."""
+        self._transport.abortConnection()
 
 
 class _BoundedFactory(_HTTP11ClientFactory):

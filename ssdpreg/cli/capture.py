@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ssdpreg.errors import CaptureError
 
@@ -17,6 +19,8 @@ _LATEST = 221845392000.0
 #: Bytes of a frame to which scapy cuts longer ones.
 _LONGEST_FRAME = 65535
 _IP_PROTOCOL_UDP = 17
+#: Begin of a file that is compressed with gzip: RFC 1952, 2.3.1.
+_GZIP = b"\x1f\x8b"
 #: Bytes of a UDP header.
 _UDP_HEADER = 8
 
@@ -51,7 +55,7 @@ class Capture:
     """
     Datagrams of a capture, in the order of the file.
 
-    :param file: The open file. A compressed file is not decompressed.
+    :param file: The open file. It may be compressed with gzip.
     :param name: Name of the file for errors.
     :ivar other: Number of packets that are no complete datagrams, by reason.
     :ivar damage: Reason why the end of the file was not read, or an empty text.
@@ -62,7 +66,7 @@ class Capture:
         self.other: Counter[str] = Counter()
         self.damage = ""
         self._warnings: list[str] = []
-        self._file = _LimitedFile(file)
+        self._file = _LimitedFile(_decompressed(file))
         self._layers = _import_layers()
         # scapy logs the faults of a file, and then behaves as at its end.
         logging.getLogger("scapy.runtime").filters.insert(0, self._take_warning)
@@ -166,6 +170,14 @@ class _LimitedFile:
         self.partial = self.partial or 0 < len(data) < size
         self.at_end = len(data) < size
         return data
+
+
+def _decompressed(file: IO[bytes]) -> IO[bytes]:
+    """Return a file that reads the content of a file which may be compressed. The memory it needs is limited."""
+    buffered = io.BufferedReader(cast("io.RawIOBase", file))
+    if buffered.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
+    return buffered
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,23 @@ from ssdpreg.cli.explainer import Explainer
 from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode
-from ssdpreg.ssdp.messages import GROUP, PORT, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.interfaces import is_link_local
+from ssdpreg.ssdp.messages import PORT, RECEIVED_GROUPS, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.ssdp.search_rounds import check_reply, reply_time
 
-#: Multicast groups of SSDP over IPv6, on which the daemon does not listen: UPnP Device Architecture 2.0, appendix A.
-_GROUPS_IPV6 = frozenset(f"ff0{scope}::c" for scope in "258e")
+#: Groups on which the daemon listens, and those of other scopes: UPnP Device Architecture 2.0, annex A.
+_GROUPS = frozenset(group for groups in RECEIVED_GROUPS.values() for group in groups)
+_OTHER_GROUPS = frozenset({"ff01::c", "ff08::c"})
+#: Zone of a link-local address if the capture does not contain the name of the interface.
+UNKNOWN_ZONE = "unknown"
 #: Field by which the searches of the daemon are recognized.
 _OWN_SEARCH = re.compile(rb"^USER-AGENT:[^\r\n]*\bssdpreg/", re.IGNORECASE | re.MULTILINE)
 #: Largest number of sockets of searches that are remembered.
 _MOST_ROUNDS = 4096
 
 #: Reasons for which the daemon does not receive a datagram.
-IPV6 = "sent over IPv6"
+OTHER_GROUP = "sent to a group of IPv6 on which the daemon does not listen"
 REPLY_TO_GROUP = "reply to the group"
 OTHER_SEARCH = "reply to a search of another program"
 LATE = "reply after the end of the search round"
@@ -110,8 +114,8 @@ class Replay:
     Replay of a capture.
 
     :param clock: Clock of the explainer's registry.
-    :param daemon: Address of the daemon's host, all of whose searches count as the daemon's. Without it, searches with
-        the USER-AGENT of this program count.
+    :param daemon: Addresses of the daemon's host, all of whose searches count as the daemon's. Without any, searches
+        with the USER-AGENT of this program count.
     :param networks: Networks of the daemon's interfaces. Without any, each sender counts as being on the network.
     :param named: Networks that the operator named in ``ssdp.allow``.
     :ivar not_ssdp: Number of datagrams from and to other ports.
@@ -121,7 +125,7 @@ class Replay:
         self,
         clock: ReplayClock,
         explainer: Explainer,
-        daemon: str | None,
+        daemon: Collection[str],
         networks: Collection[IPNetwork],
         named: Collection[IPNetwork],
     ) -> None:
@@ -158,10 +162,10 @@ class Replay:
         if isinstance(message, SearchRequest):
             self._open_round(datagram, message)
         host, port = datagram.target
-        if (host, port) == (GROUP, PORT):
+        if port == PORT and host in _GROUPS:
             self._receive_from_group(datagram, message)
-        elif port == PORT and host in _GROUPS_IPV6:
-            self._skip(datagram, message, IPV6)
+        elif port == PORT and host in _OTHER_GROUPS:
+            self._skip(datagram, message, OTHER_GROUP)
         else:
             self._receive_unicast(datagram, message)
 
@@ -210,11 +214,7 @@ class Replay:
 
     def _open_round(self, datagram: CapturedDatagram, request: SearchRequest) -> None:
         """Record the socket of a search: replies to it are received for some seconds."""
-        own = (
-            datagram.source[0] == self._daemon
-            if self._daemon is not None
-            else _OWN_SEARCH.search(datagram.payload) is not None
-        )
+        own = datagram.source[0] in self._daemon if self._daemon else _OWN_SEARCH.search(datagram.payload) is not None
         host, port = datagram.target
         to_host = port == PORT and not ip_address(host).is_multicast
         channel = Channel.HOST if to_host else Channel.SEARCH
@@ -231,15 +231,20 @@ class Replay:
             if len(self._rounds) > _MOST_ROUNDS:
                 self._rounds.popitem(last=False)
         if current.hosts is not None:
-            current.hosts.add(host)
+            current.hosts.add(_zoned(host, datagram.interface))
 
     def _make_reception(self, sender: str, interface: str, channel: Channel) -> Reception:
         address = ip_address(sender)
         link_local = address.version == 6 and address.is_link_local
         return Reception(
-            f"{sender}%{interface}" if link_local else sender,
+            _zoned(sender, interface),
             interface,
             channel,
             not self._networks or link_local or any(address in network for network in self._networks),
             any(address in network for network in self._named),
         )
+
+
+def _zoned(address: str, interface: str) -> str:
+    """Return an address, with the interface as the zone of a link-local IPv6 address."""
+    return f"{address}%{interface or UNKNOWN_ZONE}" if is_link_local(address) else address

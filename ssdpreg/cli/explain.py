@@ -33,7 +33,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="configuration of the daemon; default: the file that the daemon would read"
     )
-    parser.add_argument("--read", metavar="FILE", help="capture in the format pcap or pcapng; - for standard input")
+    parser.add_argument(
+        "--read", metavar="FILE", help="capture in the format pcap or pcapng, also with gzip; - for standard input"
+    )
     parser.add_argument(
         "--only",
         metavar="URN|ADDRESS",
@@ -50,7 +52,9 @@ def add_parser(commands: Any) -> None:
         "--daemon",
         metavar="ADDRESS",
         type=_parse_address,
-        help="with --read: address of the daemon's host; default: the sender of searches by ssdpreg",
+        action="append",
+        default=[],
+        help="with --read: address of the daemon's host; may be repeated; default: each sender of searches by ssdpreg",
     )
     parser.add_argument(
         "--network",

@@ -88,7 +88,8 @@ def _heading(explanation: Explanation) -> str:
     if explanation.kind == TIMER:
         return "time passed"
     on = f" on {explanation.interface}" if explanation.interface else ""
-    host = f"[{explanation.sender}]" if ":" in explanation.sender else explanation.sender
+    sender = explanation.sender if explanation.interface else explanation.sender.partition("%")[0]
+    host = f"[{sender}]" if ":" in sender else sender
     return f"{explanation.kind} from {host}:{explanation.port}{on}"
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from ssdpreg.cli.explanation import INVALID, TIMER, Explanation, TableChange
 from ssdpreg.cli.recording_table import RecordingTable
 from ssdpreg.config import Config
-from ssdpreg.daemon.tap import make_registry, make_rules
+from ssdpreg.daemon.tap import make_location_rules, make_registry, make_rules
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import Appeared, Changed, ClaimState, Event, Left, SearchNeeded, TrackedState
 from ssdpreg.discovery.interpret import BootNotice, Departure, Meaning, Rejection, interpret
-from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import standing_of
 from ssdpreg.errors import MessageError
@@ -66,7 +65,7 @@ class Explainer:
             open_network=lambda deliver, drop: open_network(deliver=self.deliver, drop=self.drop),
             make_table=self._make_table,
         )
-        locations = LocationRules(config.ssdp.allow, lambda: self.registry.broadcasts)
+        locations = make_location_rules(config, lambda: self.registry.broadcasts)
         self._interpret: Callable[[Message, str], Meaning | None] = partial(
             interpret, terms=self._terms, locations=locations
         )

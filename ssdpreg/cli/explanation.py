@@ -114,9 +114,10 @@ class Explanation:
 
 class ExplanationFilter:
     """
-    ExplanationFilter for explanations.
+    Filter for explanations.
 
-    :param text: URN, with or without ``*`` at its end; ``uuid:`` and a device ID; or an IP address. None for all.
+    :param text: URN, with or without ``*`` at its end; ``uuid:`` and a device ID; or an IP address, also in brackets. A
+        link-local address without a zone stands for that of any interface. None for all.
     """
 
     def __init__(self, text: str | None) -> None:
@@ -124,9 +125,8 @@ class ExplanationFilter:
         self._terms: SearchTerms | None = None
         if text is None:
             return
-        try:
-            self._address = str(ip_address(text))
-        except ValueError:
+        self._address = _normalize(text)
+        if not self._address:
             if text.lower().startswith("uuid:"):
                 self._device = device_id(text).casefold()
             else:
@@ -135,16 +135,34 @@ class ExplanationFilter:
     def matches(self, explanation: Explanation) -> bool:
         """Return whether an explanation concerns the URN, the device or the address."""
         if self._address:
-            host = explanation.registration.address if explanation.registration else ""
-            return self._address in (explanation.sender, host) or _has_host(explanation.location, self._address)
+            hosts = [explanation.sender, _host(explanation.location)]
+            if explanation.registration:
+                hosts.append(explanation.registration.address)
+            return any(self._is_address(host) for host in hosts)
         if self._device:
             return device_id(explanation.usn).casefold() == self._device
         return self._terms is None or self._terms.match(explanation.nt) is not None
 
+    def _is_address(self, host: str) -> bool:
+        """Return whether a host is the address. A LOCATION has no zone, or one that the daemon ignores."""
+        address = _normalize(host)
+        if "%" in address and "%" in self._address:
+            return address == self._address
+        return address.partition("%")[0] == self._address.partition("%")[0]
 
-def _has_host(location: str, address: str) -> bool:
-    host = location.partition("://")[2].partition("/")[0]
-    return host.partition("]")[0].lstrip("[") == address or host.partition(":")[0] == address
+
+def _normalize(text: str) -> str:
+    """Return an IP address in its usual form; empty if the text is none."""
+    try:
+        return str(ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return ""
+
+
+def _host(location: str) -> str:
+    """Return the host of a URL as it is written."""
+    authority = location.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    return authority.partition("]")[0].lstrip("[") if authority.startswith("[") else authority.partition(":")[0]
 
 
 @dataclass

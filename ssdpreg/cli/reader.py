@@ -40,6 +40,7 @@ class Service:
     :ivar health: ``passing``, ``warning``, ``critical`` or ``maintenance``.
     :ivar location: LOCATION of the announcement.
     :ivar meta: Meta of the registration: the facts of the announcement.
+    :ivar claims: Claims of other LOCATIONs, which a daemon knows, and Consul does not.
     """
 
     key: tuple[str, str]
@@ -51,6 +52,7 @@ class Service:
     health: str
     location: str = field(compare=False)
     meta: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    claims: tuple[Mapping[str, Any], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def endpoint(self) -> str:
@@ -69,6 +71,7 @@ class Service:
             "health": self.health,
             "location": self.location,
             **facts_by_name(self.meta),
+            **({"competing_claims": list(self.claims)} if self.claims else {}),
         }
 
 
@@ -192,7 +195,20 @@ def _service(entry: Mapping[str, Any]) -> Service:
         health=_health(entry["Checks"]),
         location=str(service["Meta"].get(META_LOCATION, "")),
         meta={str(key): str(value) for key, value in service["Meta"].items()},
+        claims=tuple(map(_claim, entry.get("CompetingClaims", ()))),
     )
+
+
+def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a competing claim in the format of ``ssdpreg services --json``."""
+    return {
+        "location": str(claim["Location"]),
+        "sender": str(claim["Sender"]),
+        "standing": str(claim["Standing"]),
+        "answers": bool(claim["Answers"]),
+        "age_seconds": int(claim["AgeSeconds"]),
+        "silence_seconds": int(claim["SilenceSeconds"]),
+    }
 
 
 def _health(checks: Sequence[Mapping[str, Any]]) -> str:

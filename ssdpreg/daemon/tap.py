@@ -83,6 +83,11 @@ class Options(usage.Options):
         return config
 
 
+def make_location_rules(config: Config, broadcasts: Callable[[], frozenset[str]]) -> LocationRules:
+    """Make the rules for LOCATIONs that a configuration describes."""
+    return LocationRules(config.ssdp.allow, broadcasts, zones=isinstance(config.backend, EmbeddedConfig))
+
+
 def make_rules(config: Config, scope: str) -> RegistrationRules:
     """Return the rules by which services are registered."""
     return RegistrationRules(
@@ -131,7 +136,7 @@ def make_registry(
         open_network or make_network(reactor, config),
         make_table(ssdp.limits.services, ssdp.limits.services_per_source, Standing.parse(ssdp.trust)),
         make_rules(config, scope),
-        LocationRules(ssdp.allow, lambda: registry.broadcasts, zones=isinstance(config.backend, EmbeddedConfig)),
+        make_location_rules(config, lambda: registry.broadcasts),
         search_interval=ssdp.search.interval,
         mx=ssdp.search.mx,
         backlog=backlog,

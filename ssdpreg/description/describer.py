@@ -209,7 +209,12 @@ class Describer(Service):
         found = self._source(wanted)
         if found is None or wanted.fetching or found[1] == wanted.edition:
             return
-        self._schedule_at(wanted, max(self._reactor.seconds(), wanted.attempted_at + _SHORTEST_PAUSE))
+        now, edition = self._reactor.seconds(), found[1]
+        if wanted.edition == Edition(edition.location) and now < wanted.attempted_at + _SHORTEST_PAUSE:
+            # The latest attempt was made before the version was known, such as that of a service of an earlier run.
+            wanted.edition = edition
+            return
+        self._schedule_at(wanted, max(now, wanted.attempted_at + _SHORTEST_PAUSE))
 
     def _schedule_at(self, wanted: _Wanted, when: float) -> None:
         self._schedule.schedule(wanted, when)

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from ssdpreg import __version__
@@ -57,7 +58,7 @@ class DocumentFetcher:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._tls = _UnverifiedTLS()
+        self._endpoints = _DeviceEndpoints(reactor)
 
     async def __call__(self, source: Source) -> Mapping[str, str]:
         """
@@ -77,10 +78,13 @@ class DocumentFetcher:
 
     async def _fetch(self, source: Source) -> bytes:
         connections = _Connections(self._reactor)
-        plain: Any = _PlainClient(Agent(self._reactor, self._tls, pool=connections.pool))
+        agent = Agent.usingEndpointFactory(self._reactor, self._endpoints, connections.pool)
+        plain: Any = _PlainClient(agent)
         client = BoundedHTTPClient(self._reactor, source.url, plain)
         try:
-            response = await client.request("GET", source.path, headers=_HEADERS, timeout=TIMEOUT, limit=MAX_BODY)
+            response = await client.request(
+                "GET", source.path, headers=_make_headers(source), timeout=TIMEOUT, limit=MAX_BODY
+            )
         except ResponseTooLongError as error:
             raise DescriptionError(str(error), "too long") from error
         except BackendUnavailableError as error:
@@ -156,15 +160,36 @@ class _Connections:
                 protocol.transport.abortConnection()
 
 
-@implementer(IPolicyForHTTPS)
-class _UnverifiedTLS:
-    """TLS options that accept any certificate: BMCs have self-signed ones."""
+@implementer(IAgentEndpointFactory)
+class _DeviceEndpoints:
+    """
+    Factory of endpoints that connect to devices at IP addresses.
 
-    def __init__(self) -> None:
-        self._options = CertificateOptions()
+    Twisted resolves each host of a URL, and drops the zone of a link-local IPv6 address.
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        return self._options
+    :param reactor: Provides connections.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        # BMCs have self-signed certificates.
+        self._tls = CertificateOptions()
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        make = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+        endpoint: IStreamClientEndpoint = make(self._reactor, host, uri.port)
+        return endpoint if uri.scheme == b"http" else wrapClientTLS(self._tls, endpoint)
+
+
+def _make_headers(source: Source) -> Headers:
+    """Return the headers of a request. A zone has a meaning on this host only: RFC 6874, section 1."""
+    host, zone, _ = source.endpoint.netloc.partition("%")
+    if not zone:
+        return _HEADERS
+    headers = _HEADERS.copy()
+    headers.addRawHeader("Host", f"{host}]:{source.endpoint.port}")
+    return headers
 
 
 class _PlainClient:

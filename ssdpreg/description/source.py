@@ -105,4 +105,5 @@ def find_source(advertisement: Advertisement) -> Source:
 
 def find_edition(advertisement: Advertisement) -> Edition:
     """Return the edition of the document that an advertisement announces."""
-    return Edition(advertisement.location)
+    version = (advertisement.boot_id, advertisement.config_id)
+    return Edition(advertisement.location, None if version == ("", None) else version)

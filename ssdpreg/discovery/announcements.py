@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.claims import Claim
@@ -97,6 +98,7 @@ class Announcements:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
         owner, before = claim.sender, (claim.standing, claim.answers, claim.is_adopted)
+        described = claim.advertisement
         if not claim.renew(advertisement, reception, now):
             return []
         proof: list[Event] = [_proof(claim)] if claim.take_proof(reception, now) else []
@@ -126,10 +128,10 @@ class Announcements:
             # Another host announced the LOCATION first. Its facts give way to those of the LOCATION's host.
             changed = claim.advertisement != advertisement
             claim.advertisement = advertisement
-        changed = _process_boot_id(service, advertisement, reception, now) or changed
+        changed = _process_edition(service, advertisement, described, reception, now) or changed
         is_repetition = claim.is_latest(advertisement, reception)
         claim.latest = None
-        if _is_settled(service, standing):
+        if _is_settled(service, standing, advertisement):
             claim.settle(advertisement, reception)
         if service.live and standing and not is_repetition and self._is_to_be_proven(claim, reception):
             proof.append(verification(claim))
@@ -221,24 +223,48 @@ def _proof(claim: Claim) -> SearchNeeded:
     return SearchNeeded(claim.advertisement, ROUND, (claim.host,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
 
 
-def _process_boot_id(service: TrackedService, advertisement: Advertisement, reception: Reception, now: float) -> bool:
+def _process_edition(
+    service: TrackedService, advertisement: Advertisement, described: Advertisement, reception: Reception, now: float
+) -> bool:
     """
-    Replace the facts of a device that has restarted, possibly with other software.
+    Process the BOOTID and the CONFIGID of an advertisement that has renewed the current claim.
 
-    :return: Whether the facts are others.
+    The facts of a device that has restarted, possibly with other software, are replaced. The device may also describe
+    itself in another way than before, which is a change that the registration does not show.
+
+    :param described: Advertisement of the claim before this reception.
+    :return: Whether there is a change to report.
     """
     claim = service.claim
-    if advertisement.boot_id == claim.boot_id or claim.sender != reception.sender:
-        return False
+    boot_id, config_id = _edition(advertisement, described)
+    # A notice (``ssdp:update``) has announced a BOOTID that is no restart.
+    is_other = config_id != described.config_id or boot_id not in (described.boot_id, claim.boot_id)
+    is_owner = claim.sender == reception.sender
     # There is no BOOTID after an adoption.
-    restarted = claim.boot_id and advertisement.boot_id and now >= service.restarted_at + _RESTART_PAUSE
-    claim.boot_id = advertisement.boot_id
-    if not restarted:
+    restarted = is_owner and bool(claim.boot_id and advertisement.boot_id) and claim.boot_id != advertisement.boot_id
+    if (is_other or restarted) and now < service.restarted_at + _RESTART_PAUSE:
         return False
-    service.restarted_at = now
-    changed = claim.advertisement != advertisement
-    claim.advertisement = advertisement
+    if is_owner:
+        claim.boot_id = advertisement.boot_id
+    facts = claim.advertisement
+    if restarted:
+        service.restarted_at = now
+        facts = advertisement
+    if (boot_id, config_id) != (facts.boot_id, facts.config_id):
+        facts = replace(facts, boot_id=boot_id, config_id=config_id)
+    changed = is_other or claim.advertisement != facts
+    claim.advertisement = facts
     return changed
+
+
+def _edition(advertisement: Advertisement, before: Advertisement) -> tuple[str, int | None]:
+    """
+    Return the BOOTID and the CONFIGID of an advertisement. Some replies to searches have neither.
+
+    :param before: Advertisement that has the present ones.
+    """
+    config_id = before.config_id if advertisement.config_id is None else advertisement.config_id
+    return advertisement.boot_id or before.boot_id, config_id
 
 
 def _is_preferred(service: TrackedService, claim: Claim, now: float) -> bool:
@@ -252,7 +278,7 @@ def _is_preferred(service: TrackedService, claim: Claim, now: float) -> bool:
     )
 
 
-def _is_settled(service: TrackedService, standing: Standing) -> bool:
+def _is_settled(service: TrackedService, standing: Standing, advertisement: Advertisement) -> bool:
     """
     Return whether the message that has just renewed the current claim only prolongs it when it is received again.
 
@@ -266,6 +292,8 @@ def _is_settled(service: TrackedService, standing: Standing) -> bool:
         and service.contest is None
         and not claim.is_adopted
         and claim.neighbours is None
+        # Another BOOTID in the pause after a restart is processed when it is received again.
+        and _edition(advertisement, claim.advertisement) == _edition(claim.advertisement, claim.advertisement)
         and (standing is Standing.INDIRECT) == (claim.standing is Standing.INDIRECT)
     )
 

@@ -11,10 +11,12 @@ Claims of senders about the LOCATION of one service. Pure.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.neighbours import Neighbours, is_link_local_announcement
+from ssdpreg.discovery.rare import Rare
 from ssdpreg.discovery.shared import shared_with
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.ssdp.reception import Reception
@@ -49,6 +51,7 @@ class Claim:
     :ivar neighbours: Other addresses of the link that announce it: see :mod:`ssdpreg.discovery.neighbours`. They can
         prolong it, and end it if the LOCATION's host does not reply. None if there was none.
     :ivar boot_id: BOOTID of its latest announcement.
+    :ivar began_at: Time of the first reception.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
     :ivar max_age: Seconds of validity that the latest reception has announced.
@@ -61,6 +64,7 @@ class Claim:
     :ivar announcements: Number of receptions from the LOCATION's host, up to a limit. Copies count as one.
     :ivar superseded: Whether its owner moved the service to another LOCATION. The claim stays until it expires. If
         it is received again, the device has two addresses.
+    :ivar rare: Values of the attributes that few claims have: see :mod:`ssdpreg.discovery.rare`.
     """
 
     __slots__ = (
@@ -68,32 +72,34 @@ class Claim:
         "advertisement",
         "announcements",
         "answers",
+        "began_at",
         "boot_id",
         "interface",
         "latest",
         "latest_is_reply",
         "lifetime",
         "max_age",
-        "neighbours",
-        "other_interfaces",
         "previous_at",
+        "rare",
         "received_at",
         "replied_at",
         "sender",
         "standing",
-        "superseded",
     )
+
+    other_interfaces: Rare[tuple[str, ...]] = Rare(())
+    neighbours: Rare[Neighbours | None] = Rare(None)
+    superseded: Rare[bool] = Rare(False)
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
         self.sender = shared_with(advertisement.endpoint.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
-        self.superseded = False
+        self.rare: dict[str, Any] | None = None
         self.interface = ""
-        self.other_interfaces: tuple[str, ...] = ()
-        self.neighbours: Neighbours | None = None
         self.boot_id = advertisement.boot_id
+        self.began_at = now
         self._adopted_at: float | None = None
         self.announcements = 0
         self.latest: Advertisement | None = None

@@ -31,7 +31,8 @@ class Appeared:
 @dataclass(frozen=True, slots=True)
 class Changed:
     """
-    A live service has another LOCATION, other facts after a restart of its device, or a higher standing.
+    A live service has another LOCATION, other facts after a restart of its device, another BOOTID or CONFIGID, or a
+    higher standing.
 
     :ivar standing: Standing of its claim.
     """
@@ -102,12 +103,18 @@ class ClaimState:
     :ivar sender: IP address of its owner.
     :ivar standing: Standing of the claim.
     :ivar expires_at: Time of expiry if it is not received again, in seconds of the table's clock.
+    :ivar began_at: Time of the first reception, same clock.
+    :ivar received_at: Time of the latest reception, same clock.
+    :ivar answers: Whether the LOCATION's host replied to the latest search.
     """
 
     location: str
     sender: str
     standing: Standing
     expires_at: float
+    began_at: float = 0.0
+    received_at: float = 0.0
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

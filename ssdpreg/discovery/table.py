@@ -9,13 +9,14 @@ decide: see :mod:`ssdpreg.discovery.contests`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
 from ssdpreg.discovery.adoption import Adoptions
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.announcements import Announcements
+from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.departures import Departures
 from ssdpreg.discovery.due import DueDecisions
 from ssdpreg.discovery.events import ClaimState, Event, LiveService, TrackedState
@@ -73,6 +74,13 @@ class AdvertisementTable:
             return [_state(service) for service in self._services.of_device(device_id)]
         service = self._services.find(device_id, urn)
         return [] if service is None else [_state(service)]
+
+    def other_claims(self, device_id: str, urn: str, now: float) -> Sequence[ClaimState]:
+        """Return the claims of other LOCATIONs of a service. A LOCATION that the device itself left is none."""
+        service = self._services.find(device_id, urn)
+        if service is None or not service.others:
+            return ()
+        return [_claim_state(each) for each in service.others if each.expires_at > now and not each.superseded]
 
     @property
     def tracked(self) -> int:
@@ -139,6 +147,10 @@ class AdvertisementTable:
     def find(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None."""
         return self._services.find_advertised(advertisement)
+
+    def finder(self) -> Callable[[str, str], TrackedService | None]:
+        """Return a function that returns the service of a device and URN, or None, for a look at all services."""
+        return self._services.finder()
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """
@@ -264,13 +276,22 @@ def _state(service: TrackedService) -> TrackedState:
     return TrackedState(
         service.claim.advertisement,
         service.live,
-        tuple(
-            ClaimState(claim.advertisement.location, claim.sender, claim.standing, claim.expires_at)
-            for claim in (service.claim, *service.others)
-        ),
+        tuple(_claim_state(claim) for claim in (service.claim, *service.others)),
         service.leaves_at,
         service.contest is not None,
         service.move_at,
+    )
+
+
+def _claim_state(claim: Claim) -> ClaimState:
+    return ClaimState(
+        claim.advertisement.location,
+        claim.sender,
+        claim.standing,
+        claim.expires_at,
+        claim.began_at,
+        claim.received_at,
+        claim.answers,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.awaited_searches import AwaitedSearches
@@ -48,6 +48,10 @@ class TrackedServices:
     def find(self, device_id: str, urn: str) -> TrackedService | None:
         """Return the service of a device and URN, or None."""
         return self._devices.find(device_id, urn)
+
+    def finder(self) -> Callable[[str, str], TrackedService | None]:
+        """Return :meth:`find` without an intermediate call."""
+        return self._devices.find
 
     def find_advertised(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from ssdpreg.discovery.advertisement import Advertisement
@@ -16,6 +17,7 @@ from ssdpreg.registration.model import Check, Registration
 class CheckRule(Protocol):
     """Configuration of a check: see :class:`ssdpreg.config.CheckConfig`."""
 
+    def __hash__(self) -> int: ...
     @property
     def http(self) -> str | None: ...
     @property
@@ -38,12 +40,12 @@ class AnnouncedRegistration(Registration):
     :ivar advertisement: The advertisement.
     """
 
-    __slots__ = ("_facts", "_rule", "_scope", "advertisement")
+    __slots__ = ("_facts", "_origin", "advertisement")
 
     advertisement: Advertisement
     _facts: Mapping[str, str]
-    _rule: CheckRule | None
-    _scope: str
+    # Scope, and the configured check. Most registrations share the pair.
+    _origin: tuple[str, CheckRule | None]
 
     def __new__(cls, **values: Any) -> Any:
         """Return an ordinary registration: :func:`dataclasses.replace` calls the class with all fields."""
@@ -74,23 +76,23 @@ class AnnouncedRegistration(Registration):
         set_field(self, "port", advertisement.port)
         set_field(self, "tags", tags)
         set_field(self, "advertisement", advertisement)
-        set_field(self, "_scope", scope)
-        set_field(self, "_rule", rule)
+        set_field(self, "_origin", _shared_origin(scope, rule))
         set_field(self, "_facts", facts)
         return self
 
     @property
     def meta(self) -> dict[str, str]:
         """See :func:`ssdpreg.registration.meta.to_meta`."""
-        return to_meta(self.advertisement, self._scope, self._facts)
+        return to_meta(self.advertisement, self._origin[0], self._facts)
 
     @property
     def checks(self) -> frozenset[Check]:
         """The ``alive`` check and the configured check, if there is one."""
         alive = Check(f"{self.service_id}-alive", kind="alive")
-        if self._rule is None:
+        rule = self._origin[1]
+        if rule is None:
             return frozenset((alive,))
-        return frozenset((alive, _configured_check(self.service_id, self._rule, self.advertisement.endpoint)))
+        return frozenset((alive, _configured_check(self.service_id, rule, self.advertisement.endpoint)))
 
     # The facts that readers need most often, without the other values of Meta.
 
@@ -105,6 +107,12 @@ class AnnouncedRegistration(Registration):
     @property
     def nt(self) -> str:
         return sanitize(self.advertisement.nt)
+
+
+@lru_cache(128)
+def _shared_origin(scope: str, rule: CheckRule | None) -> tuple[str, CheckRule | None]:
+    """Return the same pair for the same arguments."""
+    return scope, rule
 
 
 def _configured_check(service_id: str, rule: CheckRule, endpoint: Endpoint) -> Check:

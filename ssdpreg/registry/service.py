@@ -18,7 +18,16 @@ from zope.interface import implementer
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.contests import ROUND
-from ssdpreg.discovery.events import Appeared, Changed, Event, Left, LiveService, SearchNeeded, SearchUrgency
+from ssdpreg.discovery.events import (
+    Appeared,
+    Changed,
+    ClaimState,
+    Event,
+    Left,
+    LiveService,
+    SearchNeeded,
+    SearchUrgency,
+)
 from ssdpreg.discovery.interpret import UNMATCHED, BootNotice, Meaning, Rejection, interpreter
 from ssdpreg.discovery.location import LocationRules
 from ssdpreg.discovery.log_limit import LogBudget, LogLimit
@@ -238,7 +247,8 @@ class Registry(Service):
 
     def observe_claims(self, observe: Callable[[str], object]) -> None:
         """
-        Call a function when a service appears, moves, or has a claim of a higher standing, after all listeners.
+        Call a function when a service appears, moves, has a claim of a higher standing, or has another BOOTID or
+        CONFIGID, after all listeners.
 
         :param observe: Called with the service ID. An exception is logged.
         """
@@ -260,6 +270,29 @@ class Registry(Service):
             return None
         advertisement = registration.advertisement
         return self._table.get(advertisement.device_id, advertisement.urn)
+
+    def expiry_finder(self) -> Callable[[Registration], float]:
+        """
+        Return a function that returns the time at which a service expires, on the reactor's clock; 0 if it is not live.
+
+        It is called for each of 100,000 services, for which snapshots would take too long.
+        """
+        find = self._table.finder()
+
+        def expires_at(registration: Any) -> float:
+            advertisement = registration.advertisement
+            service = find(advertisement.device_id, advertisement.urn)
+            return 0.0 if service is None else service.claim.expires_at
+
+        return expires_at
+
+    def other_claims(self, service_id: str) -> Sequence[ClaimState]:
+        """Return the claims of other LOCATIONs of a live service."""
+        registration = self._live.by_id.get(service_id)
+        if registration is None:
+            return ()
+        advertisement = registration.advertisement
+        return self._table.other_claims(advertisement.device_id, advertisement.urn, self._reactor.seconds())
 
     def facts(self, service_id: str) -> Mapping[str, str]:
         """Return the facts that the device of a live service states about itself."""
@@ -452,9 +485,10 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    service_id = self._service_id(advertisement)
-                    self._live.put(self._rules.registration(advertisement, standing, self.facts(service_id)))
-                    self._live.report_claim(service_id)
+                    facts = self.facts(self._service_id(advertisement)) if self._facts else NO_FACTS
+                    registration = self._rules.registration(advertisement, standing, facts)
+                    self._live.put(registration)
+                    self._live.report_claim(registration.service_id)
                 case Left(advertisement, reason):
                     service_id = self._service_id(advertisement)
                     self._facts.pop(service_id, None)

@@ -104,7 +104,7 @@ class Catalogue:
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
         # Index of the last change of the services that changed since they appeared.
         self._modified: dict[str, int] = {}
-        # Both have the same keys. Each of them has an order of its own.
+        # Both contain the same keys, in different orders.
         self.by_name: GroupedKeys[CatalogueKey] = GroupedKeys()
         self._by_node: SortedKeys[CatalogueKey] = SortedKeys()
         self.devices = 0

@@ -15,6 +15,7 @@ from twisted.web.server import Request
 
 from ssdpreg.web import consul_json
 from ssdpreg.web.catalogue import EVERYTHING, SLICE, Catalogue, Entry, Topic, name_topic, node_topic
+from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.connections import BLOCKING, Connections
 from ssdpreg.web.errors import ResponseError
 from ssdpreg.web.json_stream import JSONWriter
@@ -31,11 +32,13 @@ class Server:
     :ivar datacenter: Its only datacenter.
     :ivar node: Its name.
     :ivar address: ``host:port`` at which it received the request.
+    :ivar claims: Competing claims of the services.
     """
 
     datacenter: str
     node: str
     address: str
+    claims: CompetingClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,11 @@ def _catalog_services(result: Result, server: Server, json: JSONWriter) -> Itera
 
 def _health_service(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
     return json.array(
-        [consul_json.health_service(entry, server.datacenter) for entry in entries] for entries in result.slices()
+        [
+            consul_json.health_service(entry, server.datacenter, server.claims.of(entry.registration.service_id))
+            for entry in entries
+        ]
+        for entries in result.slices()
     )
 
 
@@ -170,6 +177,7 @@ class CatalogueResource(ReadOnlyResource):
     :param datacenter: The only datacenter that ``?dc=`` accepts.
     :param node: Name of this daemon.
     :param cooperator: Makes the pieces of large responses.
+    :param claims: Competing claims of the services.
     """
 
     def __init__(
@@ -181,10 +189,11 @@ class CatalogueResource(ReadOnlyResource):
         datacenter: str,
         node: str,
         cooperator: RequestCooperator,
+        claims: CompetingClaims,
     ) -> None:
         super().__init__(cooperator)
         self._topic, self._describe, self._catalogue, self._connections = topic, describe, catalogue, connections
-        self._datacenter, self._node = datacenter, node
+        self._datacenter, self._node, self._claims = datacenter, node, claims
 
     async def respond(self, request: Request) -> Body:
         query = parse_query(query_string(request), self._datacenter)
@@ -193,7 +202,7 @@ class CatalogueResource(ReadOnlyResource):
         address = f"{getattr(host, 'host', '')}:{getattr(host, 'port', 0)}"
         request.setHeader(b"Content-Type", b"application/json")
         writer = JSONWriter(query.pretty)
-        server = Server(self._datacenter, self._node, address)
+        server = Server(self._datacenter, self._node, address, self._claims)
         return writer.document(self._describe(Result(self._catalogue, topic, query), server, writer))
 
     async def _wait(self, find_topic: FindTopic, request: Request, query: Query) -> Topic:
@@ -209,7 +218,12 @@ class CatalogueResource(ReadOnlyResource):
 
 
 def make_consul_api(
-    catalogue: Catalogue, connections: Connections, datacenter: str, node: str, cooperator: RequestCooperator
+    catalogue: Catalogue,
+    connections: Connections,
+    datacenter: str,
+    node: str,
+    cooperator: RequestCooperator,
+    claims: CompetingClaims,
 ) -> IResource:
     """
     Create the resource at ``/v1`` with all resources below it.
@@ -219,6 +233,7 @@ def make_consul_api(
     :param datacenter: The only datacenter that ``?dc=`` accepts.
     :param node: Name of this daemon.
     :param cooperator: Makes the pieces of large responses.
+    :param claims: Competing claims of the services.
     """
     root, folders = Folder(), dict[str, Folder]()
     for path, topic, describe in ENDPOINTS:
@@ -226,6 +241,6 @@ def make_consul_api(
         if name not in folders:
             folders[name] = Folder()
             root.putChild(name.encode(), folders[name])
-        resource = CatalogueResource(topic, describe, catalogue, connections, datacenter, node, cooperator)
+        resource = CatalogueResource(topic, describe, catalogue, connections, datacenter, node, cooperator, claims)
         folders[name].putChild(endpoint.encode(), compressed(resource))
     return root

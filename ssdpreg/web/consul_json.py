@@ -14,6 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 import ssdpreg
 from ssdpreg.registration.meta import META_SCOPE, META_SOURCE, SOURCE
 from ssdpreg.web.catalogue import Entry
+from ssdpreg.web.competing import CompetingClaim
 
 JSON = dict[str, Any]
 
@@ -79,8 +80,12 @@ def catalog_nodes(slices: Iterable[Sequence[Entry]], datacenter: str) -> Iterato
         yield [node_with_meta(last, datacenter)]
 
 
-def health_service(entry: Entry, datacenter: str) -> JSON:
-    """Describe a service together with its node and its check, which passes while the service is live."""
+def health_service(entry: Entry, datacenter: str, claims: Sequence[CompetingClaim] = ()) -> JSON:
+    """
+    Describe a service together with its node and its check, which passes while the service is live.
+
+    :param claims: Competing claims, which Consul does not have. Their member is missing if there are none.
+    """
     registration = entry.registration
     check = {
         "Node": entry.node,
@@ -96,7 +101,8 @@ def health_service(entry: Entry, datacenter: str) -> JSON:
         "Definition": {},
         **_indexes(entry),
     }
-    return {"Node": node_with_meta(entry, datacenter), "Service": node_service(entry), "Checks": [check]}
+    described = {"Node": node_with_meta(entry, datacenter), "Service": node_service(entry), "Checks": [check]}
+    return {**described, "CompetingClaims": [each.document() for each in claims]} if claims else described
 
 
 def _node(entry: Entry, datacenter: str) -> JSON:

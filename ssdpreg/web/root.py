@@ -10,6 +10,7 @@ from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.change_stream import ChangeStream
 from ssdpreg.web.changes import ServiceChanges
+from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.consul_api import make_consul_api
 from ssdpreg.web.health import Healthz, Readyz
@@ -40,7 +41,8 @@ def make_root(reactor: Any, view: View, connections: Connections | None = None) 
     changes = ServiceChanges(reactor)
     for listener in (catalogue, history, states, changes):
         view.registry.subscribe(listener)
-    page = StatusPage(reactor, view, history, catalogue, states, changes, cooperator)
+    claims = CompetingClaims(reactor, view.registry)
+    page = StatusPage(reactor, view, history, catalogue, states, changes, claims, cooperator)
     root, discovery = Folder(), Folder()
     root.putChild(b"", compressed(page))
     root.putChild(b"events", ChangeStream(reactor, page.state, connections))
@@ -49,6 +51,6 @@ def make_root(reactor: Any, view: View, connections: Connections | None = None) 
     root.putChild(b"readyz", Readyz(view))
     root.putChild(b"sd", discovery)
     root.putChild(b"static", make_static_files())
-    root.putChild(b"v1", make_consul_api(catalogue, connections, view.datacenter, view.node, cooperator))
+    root.putChild(b"v1", make_consul_api(catalogue, connections, view.datacenter, view.node, cooperator, claims))
     discovery.putChild(b"prometheus", compressed(PrometheusSD(view.registry, catalogue, cooperator)))
     return root

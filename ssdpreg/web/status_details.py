@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ssdpreg.registration import Check
 from ssdpreg.web.changes import PastChange
+from ssdpreg.web.competing import CompetingClaim
 from ssdpreg.web.status import Row
 
 #: Names of the known facts by Meta key, in the order of their display. Other keys come after them.
@@ -74,6 +75,7 @@ class Details:
     :ivar origin: Sender and interface of the latest reception, such as ``from 10.0.0.5 on eth0``; empty for a service
         that an earlier run registered, and that was not received since then.
     :ivar changes: The latest changes, the last one first.
+    :ivar claims: Competing claims.
     """
 
     row: Row
@@ -82,13 +84,22 @@ class Details:
     standing: str
     origin: str
     changes: Sequence[ChangeRow]
+    claims: Sequence[CompetingClaim]
 
 
-def make_details(row: Row, changes: Iterable[PastChange], backend: str, fault: str, now: float) -> Details:
+def make_details(
+    row: Row,
+    changes: Iterable[PastChange],
+    claims: Sequence[CompetingClaim],
+    backend: str,
+    fault: str,
+    now: float,
+) -> Details:
     """
     Create the contents of an opened service.
 
     :param changes: Its latest changes.
+    :param claims: Its competing claims.
     :param backend: Name of the backend.
     :param fault: Text that says that the backend is unavailable; empty if it is available.
     :param now: Reading of the reactor's clock.
@@ -100,6 +111,7 @@ def make_details(row: Row, changes: Iterable[PastChange], backend: str, fault: s
         standing=_STANDINGS[row.standing],
         origin=f"from {row.sender} on {row.interface}" if row.interface else "",
         changes=[ChangeRow(now - each.at, each.text) for each in changes],
+        claims=claims,
     )
 
 

@@ -10,6 +10,7 @@ from twisted.web.template import flattenString
 from ssdpreg.web.backend_states import BackendStates
 from ssdpreg.web.catalogue import Catalogue
 from ssdpreg.web.changes import ServiceChanges
+from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.history import History
 from ssdpreg.web.resources import ReadOnlyResource, query_string
 from ssdpreg.web.slices import RequestCooperator
@@ -37,6 +38,7 @@ class StatusPage(ReadOnlyResource):
     :param catalogue: The live services in their order.
     :param states: Numbers of services by state.
     :param changes: The latest changes of single services.
+    :param claims: Competing claims of single services.
     :param cooperator: Searches and sorts the services.
     """
 
@@ -48,11 +50,12 @@ class StatusPage(ReadOnlyResource):
         catalogue: Catalogue,
         states: BackendStates,
         changes: ServiceChanges,
+        claims: CompetingClaims,
         cooperator: RequestCooperator,
     ) -> None:
         super().__init__(cooperator)
         self._reactor, self._view, self._history = reactor, view, history
-        self._catalogue, self._states, self._changes = catalogue, states, changes
+        self._catalogue, self._states, self._changes, self._claims = catalogue, states, changes, claims
         self._turns = cooperator
         self._search = ServiceSearch(view, catalogue, states, cooperator)
 
@@ -103,7 +106,9 @@ class StatusPage(ReadOnlyResource):
         view, now = self._view, self._reactor.seconds()
         rows = {row.registration.service_id: row for row in page.rows}
         return {
-            each: make_details(rows[each], self._changes.of(each), view.backend, view.backend_fault, now)
+            each: make_details(
+                rows[each], self._changes.of(each), self._claims.of(each), view.backend, view.backend_fault, now
+            )
             for each in query.opened
             if each in rows
         }

@@ -98,35 +98,41 @@ class Filter:
         others = [*STATES, *(tag.casefold() for tag in tags)]
         self._tags_texts: dict[tuple[str, ...], str] = {}
         self._rare = {word for word in self._words if any(word in other for other in others)}
+        self._in_tags = {word for word in self._rare if any(word in other for other in others[len(STATES) :])}
 
     def __bool__(self) -> bool:
         return bool(self._words)
 
-    def matches(self, registration: Registration, others: Callable[[Registration], Iterable[str]]) -> bool:
+    def matches(
+        self, registration: Registration, state: Callable[[str], str], tag: Callable[[Registration], str]
+    ) -> bool:
         """
         Return whether the name, device, address, tags, state or tag of the search term contain each word.
 
-        :param others: Returns the state and the tag of the search term of a service.
+        :param state: Returns the state of the service with an ID.
+        :param tag: Returns the tag of the search term of a service.
         """
         # Runs for each of 100,000 services.
         address, port, tags = registration.address, registration.port, registration.tags
         host = f"[{address}]" if ":" in address else address
         text = f"{registration.name} {registration.device_id} {host}:{port}".casefold()
+        tags_text = None
         for word in self._words:
-            if word not in text:
-                break
-        else:
-            return True
-        tags_text = self._tags_texts.get(tags)
-        if tags_text is None:
-            tags_text = self._tags_texts[tags] = " ".join(tags).casefold()
-        missing = [word for word in self._words if word not in text and word not in tags_text]
-        if not missing:
-            return True
-        if not self._rare.issuperset(missing):
-            return False
-        rest = " ".join(others(registration)).casefold()
-        return all(word in rest for word in missing)
+            if word in text:
+                continue
+            if tags_text is None:
+                tags_text = self._tags_texts.get(tags)
+                if tags_text is None:
+                    tags_text = self._tags_texts[tags] = " ".join(tags).casefold()
+            if word in tags_text:
+                continue
+            if word not in self._rare:
+                return False
+            if word in state(registration.service_id):
+                continue
+            if word not in self._in_tags or word not in tag(registration).casefold():
+                return False
+        return True
 
 
 def number_pages(found: int, number: int) -> tuple[int, int]:

@@ -31,6 +31,21 @@ _STATE_RANKS = {"refused": 0, "waiting": 1, "registered": 2}
 _Place = tuple[Any, int, str]
 
 
+class _Found:
+    """
+    Services that a search found.
+
+    :param most: Number of services on the wanted page and the pages before it.
+    :ivar runs: Sorted lists, which together contain the services of these pages.
+    :ivar count: Number of all services that match.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.runs: list[list[_Place]] = []
+        self.count = 0
+
+
 class ServiceSearch:
     """
     Search for the services of one page.
@@ -69,34 +84,40 @@ class ServiceSearch:
 
     async def _find_among_all(self, words: Filter, query: PageQuery) -> tuple[Sequence[str], int, int, int]:
         """Return the result of :meth:`find` after a look at every service."""
-        found: list[list[_Place]] = []
+        found = _Found(number_pages(len(self._by_name), query.number)[0] * PAGE_SIZE)
         await run_in_slices(self._cooperator, self._collect(words, query, found))
-        total = sum(map(len, found))
+        total = found.count
         number, pages = number_pages(total, query.number)
         places: list[_Place] = []
-        merged = heapq.merge(*found, reverse=query.descending)
+        merged = heapq.merge(*found.runs, reverse=query.descending)
         await run_in_slices(self._cooperator, _take(merged, number * PAGE_SIZE, places))
         return [place[-1] for place in places[(number - 1) * PAGE_SIZE :]], number, pages, total
 
-    def _collect(self, words: Filter, query: PageQuery, found: list[list[_Place]]) -> Iterator[None]:
-        """Append sorted lists of the services that match a filter."""
+    def _collect(self, words: Filter, query: PageQuery, found: _Found) -> Iterator[None]:
+        """Collect sorted lists of the services that match a filter, without those that are on later pages."""
         registrations, matches, key = self._view.registry.registrations, words.matches, self._key(query.column)
-        tag = self._tag_finder()
-
-        def others(registration: Registration) -> tuple[str, str]:
-            return self._states.name(registration.service_id), tag(registration)
-
+        state, tag = self._states.name, self._tag_finder()
         # Services with equal keys are in the usual order, also in a descending order.
         position, step = 0, -1 if query.descending else 1
+        descending, worst = query.descending, None
         for keys in self._by_name.parts(_SLICE):
             places: list[_Place] = []
             for _, service_id, _ in keys:
                 registration = registrations.get(service_id)
-                if registration is not None and (not words or matches(registration, others)):
-                    position += step
-                    places.append((key(registration), position, service_id))
-            places.sort(reverse=query.descending)
-            found.append(places)
+                if registration is None or (words and not matches(registration, state, tag)):
+                    continue
+                position += step
+                value = key(registration)
+                # The wanted pages are full of services that come before this one.
+                if worst is not None and (value < worst if descending else value > worst):
+                    continue
+                places.append((value, position, service_id))
+            places.sort(reverse=descending)
+            if len(places) >= found.most:
+                del places[found.most :]
+                worst = places[-1][0]
+            found.runs.append(places)
+            found.count = abs(position)
             yield
 
     def _key(self, column: str) -> Callable[[Registration], Any]:
@@ -114,7 +135,7 @@ class ServiceSearch:
             case "age":
                 return self._age_key()
             case "expires":
-                return self._expiry_key
+                return self._view.registry.expiry_finder()
             case "state":
                 return lambda each: _STATE_RANKS[self._states.name(each.service_id)]
         return lambda each: each.service_id not in self._states.refused
@@ -133,10 +154,6 @@ class ServiceSearch:
         # The registrations are in the order in which they appeared. A look at each service takes five times as long.
         ranks = {service_id: -rank for rank, service_id in enumerate(self._view.registry.registrations)}
         return lambda each: ranks.get(each.service_id, -len(ranks))
-
-    def _expiry_key(self, registration: Registration) -> float:
-        live = self._view.registry.service(registration.service_id)
-        return 0.0 if live is None else live.expires_at
 
 
 def _take(places: Iterator[_Place], count: int, taken: list[_Place]) -> Iterator[None]:

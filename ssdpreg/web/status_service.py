@@ -45,6 +45,23 @@ class ServiceElement(Element):
         yield tag.clone()("Expires in ", _time("remaining", row.remaining), ", if it is not received again")
 
     @renderer
+    def contested(self, request: Request, tag: Tag) -> Tag | str:
+        return tag if self._details.claims else ""
+
+    @renderer
+    def claims(self, request: Request, tag: Tag) -> Iterator[Tag]:
+        for claim in self._details.claims:
+            answers = "answers searches" if claim.answers else "does not answer searches"
+            yield tag.clone()(
+                tags.b(claim.location),
+                f", announced by {claim.sender}: {claim.standing}, {answers}, received ",
+                _time("age", claim.silence),
+                " ago, first ",
+                _time("age", claim.age),
+                " ago",
+            )
+
+    @renderer
     def changes(self, request: Request, tag: Tag) -> Iterator[Tag]:
         for change in self._details.changes:
             yield tag.clone()(_time("age", change.age), f" ago: {change.text}")

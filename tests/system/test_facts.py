@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sys
 from typing import Any
 
@@ -221,6 +222,26 @@ class FactsTests(FactsTestCase):
         daemon = self.rack.start_daemon({"ssdp": {**CONFIG["ssdp"], "describe": False}})
         wait_until(lambda: "ssdp-model" not in self.meta("RackHD-service:api:2.0"), 20, what="removal of the facts")
 
+    def test_reboot(self) -> None:
+        """A device that has restarted, and has another name, is asked again a minute after the first time."""
+        server = self.start_server(self.device)
+        self.rack.start_daemon(CONFIG)
+
+        def announce(boot_id: int) -> None:
+            for nt in (API, LLDP, API):
+                edition: Any = {"BOOTID.UPNP.ORG": str(boot_id), "CONFIGID.UPNP.ORG": "1"}
+                self.device.send(notify(nt, DEVICE, "http://10.77.0.3/desc.xml", **edition))
+                # Such as a reply to a search.
+                self.device.send(notify(nt, DEVICE, "http://10.77.0.3/desc.xml"))
+
+        announce(1)
+        self.wait_for_fact("RackHD-service:lldp:0.1", "ssdp-model", "RC-7")
+        self.description.write_text(_DESCRIPTION.format(device=DEVICE).replace("RC-7", "RC-8"))
+        announce(2)
+        for name in ("RackHD-service:api:2.0", "RackHD-service:lldp:0.1"):
+            self.wait_for_fact(name, "ssdp-model", "RC-8", 90)
+        self.assertEqual(server.output.count("GET /desc.xml"), 2)
+
     def test_forged_location(self) -> None:
         """Nothing is fetched from a host that another host announced, and redirects are not followed."""
         server = self.start_server(self.device)
@@ -253,6 +274,45 @@ class FactsTests(FactsTestCase):
         wait_until(lambda: not self.rack.services(), 20, what="departure")
         metrics = self.host.http("/metrics", port=8580).body.decode()
         self.assertIn("ssdpreg_description_devices 0.0", metrics)
+
+
+class LinkLocalTests(SynchronousTestCase):
+    """The daemon without Consul, and a device that has a link-local address only."""
+
+    skip = hosts.unavailable()
+
+    def test_facts(self) -> None:
+        """The facts are fetched through the interface of the device, and the request does not contain the zone."""
+        lan = hosts.Lan()
+        self.addCleanup(lan.close)
+        host, device = lan.host("10.77.0.2", "fd00:77::2"), lan.host("", "fd00:77::3")
+        description = lan.folder / "desc.xml"
+        description.write_text(_DESCRIPTION.format(device=DEVICE))
+        script = _SERVER.replace("ThreadingHTTPServer((", "Server((").replace(
+            'print("ready"', 'Server = type("Server", (ThreadingHTTPServer,), {"address_family": 10})\nprint("ready"'
+        )
+        server = device.run([sys.executable, "-c", script, "::", str(description), ""])
+        server.wait_for("ready")
+        rack = Rack(host, lan.folder)
+        rack.start_daemon({**CONFIG, "backend": {"type": "embedded"}})
+        address = device.link_local
+        location = f"http://[{address}]/desc.xml"
+
+        def announce() -> None:
+            index = socket.if_nametoindex("eth0")
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+                sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+                sender.bind((address, 0, 0, index))
+                sender.sendto(notify(API, DEVICE, location), ("ff02::c", 1900))
+
+        device.inside(announce)
+        path = "/v1/catalog/service/RackHD-service:api:2.0"
+
+        def find() -> list[str]:
+            return [entry["ServiceMeta"].get("ssdp-model", "") for entry in host.http(path, port=8580).json()]
+
+        wait_until(lambda: find() == ["RC-7"], 20, what="facts from a link-local address")
+        self.assertIn(f"'Host': '[{address}]:80'", server.output)
 
 
 class MiniDLNATests(FactsTestCase):

@@ -68,6 +68,8 @@ class AxeTests(PageTestCase):
         self.assertEqual(await self.violations(), [])
         for number in range(101):
             self.daemon.receive_alive(f"dev-{number:03}", sender=f"10.0.0.{number % 50}")
+        # With a competing claim.
+        self.daemon.receive_alive("dev-000", location="http://10.0.0.66:99/", sender="10.0.0.66")
         service_id = next(iter(self.daemon.registry.registrations))
         for scheme in ("light", "dark"):
             await self.use_color_scheme(scheme)

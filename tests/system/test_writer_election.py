@@ -176,10 +176,13 @@ class WriterElectionTests(SynchronousTestCase):
         wait_until(writer.writes, 15, what="readiness")
         status, text = writer.readyz()
         self.assertRegex(text, r"^ready: this daemon holds the lock ssdpreg/scopes/term since 20\d\d-")
+        # It may have been started just now.
+        wait_until(lambda: "first search" not in standby.readyz()[1], 15, what="end of the first search")
         status, text = standby.readyz()
         self.assertEqual(status, 503)
         self.assertRegex(text, r"waiting, .*: the lock ssdpreg/scopes/term is held by .+ \(process \d+, since 20\d\d-")
         self.assertIn("is held by", standby.page())
+        self.assertNotIn("Backend unavailable", standby.program.output)
         self.assertIn("this daemon holds the lock ssdpreg/scopes/term", writer.page())
         for daemon, held in ((writer, 1), (standby, 0)):
             self.assertEqual(daemon.metric("ssdpreg_lock_held"), held)

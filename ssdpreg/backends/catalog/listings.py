@@ -155,6 +155,8 @@ class CatalogListings:
         path = f"/v1/health/node/{quote(name, safe='')}"
         checks: dict[str, dict[str, Any]] = {service.lower(): {} for service in own}
         for check in await self._get("find-checks", path) or ():
+            if not isinstance(check, dict):
+                raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: no list of checks")
             kind = parse_check_id(str(check.get("CheckID")))
             service = str(check.get("ServiceID")).lower()
             if kind is not None and service in checks and counts(kind, check):

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ssdpreg.ssdp.messages import GROUP, GROUPS
+from ssdpreg.ssdp.messages import GROUP, GROUPS, RECEIVED_GROUPS
 
 #: Seconds that a program may take. A firewall of Kubernetes has tens of thousands of rules.
 _TIMEOUT = 5.0
@@ -15,7 +15,7 @@ _TIMEOUT = 5.0
 _SAVE = {4: ("iptables-save", "iptables-legacy-save"), 6: ("ip6tables-save", "ip6tables-legacy-save")}
 _OTHER_FAMILIES = {4: ("ip6", "arp"), 6: ("ip", "arp")}
 #: Expression of nft that matches datagrams to the SSDP groups, by IP version.
-_TO_GROUP = {4: f"ip daddr {GROUP}", 6: f"ip6 daddr {{ {', '.join(GROUPS[6])} }}"}
+_TO_GROUP = {4: f"ip daddr {GROUP}", 6: f"ip6 daddr {{ {', '.join(RECEIVED_GROUPS[6])} }}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def accept_announcements(rules: Iterable[DroppingRule], version: int) -> str:
     if rule.tool == "nft":
         return f"nft insert rule {rule.table} {rule.chain} {_TO_GROUP[version]} udp dport 1900 accept"
     program = "iptables" if version == 4 else "ip6tables"
-    return f"{program} -I {rule.chain} -d {','.join(GROUPS[version])} -p udp --dport 1900 -j ACCEPT"
+    return f"{program} -I {rule.chain} -d {','.join(RECEIVED_GROUPS[version])} -p udp --dport 1900 -j ACCEPT"
 
 
 def read_rules(version: int = 4) -> list[DroppingRule]:

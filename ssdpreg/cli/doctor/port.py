@@ -8,12 +8,12 @@ from ipaddress import ip_address
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.kernel import UDPSocket
 from ssdpreg.cli.doctor.processes import Process
-from ssdpreg.ssdp.messages import GROUPS, PORT
+from ssdpreg.ssdp.messages import PORT, RECEIVED_GROUPS
 
 _PORT = HostCheck("port")
 _SUBJECT = f"UDP {PORT}"
 _DROPS = HostCheck("drops")
-_ALL_GROUPS = {group for groups in GROUPS.values() for group in groups}
+_ALL_GROUPS = {group for groups in RECEIVED_GROUPS.values() for group in groups}
 
 
 def check_port(

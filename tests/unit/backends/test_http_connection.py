@@ -9,6 +9,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import LoopingCall
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
@@ -16,10 +17,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web._newclient import Request, ResponseFailed
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import IPolicyForHTTPS, IResponse
 from twisted.web.server import Site
+from zope.interface import implementer
 
-from ssdpreg.backends.http_client import BoundedHTTPClient
+from ssdpreg.backends.http_client import BoundedHTTPClient, ResponseTooLongError
 from ssdpreg.backends.http_connection import (
     MAX_HEADER,
     MAX_INTERIM,
@@ -30,6 +32,7 @@ from ssdpreg.backends.http_connection import (
     make_treq,
 )
 from ssdpreg.errors import BackendUnavailableError
+from tests.support.certificates import make_certificate
 from tests.support.scripted_resource import ScriptedResource
 
 reactor = cast("Any", global_reactor)
@@ -64,6 +67,14 @@ class EndlessServer(Protocol):
         self._sent += len(self._repeated)
 
 
+@implementer(IPolicyForHTTPS)
+class _AnyCertificate:
+    """TLS options that accept any certificate."""
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+        return CertificateOptions()
+
+
 class HTTPConnectionTests(TestCase):
     """Tests for connections with real sockets."""
 
@@ -89,6 +100,29 @@ class HTTPConnectionTests(TestCase):
         self.assertIn(reason, str(caught.exception))
         self.assertLess(await closed, 50 * MAX_HEADER)
         self.assertEqual([event for event in events if "response" in event["log_format"]], [])
+
+    async def test_tls_peer_that_does_not_end(self) -> None:
+        """A TLS connection is aborted although the peer goes on sending, and does not answer the close alert."""
+        closed: Deferred[int] = Deferred()
+
+        class Server(EndlessServer):
+            def dataReceived(self, data: bytes) -> None:
+                # A server that reads nothing does not receive the alert.
+                cast("Any", self.transport).pauseProducing()
+                super().dataReceived(data)
+
+        start = b"HTTP/1.1 200 OK\r\n\r\n"
+        factory = Factory.forProtocol(lambda: Server(start, b"x" * 4096, closed))
+        options = make_certificate("consul.example").options()
+        port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        pool = make_pool(reactor)
+        client = make_treq(Agent(reactor, _AnyCertificate(), pool=pool))
+        bounded = BoundedHTTPClient(reactor, f"https://127.0.0.1:{port.getHost().port}", client, pool)
+        self.addCleanup(bounded.close)
+        with self.assertRaises(ResponseTooLongError):
+            await bounded.request("GET", "/v1/x", limit=1000)
+        await closed
 
     async def test_endless_fields(self) -> None:
         """A response with header fields without end is an error after 64 kB."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
 import struct
@@ -168,6 +169,17 @@ class CaptureTests(SynchronousTestCase):
         with PcapNgWriter(str(path)) as writer:
             writer.write(frame)
         self.check_one(path.read_bytes())
+
+    def test_compressed(self) -> None:
+        """A capture that is compressed with gzip is read. A damaged one is read as far as possible."""
+        content = gzip.compress(pcap(ether() / udp()))
+        self.check_one(content)
+        datagrams, capture = self.read(content[:-8])
+        self.assertEqual((len(datagrams), bool(capture.damage)), (1, True))
+        with self.assertRaises(CaptureError):
+            self.read(gzip.compress(b"x" * 100))
+        with self.assertRaises(CaptureError):
+            self.read(content[:12])
 
     def test_other_packets(self) -> None:
         """Other packets are counted by reason."""

@@ -40,7 +40,7 @@ class ReplayTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.start()
 
-    def start(self, daemon: str | None = None, **ssdp: Any) -> None:
+    def start(self, *daemon: str, **ssdp: Any) -> None:
         """Begin a replay with options of the section ``ssdp``."""
         config = parse(json.dumps({"ssdp": {"tags": {"RackHD": [API]}, **ssdp}}))
         self.clock, self.explained = ReplayClock(), list[Explanation]()
@@ -295,7 +295,8 @@ class SocketTests(ReplayTestCase):
             (("10.0.0.9", 40000), "reply to a search of another program"),
             (("10.0.0.8", 40000), "reply to a search of another program"),
             (GROUP, "reply to the group"),
-            (("ff02::c", 1900), "sent over IPv6"),
+            (("ff02::c", 1900), "reply to the group"),
+            (("ff08::c", 1900), "sent to a group of IPv6 on which the daemon does not listen"),
         ):
             self.check(self.explain(response(), target=target), "not received", reason)
         found = self.explain(alive(), target=("10.0.0.1", 1900))
@@ -304,11 +305,21 @@ class SocketTests(ReplayTestCase):
 
     def test_named_daemon(self) -> None:
         """With the daemon's address, only searches from it count, with any USER-AGENT."""
-        self.start(daemon="10.0.0.9")
+        self.start("10.0.0.9", "fe80::9")
         other = encode(SearchRequest("ssdp:all")).replace(b"ssdpreg", b"other")
         self.check(self.explain(other, ("10.0.0.9", 40000)), "sent", "search of the group")
         self.check(self.explain(response(), target=("10.0.0.9", 40000)), "registered", "", "appeared")
         self.check(self.explain(SearchRequest(API), DAEMON), "ignored", "search of another program")
+
+    def test_ipv6(self) -> None:
+        """A link-local sender has the interface as its zone, and a host that was searched is recognized by it."""
+        self.explain(SearchRequest(API, None), ("fe80::1", 50000), ("fe80::5", 1900))
+        reply = response(location="http://[2001:db8::5]:80/")
+        found = self.explain(reply, ("fe80::5", 1900), ("fe80::1", 50000))
+        self.check(found, "registered", "", "appeared")
+        self.assertEqual((found.sender, found.standing), ("fe80::5%eth0", "indirect"))
+        self.check(self.explain(reply, ("fe80::6", 1900), ("fe80::1", 50000)), "dropped", "unsolicited")
+        self.assertEqual(self.explain(alive("dev-2"), ("fe80::5", 1900), ("ff05::c", 1900)).result, "registered")
 
     def test_other_ports(self) -> None:
         """A datagram from and to other ports is counted, and not explained."""
@@ -341,10 +352,12 @@ class FilterTests(ReplayTestCase):
             self.assertFalse(ExplanationFilter(text).matches(found), text)
 
     def test_filter_of_ipv6(self) -> None:
-        """An IPv6 address is selected in any spelling."""
-        found = Explanation(0.0, "alive", location="http://[2001:db8::5]:80/")
-        self.assertTrue(ExplanationFilter("2001:DB8:0::5").matches(found))
-        self.assertFalse(ExplanationFilter("2001:db8::50").matches(found))
+        """An IPv6 address is selected in any spelling, in brackets, and with or without its zone."""
+        found = Explanation(0.0, "alive", sender="fe80::5%eth0", location="http://[2001:DB8:0::5]:80/")
+        for text in ("2001:db8::5", "[2001:0db8::5]", "FE80::5", "fe80::5%eth0"):
+            self.assertTrue(ExplanationFilter(text).matches(found), text)
+        for text in ("2001:db8::", "fe80::5%eth1", "2001:db8::55", "fe80::"):
+            self.assertFalse(ExplanationFilter(text).matches(found), text)
 
     def test_summary(self) -> None:
         """The summary counts datagrams by result, and changes by kind, those of time included."""

@@ -58,6 +58,30 @@ class ReaderTestCase(SynchronousTestCase):
 class DaemonTests(ReaderTestCase):
     """Tests for :class:`Reader` with the daemon's web resources."""
 
+    def test_competing_claims(self) -> None:
+        """A service has the claims of other LOCATIONs, and no member for them if there are none."""
+        clock = Clock()
+        daemon = Daemon(clock)
+        daemon.receive_alive("dev-1")
+        (service,) = self.read(daemon.root)
+        self.assertNotIn("competing_claims", service.document())
+        daemon.receive_alive("dev-1", location="http://10.0.0.9:99/", sender="10.0.0.9")
+        clock.advance(3)
+        (service,) = self.read(daemon.root)
+        self.assertEqual(
+            service.document()["competing_claims"],
+            [
+                {
+                    "location": "http://10.0.0.9:99/",
+                    "sender": "10.0.0.9",
+                    "standing": "direct",
+                    "answers": False,
+                    "age_seconds": 3,
+                    "silence_seconds": 3,
+                }
+            ],
+        )
+
     def test_services(self) -> None:
         """``services`` returns the live services with all attributes, sorted by name and address."""
         clock = Clock()

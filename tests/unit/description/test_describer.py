@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_network
 from unittest import mock
 
@@ -171,6 +172,35 @@ class FetchTests(DescriberTestCase):
         self.fetch.succeed("M2")
         self.assertEqual(self.fetch_paths(59), [])
         self.assertEqual(self.fetch_paths(1), ["http://10.0.0.5:80/x"])
+
+    def test_restarted_device(self) -> None:
+        """A device is asked once for each BOOTID and CONFIGID, however many services it has."""
+        for _ in range(2):
+            for nt in (API, LLDP):
+                self.receive(replace(alive(nt=nt, max_age=86400), boot_id="1", config_id=5))
+        self.assertEqual(self.fetch_paths(), ["http://10.0.0.5:80/x"])
+        self.fetch.succeed()
+        for boot_id, config_id in (("2", 5), ("2", 6)):
+            self.assertEqual(self.fetch_paths(HOUR), [])
+            for nt in (API, LLDP):
+                self.receive(replace(alive(nt=nt, max_age=86400), boot_id=boot_id, config_id=config_id))
+                # A reply to a search without these fields.
+                self.receive(alive(nt=nt, max_age=86400))
+            self.assertEqual(self.fetch_paths(), ["http://10.0.0.5:80/x"])
+            self.fetch.succeed(f"M{boot_id}{config_id}")
+            self.assertEqual((self.model(), self.model(nt=LLDP)), (f"M{boot_id}{config_id}",) * 2)
+        # Without an announcement of a change there is no fetch a day.
+        self.assertEqual(self.fetch_paths(DAY - HOUR), [])
+
+    def test_version_after_the_first_attempt(self) -> None:
+        """A version that is announced right after the attempt belongs to that attempt; a later one does not."""
+        self.receive(alive(max_age=86400))
+        self.fetch_paths()
+        self.receive(replace(alive(max_age=86400), boot_id="1"))
+        self.fetch.succeed()
+        self.assertEqual(self.fetch_paths(120), [])
+        self.receive(replace(alive(max_age=86400), boot_id="2"))
+        self.assertEqual(self.fetch_paths(), ["http://10.0.0.5:80/x"])
 
     def test_unexpected_error(self) -> None:
         """An unexpected error is logged once, and ends neither the daemon nor further attempts."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.description.source import Edition, Source, Target, find_edition, find_source
@@ -70,3 +72,10 @@ class SourceTests(SynchronousTestCase):
         edition = find_edition(advertise("/a"))
         self.assertEqual(edition, Edition("http://10.0.0.5:80/a", None))
         self.assertNotEqual(edition, find_edition(advertise("/b")))
+
+    def test_version(self) -> None:
+        """Another BOOTID or CONFIGID is another edition. Without both, the version is not known."""
+        announced = replace(advertise("/a"), boot_id="1", config_id=5)
+        self.assertEqual(find_edition(announced), Edition("http://10.0.0.5:80/a", ("1", 5)))
+        self.assertEqual(find_edition(replace(announced, boot_id="")).version, ("", 5))
+        self.assertEqual(find_edition(replace(announced, config_id=None)).version, ("1", None))

@@ -334,6 +334,52 @@ class BootIDTests(TableTestCase):
             restarted = at("10.0.0.5", boot_id="2", server="2")
             self.assertEqual(len(self.receive(restarted)), changes)  # type: ignore[arg-type]
 
+    def test_restart_in_the_pause(self) -> None:
+        """A second restart in the pause is processed at the first announcement after it, also at a repetition."""
+        self.receive(at("10.0.0.5", boot_id="1"))  # type: ignore[arg-type]
+        self.receive(at("10.0.0.5", boot_id="2"))  # type: ignore[arg-type]
+        last = at("10.0.0.5", boot_id="3", server="last")
+        self.wait(9)
+        self.assertEqual(self.receive(last), [])  # type: ignore[arg-type]
+        [service] = self.table._services
+        self.assertIsNone(service.claim.latest)
+        self.wait(1)
+        self.assertEqual(self.receive(last), [Changed(last, Standing.DIRECT)])  # type: ignore[arg-type]
+        self.assertIs(service.claim.latest, last)
+
+    def test_another_description(self) -> None:
+        """Another BOOTID or CONFIGID is reported, although the registration is the same. A missing one is not."""
+        edition: tuple[str, int | None] = ("", None)
+        for boot_id, config_id, changed in (
+            ("1", None, False),
+            ("", None, False),
+            ("1", 5, True),
+            ("", None, False),
+            ("1", 6, True),
+            ("2", 6, True),
+            ("2", 6, False),
+        ):
+            events = self.receive(at("10.0.0.5", boot_id=boot_id, config_id=config_id))  # type: ignore[arg-type]
+            self.assertEqual([type(event) for event in events if not isinstance(event, Appeared)], [Changed] * changed)
+            [service] = self.table
+            edition = (boot_id or edition[0], edition[1] if config_id is None else config_id)
+            self.assertEqual((service.advertisement.boot_id, service.advertisement.config_id), edition)
+            self.wait(11)
+
+    def test_byebye_before_a_restart(self) -> None:
+        """A device that sends byebye, and then announces another BOOTID, is reported."""
+        self.receive(at("10.0.0.5", boot_id="1"))  # type: ignore[arg-type]
+        self.bye()
+        [event] = self.receive(at("10.0.0.5", boot_id="2"))  # type: ignore[arg-type]
+        self.assertIsInstance(event, Changed)
+
+    def test_neighbour_address(self) -> None:
+        """A device that announces its global address from its link-local one restarts, too."""
+        self.receive(at(GLOBAL, boot_id="1"), GLOBAL)  # type: ignore[arg-type]
+        self.receive(at(GLOBAL, boot_id="1"), LINK)  # type: ignore[arg-type]
+        events = self.receive(at(GLOBAL, boot_id="2"), LINK)  # type: ignore[arg-type]
+        self.assertEqual([type(event) for event in events], [Changed])
+
     def test_other_sender(self) -> None:
         """A BOOTID from a sender that does not own the claim changes nothing."""
         self.receive(at("10.0.0.5", boot_id="1"))  # type: ignore[arg-type]

@@ -79,7 +79,8 @@ class RepetitionTests(RegistryTestCase):
         self.start()
         first = Reception("10.0.0.5", "eth0")
         others = (Reception("10.0.0.6", "eth0"), Reception("10.0.0.5", "eth1"), replace(first, channel=Channel.SEARCH))
-        self.registry.deliver(alive(), first, ("10.0.0.5", 1900))
+        for _ in range(2):
+            self.registry.deliver(alive(), first, ("10.0.0.5", 1900))
         repeats = [self.registry.deliver(alive(), each, (each.sender, 1900)) for each in (*others, first)]
         processed: list[Reception] = []
         for group in self.registry._messages._groups.values():

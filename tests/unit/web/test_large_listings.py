@@ -122,7 +122,7 @@ class LargeListingTests(SynchronousTestCase):
         describe = consul_json.health_service
         described: list[Entry] = []
 
-        def fail_late(entry: Entry, datacenter: str) -> Any:
+        def fail_late(entry: Entry, datacenter: str, claims: Any) -> Any:
             described.append(entry)
             return describe(entry, datacenter) if len(described) < 700 else entry.registration.meta["no such key"]
 

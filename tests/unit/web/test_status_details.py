@@ -17,7 +17,7 @@ from tests.unit.web.test_status import make_live, row_of
 
 def details_of(row: Row, fault: str = "") -> Details:
     """Return the details of a service at 1008 s."""
-    return make_details(row, [PastChange(1001.0, "moved from x")], "Consul", fault, 1008.0)
+    return make_details(row, [PastChange(1001.0, "moved from x")], [], "Consul", fault, 1008.0)
 
 
 _REGISTERED = ServiceState("registered")

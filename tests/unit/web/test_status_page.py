@@ -56,6 +56,25 @@ class StatusPageTests(SynchronousTestCase):
         self.daemon = daemon
         return daemon
 
+    def test_competing_claims(self) -> None:
+        """An opened service shows claims of other LOCATIONs. Without any, there is no heading for them."""
+        daemon = self.start()
+        daemon.receive_alive("dev-1")
+        service_id = next(iter(daemon.registry.registrations))
+        self.assertNotIn("Also claimed", self.get(f"/?open={service_id}"))
+        daemon.receive_alive("dev-1", location="http://10.0.0.9:99/<b>", sender="10.0.0.9")
+        self.reactor.advance(3)
+        page = self.get(f"/?open={service_id}")
+        self.assertIn("<h3>Also claimed at</h3>", page)
+        text = re.sub(r"<[^>]+>", "", page)
+        self.assertIn("http://10.0.0.9:99/&lt;b&gt;, announced by 10.0.0.9: direct, does not answer searches", text)
+        self.assertIn("received 3 s ago, first 3 s ago", text)
+        # A LOCATION that the device itself left does not compete.
+        daemon.receive_alive("dev-2")
+        daemon.receive_alive("dev-2", location="http://10.0.0.5:1/")
+        last = list(daemon.registry.registrations)[-1]
+        self.assertNotIn("Also claimed", self.get(f"/?open={last}"))
+
     def get(self, path: str = "/") -> str:
         """Return the HTML of the page."""
         self.exchange = Exchange(self.daemon.root, self.reactor, path)

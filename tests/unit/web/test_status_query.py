@@ -90,7 +90,7 @@ class FilterTests(SynchronousTestCase):
             "dev waiting blue": False,
             "lldp": False,
         }.items():
-            found = Filter(text, ["My_Rack"]).matches(registration, lambda _: ("refused", "My_Rack"))
+            found = Filter(text, ["My_Rack"]).matches(registration, lambda _: "refused", lambda _: "My_Rack")
             self.assertEqual(found, matches, text)
 
     def test_empty(self) -> None:

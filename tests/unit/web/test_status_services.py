@@ -73,6 +73,24 @@ class ServicesTestCase(SynchronousTestCase):
         return found
 
 
+class ManyServicesTests(ServicesTestCase):
+    """Tests for an order of more services than one slice examines."""
+
+    def test_pages(self) -> None:
+        """The pages are complete and in order, although services of later pages are not collected."""
+        ages = {number: 100 + number * 7919 % 2500 for number in range(2500)}
+        for number, max_age in ages.items():
+            self.daemon.receive_alive(
+                f"dev-{number:04}", location="http://10.9.0.5/", max_age=max_age, sender="10.9.0.5"
+            )
+        order = sorted(ages, key=lambda number: ages[number])
+        for sort, expected in (("expires", order), ("-expires", order[::-1])):
+            for page in (1, 2, 12, 25):
+                wanted = [f"{number:04}" for number in expected[(page - 1) * 100 : page * 100]]
+                self.assertEqual(self.devices(f"/?q=10.9.0.5&sort={sort}&page={page}"), wanted, f"{sort} {page}")
+        self.assertIn("1 to 100 of 2,500 services", self.get("/?q=10.9.0.5&sort=expires"))
+
+
 class LimitTests(ServicesTestCase):
     """Tests for the number of searches at a time."""
 

@@ -707,7 +707,7 @@ class ErrorTests(CatalogTestCase):
         """Responses that are not those of Consul make the backend unavailable, and change nothing."""
         self.register(make_registration())
         for path, answers in {
-            "/v1/catalog/nodes": ["{}", "[1]", '[{"Node": 1}]', "[", "nonsense", ""],
+            "/v1/catalog/nodes": ["{}", "[1]", '[{"Node": 1}]', '[{"Node": "d", "Meta": [1]}]', "[", "nonsense", ""],
             "/v1/txn": ["[]", '{"Results": [], "Errors": [{"OpIndex": 77, "What": "x"}]}', "null"],
         }.items():
             for answer in answers:

@@ -80,7 +80,7 @@ class TrafficTests(CheckTestCase):
         self.assertEqual(findings[2].advice, "")
         (round_trip, *_) = check_traffic(Traffic("eth0", version=6, missing=["ff05::c"]), None)
         self.assert_one(
-            [round_trip], "fault", "datagram to ff05::c,", "ip6 daddr { ff02::c, ff05::c }", "ip6tables-save"
+            [round_trip], "fault", "datagram to ff05::c,", "ip6 daddr { ff02::c, ff05::c, ff0e::c }", "ip6tables-save"
         )
         (problem,) = check_traffic(Traffic("eth0", version=6, problem="cannot send to ff02::c: x"), None)
         self.assertIn("ip route get ff02::c oif eth0", problem.advice)
@@ -206,7 +206,11 @@ table ip nat {
             (DroppingRule("nft", "x", "inet firewalld", "c"), 4, "firewall-cmd --permanent --add-port=1900/udp"),
             (DroppingRule("iptables", "-A ufw-x -j DROP", "", "INPUT"), 6, "ufw allow proto udp to ff02::c port 1900"),
             (DroppingRule("iptables", "-A INPUT -j DROP", "", "INPUT"), 4, "iptables -I INPUT -d 239.255.255.250 -p"),
-            (DroppingRule("iptables", "-A INPUT -j DROP", "", "INPUT"), 6, "ip6tables -I INPUT -d ff02::c,ff05::c -p"),
+            (
+                DroppingRule("iptables", "-A INPUT -j DROP", "", "INPUT"),
+                6,
+                "ip6tables -I INPUT -d ff02::c,ff05::c,ff0e::c -p",
+            ),
         ):
             self.assertIn(command, accept_announcements([rule], version))
 
