@@ -101,7 +101,7 @@ class CapacityTests(SynchronousTestCase):
         self.assert_rejected(DIRECT, False, TOO_MANY_OF_SENDER, "10.0.0.5")
 
     def test_full_and_crowded(self) -> None:
-        """The table is crowded at three quarters of its limit, or for a sender at those of its own limit."""
+        """The table is crowded at three quarters of its limit, and for a sender at three quarters of its quota."""
         self.capacity = Capacity(8, 4)
         states = []
         for number in range(8):
