@@ -26,6 +26,7 @@ _PATHS = (
     "/v1/catalog/services",
     f"/v1/catalog/service/{_NAME}",
     f"/v1/health/service/{_NAME}",
+    f"/v1/health/service/{_NAME}?filter=lab+in+Service.Tags+and+Service.Meta.nothing+!=+x",
     "/sd/prometheus",
 )
 #: Requests of each path in one round. The median counts.

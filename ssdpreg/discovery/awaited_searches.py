@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.discovery.tracked import TrackedService
+from ssdpreg.ssdp.messages import SEARCH_ALL
 
 
 class AwaitedSearches:
@@ -23,7 +24,7 @@ class AwaitedSearches:
         return len(self._services)
 
     def __contains__(self, target: object) -> bool:
-        return target in self._services
+        return target in self._services or (target == SEARCH_ALL and bool(self._services))
 
     def request(
         self, service: TrackedService, within: float, now: float, urgency: SearchUrgency = SearchUrgency.CLAIM
@@ -41,8 +42,13 @@ class AwaitedSearches:
         return SearchNeeded(service.claim.advertisement, within, service.hosts(now), urgency=urgency)
 
     def sent(self, target: str) -> Iterable[TrackedService]:
-        """Record that a search has been sent. Return the services that waited for it."""
-        services = self._services.pop(target, {})
+        """
+        Record that a search has been sent. Return the services that waited for it.
+
+        :param target: Search target; ``ssdp:all`` for all targets.
+        """
+        targets = list(self._services) if target == SEARCH_ALL else [target]
+        services = [service for each in targets for service in self._services.pop(each, ())]
         for service in services:
             service.awaits = ""
         return services

@@ -146,7 +146,7 @@ class Capacity:
         Return the service of a sender that is evicted first.
 
         It has the lowest rank, was announced least often, and is the most recent of those. A service whose device has
-        not had the time to reply is never returned.
+        not had the time to reply is never returned, nor is one that the sender announced before its device did.
 
         :param below: Rank from which services are not returned.
         """
@@ -154,7 +154,7 @@ class Capacity:
             candidates = (
                 service
                 for service in reversed(self._ranks[rank])
-                if service.creator == sender and now - service.appeared_at >= _CHANCE
+                if service.creator == service.claim.sender == sender and now - service.appeared_at >= _CHANCE
             )
             evicted = min(candidates, key=lambda service: service.claim.announcements, default=None)
             if evicted is not None:

@@ -54,7 +54,8 @@ class NeededSearches:
     :param reactor: Provides ``IReactorTime``.
     :param scheduler: Searches the group.
     :param network: Searches single hosts.
-    :param sent: Called with the search target of each search that is sent, except scheduled ones.
+    :param sent: Called with the search target of each search that is sent, except scheduled ones. ``ssdp:all``
+        stands for all targets.
     :param awaited: Called with a search target. Returns whether a service still waits for that search.
     :param random: Selects the hosts that are dropped when a search has too many.
     :ivar sent_by_cause: Number of searches of the group by cause: the name of an urgency in lower case, or ``silence``.
@@ -100,9 +101,9 @@ class NeededSearches:
             self._scheduled.add(target, event.within, event.hosts)
             self._send_waiting()
         else:
-            added = self._waiting.add(target, event)
+            self._waiting.add(target, event)
             self._send_waiting()
-            waits = not added or self._waiting.contains(target, event.urgency)
+            waits = self._waiting.contains(target, event.urgency)
             # A reply of the host voids the byebye. The search of the group, which other devices can delay, may come
             # later.
             if event.urgency is SearchUrgency.BYEBYE and waits:

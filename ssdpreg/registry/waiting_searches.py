@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from random import Random
 
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
+from ssdpreg.ssdp.messages import SEARCH_ALL
 
+#: Number of search targets of an urgency from which one search for all types replaces them. A pattern matches any
+#: number of types, and each is a target: claims about forged types must not delay the search for a device.
+_MANY_TARGETS = 8
 #: Largest number of search targets of an urgency, and of hosts for each target.
 _MAX_WAITING = 64
 _MAX_HOSTS = 64
@@ -35,13 +39,13 @@ class WaitingSearches:
     """
     Searches that wait for the budget.
 
-    They are merged by search target: one search decides about all services of its type. If a search has too many hosts,
-    random ones are dropped: the hosts of one sender must not keep out the others. The urgencies take turns, except the
-    last one.
+    They are merged by search target: one search decides about all services of its type. If many targets wait, one
+    search for all types replaces them. If a search has too many hosts, random ones are dropped: the hosts of one sender
+    must not keep out the others. The urgencies take turns, except the last one.
 
     :param awaited: Called with a search target. Returns whether a service still waits for that search.
     :param random: Selects the hosts that are dropped.
-    :ivar rejected: Number of searches and hosts that were dropped, because too many were waiting.
+    :ivar rejected: Number of hosts that were dropped, because too many were waiting.
     """
 
     def __init__(self, awaited: Callable[[str], bool], random: Random) -> None:
@@ -51,15 +55,14 @@ class WaitingSearches:
         self._turns = [urgency for urgency in SearchUrgency if urgency is not SearchUrgency.UNFOUNDED]
         self.rejected = 0
 
-    def add(self, target: str, event: SearchNeeded) -> bool:
-        """Add a search. Return False if too many wait."""
+    def add(self, target: str, event: SearchNeeded) -> None:
+        """Add a search. If too many targets wait, the search for all types includes it."""
         waiting = self._waiting[event.urgency]
         if target not in waiting and len(waiting) >= _MAX_WAITING:
             for each in list(waiting):
                 self._drop_obsolete(event.urgency, each)
             if len(waiting) >= _MAX_WAITING:
-                self.rejected += 1
-                return False
+                target = SEARCH_ALL
         search = waiting.setdefault(target, _Waiting())
         search.within = min(search.within, event.within)
         search.is_tracked = search.is_tracked and event.is_tracked
@@ -69,11 +72,10 @@ class WaitingSearches:
             if len(search.hosts) > limit:
                 del search.hosts[self._random.choice(list(search.hosts))]
                 self.rejected += 1
-        return True
 
     def contains(self, target: str, urgency: SearchUrgency) -> bool:
         """Return whether a search of an urgency waits."""
-        return target in self._waiting[urgency]
+        return target in self._waiting[urgency] or SEARCH_ALL in self._waiting[urgency]
 
     def next_urgency(self) -> SearchUrgency | None:
         """Return the urgency whose turn it is, or None if no search waits. The last urgency has no turn."""
@@ -95,7 +97,12 @@ class WaitingSearches:
             self._turns.remove(urgency)
             self._turns.append(urgency)
         target = next(iter(self._waiting[urgency]))
-        searches = [waiting.pop(target) for waiting in self._waiting.values() if target in waiting]
+        if len(self._waiting[urgency]) >= _MANY_TARGETS:
+            target = SEARCH_ALL
+            searches = [search for waiting in self._waiting.values() for search in waiting.values()]
+            self.clear()
+        else:
+            searches = [waiting.pop(target) for waiting in self._waiting.values() if target in waiting]
         hosts = tuple(dict.fromkeys(host for search in searches for host in search.hosts))
         self.rejected += max(0, len(hosts) - _MAX_HOSTS)
         return target, min(search.within for search in searches), hosts[:_MAX_HOSTS]

@@ -131,6 +131,13 @@ class Catalogue:
             parts = self.by_name.of(value, SLICE)
         else:
             parts = self._by_node.starting_with((value,) if kind == "node" else (), SLICE)
+        return self._entries(parts)
+
+    def slices_by_name(self) -> Iterator[list[Entry]]:
+        """Iterate over all services, sorted by name without regard to case, in slices like those of :meth:`slices`."""
+        return self._entries(self.by_name.parts(SLICE))
+
+    def _entries(self, parts: Iterator[list[CatalogueKey]]) -> Iterator[list[Entry]]:
         for keys in parts:
             yield [entry for key in keys if (entry := self._entry(key)) is not None]
 

@@ -26,7 +26,7 @@ HELD_KINDS = (EVENTS, BLOCKING)
 #: Reasons of :attr:`Connections.refused`, :attr:`Connections.closed` and :attr:`Connections.refused_requests`.
 REFUSED_REASONS = ("connections", "client")
 CLOSED_REASONS = ("displaced", "header", "idle", "reader", "pipelined")
-REFUSED_REQUEST_REASONS = ("body", *HELD_KINDS, "host", "origin")
+REFUSED_REQUEST_REASONS = ("body", *HELD_KINDS, "filter", "host", "origin")
 
 
 class Connection(Protocol):
@@ -79,8 +79,8 @@ class Connections:
     :ivar refused: Number of refused connections, by reason: ``connections`` or ``client``.
     :ivar closed: Number of connections that were closed by the server before their end, by reason: ``displaced``,
         ``header``, ``idle``, ``reader`` or ``pipelined``.
-    :ivar refused_requests: Number of refused requests, by reason: ``body``, ``blocking``, ``events``, ``host`` or
-        ``origin``.
+    :ivar refused_requests: Number of refused requests, by reason: ``body``, ``blocking``, ``events``, ``filter``,
+        ``host`` or ``origin``.
     """
 
     def __init__(self, limit: int | None = None) -> None:

@@ -6,7 +6,6 @@ The read side of Consul's HTTP API, answered from the catalogue.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,14 +13,28 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from ssdpreg.web import consul_json
-from ssdpreg.web.catalogue import EVERYTHING, SLICE, Catalogue, Entry, Topic, name_topic, node_topic
+from ssdpreg.web.catalogue import EVERYTHING, Catalogue, Topic, name_topic, node_topic
 from ssdpreg.web.competing import CompetingClaims
 from ssdpreg.web.connections import BLOCKING, Connections
 from ssdpreg.web.errors import ResponseError
+from ssdpreg.web.filter import Predicate, compile_filter, portion
+from ssdpreg.web.filter_fields import (
+    Fields,
+    check_fields,
+    health_service_fields,
+    node_fields,
+    service_fields,
+    service_node_fields,
+)
+from ssdpreg.web.filter_syntax import FilterError, FilterLimitError
 from ssdpreg.web.json_stream import JSONWriter
 from ssdpreg.web.query import Query, parse_query
 from ssdpreg.web.resources import Body, Folder, ReadOnlyResource, client_of_request, compressed, query_string
+from ssdpreg.web.selection import Result
 from ssdpreg.web.slices import RequestCooperator
+
+#: The topic of no service: every service has a name.
+_NOTHING: Topic = name_topic("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,48 +52,6 @@ class Server:
     node: str
     address: str
     claims: CompetingClaims
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """
-    The services that a query selects.
-
-    :ivar catalogue: The live services.
-    :ivar topic: Topic of the query.
-    :ivar query: Its filters.
-    """
-
-    catalogue: Catalogue
-    topic: Topic
-    query: Query
-
-    def slices(self) -> Iterator[list[Entry]]:
-        """Iterate over the services, in slices of which some may be empty."""
-        for entries in self.catalogue.slices(self.topic):
-            yield [entry for entry in entries if self._matches(entry)] if self._filters else entries
-
-    def names(self) -> Iterator[list[tuple[str, list[str]]]]:
-        """Iterate over the sorted names of the services and all tags of each name, in slices."""
-        if not self._filters:
-            yield from self.catalogue.names()
-            return
-        tags: defaultdict[str, set[str]] = defaultdict(set)
-        for entries in self.slices():
-            for entry in entries:
-                tags[entry.registration.name].update(entry.registration.tags)
-            yield []
-        names = sorted(tags)
-        for first in range(0, len(names), SLICE):
-            yield [(name, sorted(tags[name])) for name in names[first : first + SLICE]]
-
-    @property
-    def _filters(self) -> bool:
-        return bool(self.query.tags or self.query.node_meta)
-
-    def _matches(self, entry: Entry) -> bool:
-        tags = {tag.casefold() for tag in entry.registration.tags}
-        return self.query.tags <= tags and self.query.node_meta.items() <= consul_json.node_meta(entry).items()
 
 
 #: Returns the topic of a query from the rest of the path. Raises :class:`ResponseError` if the rest does not fit.
@@ -107,9 +78,16 @@ def _by_node(rest: str) -> Topic:
     return node_topic(rest)
 
 
+def _by_state(rest: str) -> Topic:
+    if not rest:
+        raise ResponseError("Missing check state")
+    # The checks of live services pass.
+    return EVERYTHING if rest in ("any", consul_json.CHECK_STATUS) else _NOTHING
+
+
 def _catalog_node(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
-    """Describe one node with all its services, or null if it has no service."""
-    slices = result.slices()
+    """Describe one node with its services, or null if it has no service. A filter leaves the node."""
+    slices = result.slices_of_topic()
     first = next((entries for entries in slices if entries), None)
     if first is None:
         yield json.value(None)
@@ -117,14 +95,16 @@ def _catalog_node(result: Result, server: Server, json: JSONWriter) -> Iterator[
 
     def services() -> Iterator[list[tuple[str, consul_json.JSON]]]:
         for entries in (first, *slices):
-            yield [(entry.registration.service_id, consul_json.node_service(entry)) for entry in entries]
+            selected = [entry for entry in entries if result.matches(entry)]
+            yield [(entry.registration.service_id, consul_json.node_service(entry)) for entry in selected]
 
     node = consul_json.node_with_meta(first[0], server.datacenter)
     yield from json.object_around("Node", node, "Services", services())
 
 
 def _catalog_nodes(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
-    return json.array(consul_json.catalog_nodes(result.slices(), server.datacenter))
+    slices = result.slices_of_topic()
+    return json.array(consul_json.catalog_nodes(slices, server.datacenter, result.matches))
 
 
 def _catalog_service(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
@@ -147,31 +127,58 @@ def _health_service(result: Result, server: Server, json: JSONWriter) -> Iterato
     )
 
 
+def _health_checks(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
+    return json.array([consul_json.health_check(entry) for entry in entries] for entries in result.slices())
+
+
 def _agent_self(result: Result, server: Server, json: JSONWriter) -> Iterator[str]:
     yield json.value(consul_json.agent_self(server.datacenter, server.node))
 
 
-#: Path below ``/v1``; topic, or None if the response does not depend on the catalogue; contents of the response.
-ENDPOINTS: Sequence[tuple[str, FindTopic | None, Describe]] = (
-    ("agent/self", None, _agent_self),
-    ("catalog/datacenters", None, lambda _, server, json: [json.value([server.datacenter])]),
-    ("catalog/node", _by_node, _catalog_node),
-    ("catalog/nodes", _everything, _catalog_nodes),
-    ("catalog/service", _by_name, _catalog_service),
-    ("catalog/services", _everything, _catalog_services),
-    ("health/service", _by_name, _health_service),
-    ("status/leader", None, lambda _, server, json: [json.value(server.address)]),
+@dataclass(frozen=True, slots=True)
+class APIEndpoint:
+    """
+    A path and its response. Parameters that it does not read have no effect, as in Consul.
+
+    :ivar path: Path below ``/v1``.
+    :ivar describe: See :data:`Describe`.
+    :ivar topic: See :data:`FindTopic`; None if the response does not depend on the catalogue.
+    :ivar fields: Returns the fields that ``?filter=`` can select; None for an endpoint without filter.
+    :ivar tags: Whether it reads ``?tag=``.
+    :ivar node_meta: Whether it reads ``?node-meta=``.
+    """
+
+    path: str
+    describe: Describe
+    topic: FindTopic | None = None
+    fields: Callable[[str], Fields] | None = None
+    tags: bool = False
+    node_meta: bool = False
+
+
+#: All endpoints. Consul 1.8 has no filter for ``catalog/services``; later versions have this one.
+ENDPOINTS: Sequence[APIEndpoint] = (
+    APIEndpoint("agent/self", _agent_self),
+    APIEndpoint("catalog/datacenters", lambda _, server, json: [json.value([server.datacenter])]),
+    APIEndpoint("catalog/node", _catalog_node, _by_node, service_fields),
+    APIEndpoint("catalog/nodes", _catalog_nodes, _everything, node_fields, node_meta=True),
+    APIEndpoint("catalog/service", _catalog_service, _by_name, service_node_fields, tags=True, node_meta=True),
+    APIEndpoint("catalog/services", _catalog_services, _everything, service_node_fields, node_meta=True),
+    APIEndpoint("health/checks", _health_checks, _by_name, check_fields, node_meta=True),
+    APIEndpoint("health/node", _health_checks, _by_node, check_fields),
+    APIEndpoint("health/service", _health_service, _by_name, health_service_fields, tags=True, node_meta=True),
+    APIEndpoint("health/state", _health_checks, _by_state, check_fields, node_meta=True),
+    APIEndpoint("status/leader", lambda _, server, json: [json.value(server.address)]),
 )
 
 
 class CatalogueResource(ReadOnlyResource):
     """
-    One line of :data:`ENDPOINTS`.
+    One of :data:`ENDPOINTS`.
 
     With ``?index=`` the response is delayed until the topic changes: a blocking query.
 
-    :param topic: See :data:`FindTopic`, or None.
-    :param describe: See :data:`Describe`.
+    :param endpoint: The endpoint.
     :param catalogue: The live services.
     :param connections: Limits the number of blocking queries.
     :param datacenter: The only datacenter that ``?dc=`` accepts.
@@ -182,8 +189,7 @@ class CatalogueResource(ReadOnlyResource):
 
     def __init__(
         self,
-        topic: FindTopic | None,
-        describe: Describe,
+        endpoint: APIEndpoint,
         catalogue: Catalogue,
         connections: Connections,
         datacenter: str,
@@ -192,29 +198,51 @@ class CatalogueResource(ReadOnlyResource):
         claims: CompetingClaims,
     ) -> None:
         super().__init__(cooperator)
-        self._topic, self._describe, self._catalogue, self._connections = topic, describe, catalogue, connections
+        self._endpoint, self._catalogue, self._connections = endpoint, catalogue, connections
         self._datacenter, self._node, self._claims = datacenter, node, claims
+        self._fields = None if endpoint.fields is None else endpoint.fields(datacenter)
 
     async def respond(self, request: Request) -> Body:
         query = parse_query(query_string(request), self._datacenter)
-        topic = EVERYTHING if self._topic is None else await self._wait(self._topic, request, query)
+        endpoint, topic, predicate = self._endpoint, EVERYTHING, None
+        if endpoint.topic is not None:
+            # A name may contain slashes.
+            topic = endpoint.topic(b"/".join(request.postpath or []).decode(errors="replace"))
+            predicate = self._compile(query.filter)
+            await self._wait(topic, request, query)
         host = request.getHost()
         address = f"{getattr(host, 'host', '')}:{getattr(host, 'port', 0)}"
         request.setHeader(b"Content-Type", b"application/json")
         writer = JSONWriter(query.pretty)
+        result = Result(
+            self._catalogue,
+            topic,
+            query.tags if endpoint.tags else frozenset(),
+            query.node_meta if endpoint.node_meta else {},
+            predicate,
+            portion(query.filter),
+        )
         server = Server(self._datacenter, self._node, address, self._claims)
-        return writer.document(self._describe(Result(self._catalogue, topic, query), server, writer))
+        return writer.document(endpoint.describe(result, server, writer))
 
-    async def _wait(self, find_topic: FindTopic, request: Request, query: Query) -> Topic:
-        # A name may contain slashes.
-        topic = find_topic(b"/".join(request.postpath or []).decode(errors="replace"))
+    def _compile(self, text: str) -> Predicate | None:
+        """Return the predicate of a filter expression, or None if there is no expression."""
+        if not text or self._fields is None:
+            return None
+        try:
+            return compile_filter(text, self._fields)
+        except FilterError as error:
+            if isinstance(error, FilterLimitError):
+                self._connections.refused_requests["filter"] += 1
+            raise ResponseError(f"Failed to create boolean expression evaluator: {error}") from error
+
+    async def _wait(self, topic: Topic, request: Request, query: Query) -> None:
         if query.index >= self._catalogue.index(topic):
             with self._connections.holding(BLOCKING, client_of_request(request)):
                 await self._catalogue.wait(topic, query.index, query.wait)
         request.setHeader(b"X-Consul-Index", b"%d" % self._catalogue.index(topic))
         request.setHeader(b"X-Consul-Knownleader", b"true")
         request.setHeader(b"X-Consul-Lastcontact", b"0")
-        return topic
 
 
 def make_consul_api(
@@ -236,11 +264,11 @@ def make_consul_api(
     :param claims: Competing claims of the services.
     """
     root, folders = Folder(), dict[str, Folder]()
-    for path, topic, describe in ENDPOINTS:
-        name, _, endpoint = path.partition("/")
+    for endpoint in ENDPOINTS:
+        name, _, rest = endpoint.path.partition("/")
         if name not in folders:
             folders[name] = Folder()
             root.putChild(name.encode(), folders[name])
-        resource = CatalogueResource(topic, describe, catalogue, connections, datacenter, node, cooperator, claims)
-        folders[name].putChild(endpoint.encode(), compressed(resource))
+        resource = CatalogueResource(endpoint, catalogue, connections, datacenter, node, cooperator, claims)
+        folders[name].putChild(rest.encode(), compressed(resource))
     return root

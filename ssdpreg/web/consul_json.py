@@ -7,7 +7,7 @@ A device is represented by an external node, which has no agent, as if it had be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -17,6 +17,10 @@ from ssdpreg.web.catalogue import Entry
 from ssdpreg.web.competing import CompetingClaim
 
 JSON = dict[str, Any]
+
+#: Name and state of the check of every service in the catalogue.
+CHECK_NAME = "alive"
+CHECK_STATUS = "passing"
 
 
 def agent_self(datacenter: str, node: str) -> JSON:
@@ -62,36 +66,34 @@ def catalog_service(entry: Entry, datacenter: str) -> JSON:
     }
 
 
-def catalog_nodes(slices: Iterable[Sequence[Entry]], datacenter: str) -> Iterator[list[JSON]]:
+def catalog_nodes(
+    slices: Iterable[Sequence[Entry]], datacenter: str, matches: Callable[[Entry], bool]
+) -> Iterator[list[JSON]]:
     """
-    Describe the nodes of all entries, each node once.
+    Describe the nodes of all entries, each node once, by its first entry.
 
     :param slices: Entries, those of a node one after the other.
+    :param matches: Returns whether to describe the node of an entry.
     """
-    last: Entry | None = None
+    last = ""
     for entries in slices:
         nodes = []
         for entry in entries:
-            if last is not None and entry.node.casefold() != last.node.casefold():
-                nodes.append(node_with_meta(last, datacenter))
-            last = entry
+            name = entry.node.casefold()
+            if name != last and matches(entry):
+                nodes.append(node_with_meta(entry, datacenter))
+            last = name
         yield nodes
-    if last is not None:
-        yield [node_with_meta(last, datacenter)]
 
 
-def health_service(entry: Entry, datacenter: str, claims: Sequence[CompetingClaim] = ()) -> JSON:
-    """
-    Describe a service together with its node and its check, which passes while the service is live.
-
-    :param claims: Competing claims, which Consul does not have. Their member is missing if there are none.
-    """
+def health_check(entry: Entry) -> JSON:
+    """Describe the check of a service, which passes while the service is live."""
     registration = entry.registration
-    check = {
+    return {
         "Node": entry.node,
-        "CheckID": f"{registration.service_id}-alive",
-        "Name": "alive",
-        "Status": "passing",
+        "CheckID": check_id(entry),
+        "Name": CHECK_NAME,
+        "Status": CHECK_STATUS,
         "Notes": "",
         "Output": "",
         "ServiceID": registration.service_id,
@@ -101,7 +103,24 @@ def health_service(entry: Entry, datacenter: str, claims: Sequence[CompetingClai
         "Definition": {},
         **_indexes(entry),
     }
-    described = {"Node": node_with_meta(entry, datacenter), "Service": node_service(entry), "Checks": [check]}
+
+
+def check_id(entry: Entry) -> str:
+    """Return the ID of the check of a service."""
+    return f"{entry.registration.service_id}-{CHECK_NAME}"
+
+
+def health_service(entry: Entry, datacenter: str, claims: Sequence[CompetingClaim] = ()) -> JSON:
+    """
+    Describe a service together with its node and its check.
+
+    :param claims: Competing claims, which Consul does not have. Their member is missing if there are none.
+    """
+    described = {
+        "Node": node_with_meta(entry, datacenter),
+        "Service": node_service(entry),
+        "Checks": [health_check(entry)],
+    }
     return {**described, "CompetingClaims": [each.document() for each in claims]} if claims else described
 
 

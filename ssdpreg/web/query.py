@@ -26,6 +26,7 @@ class Query:
     :ivar wait: Seconds to wait for a change.
     :ivar tags: Tags that a service must have, in lower case.
     :ivar node_meta: Meta that a node must have.
+    :ivar filter: Filter expression, or the empty string.
     :ivar pretty: Whether to indent the response.
     """
 
@@ -33,6 +34,7 @@ class Query:
     wait: float
     tags: frozenset[str]
     node_meta: Mapping[str, str]
+    filter: str
     pretty: bool
 
 
@@ -45,7 +47,7 @@ def parse_query(text: str, datacenter: str) -> Query:
 
     :param text: The query string of the URL. Parameters may lack a value.
     :param datacenter: The only datacenter that ``dc`` accepts.
-    :raise ResponseError: If a value is invalid, or a parameter is not supported.
+    :raise ResponseError: If a value is invalid.
     """
     values = parse_qs(text, keep_blank_values=True)
     first = {name: each[0] for name, each in values.items()}
@@ -53,14 +55,13 @@ def parse_query(text: str, datacenter: str) -> Query:
         raise ResponseError("Cannot specify ?stale with ?consistent, conflicting semantics.")
     if first.get("dc", datacenter) not in ("", datacenter):
         raise ResponseError("No path to datacenter", 500)
-    if first.get("filter"):
-        raise ResponseError("?filter is not supported by ssdpreg: use ?tag, or filter the response")
     _check_passing(first.get("passing", ""))
     return Query(
         index=_parse_index(first.get("index", "")),
         wait=_parse_wait(first.get("wait", "")),
         tags=frozenset(tag.casefold() for tag in values.get("tag", ())),
         node_meta=dict(_parse_pair(pair) for pair in values.get("node-meta", ())),
+        filter=first.get("filter", ""),
         pretty="pretty" in first,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import gatherResults
@@ -17,6 +18,9 @@ from ssdpreg.web.resources import header_values, plain_text
 
 #: Seconds that clients have to receive responses when the server stops.
 _CLOSE_TIMEOUT = 1.0
+
+#: A request target in absolute form, RFC 9112, section 3.2.2: authority, and path with query.
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 _HOST_REFUSED = "The name in the Host header is not accepted: add it to web.hosts in registry.json"
 _ORIGIN_REFUSED = "Pages of other sites may not read from this server: see web.hosts in registry.json"
@@ -52,6 +56,26 @@ class RefusedRequest(Resource):
         return plain_text(request, self._text + "\n", self._status)
 
 
+class TargetRequest(Request):
+    """
+    Request whose target may be in absolute form, as clients send it to a proxy.
+
+    RFC 9112, section 3.2.2: the host in the target replaces the ``Host`` header. A request that lacks the header, or
+    has more than one, stays invalid.
+    """
+
+    def process(self) -> None:
+        match = _ABSOLUTE.fullmatch(self.uri)
+        if match is not None:
+            host, target = match.groups()
+            self.uri = target if target.startswith(b"/") else b"/" + target
+            self.path = self.uri.partition(b"?")[0]
+            hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+            if len(hosts) == 1 or (not hosts and self.clientproto != b"HTTP/1.1"):
+                self.requestHeaders.setRawHeaders(b"Host", [host])
+        super().process()
+
+
 class LimitedSite(Site):
     """
     Site with a limited number of connections, and without an access log: the daemon logs changes of state.
@@ -64,7 +88,7 @@ class LimitedSite(Site):
 
     def __init__(self, reactor: Any, root: IResource, connections: Connections, hosts: AcceptedHosts) -> None:
         # A timeout of None: the channel has its own.
-        super().__init__(root, timeout=None, reactor=reactor)
+        super().__init__(root, requestFactory=TargetRequest, timeout=None, reactor=reactor)
         self.connections, self._hosts = connections, hosts
         # Connections that were accepted in this turn of the reactor.
         self._accepted = 0
@@ -101,6 +125,8 @@ class LimitedSite(Site):
 
     def _check(self, request: Request) -> RefusedRequest | None:
         """Return the response to a request for another site, or from a page of another site."""
+        if not request.path.startswith(b"/"):
+            return RefusedRequest(400, "The target of the request must be a path, or an http URL")
         hosts = header_values(request, b"Host")
         if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
             return RefusedRequest(400, "The request must have one Host header")

@@ -57,6 +57,18 @@ class CapacityTests(TableTestCase):
         self.receive(advertisement("10.0.0.6", device_id="2"))
         self.receive(advertisement(device_id="0", urn=OTHER_URN), "10.0.0.8")
 
+    def test_service_that_another_host_announced_first(self) -> None:
+        """A sender does not replace a service of another host that it announced before that host did."""
+        self.table = AdvertisementTable(limit_per_sender=2)
+        self.receive(TRUE, E)
+        self.receive(TRUE)
+        self.receive(advertisement(E, device_id="0"))
+        for _ in range(3):
+            self.wait(20)
+            self.receive(advertisement(E, device_id="0"))
+        self.receive(advertisement(E, device_id="1"))
+        self.assertEqual({live.advertisement.device_id for live in self.table}, {"D", "1"})
+
     def test_default_quota(self) -> None:
         """By default one sender creates 4096 services."""
         for number in range(4096):

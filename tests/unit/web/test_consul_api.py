@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -82,6 +83,107 @@ class ConsulAPITests(SynchronousTestCase):
         self.assertIsNone(self.send("/v1/catalog/node/dev-3").json)
         self.assertEqual([node["Node"] for node in self.send("/v1/catalog/nodes").json], ["dev-1", "dev-2"])
 
+    def test_checks(self) -> None:
+        """The checks of a node, of a name and of a state are listed."""
+        self.daemon.receive_alive("dev-1")
+        self.daemon.receive_alive("dev-1", LLDP)
+        self.daemon.receive_alive("dev-2")
+        for path, nodes in {
+            "node/DEV-1": ["dev-1", "dev-1"],
+            "node/dev-3": [],
+            "checks/rackhd-SERVICE:api:2.0": ["dev-1", "dev-2"],
+            "checks/nothing": [],
+            "state/any": ["dev-1", "dev-1", "dev-2"],
+            "state/passing": ["dev-1", "dev-1", "dev-2"],
+            "state/critical": [],
+            "state/any/x": [],
+            "state/any?node-meta=ssdpreg-scope:rack-8": [],
+            "checks/RackHD-service:api:2.0?node-meta=ssdpreg-scope:rack-8": [],
+            "checks/RackHD-service:api:2.0?tag=red": ["dev-1", "dev-2"],
+        }.items():
+            checks = self.send(f"/v1/health/{path}").json
+            self.assertEqual([check["Node"] for check in checks], nodes, path)
+            self.assertTrue(all(check["Status"] == "passing" for check in checks))
+
+    def test_filter(self) -> None:
+        """A filter selects entries by the fields of the path."""
+        self.daemon.receive_alive("dev-1")
+        self.daemon.receive_alive("dev-2", location="http://10.0.0.6:81/")
+        self.daemon.receive_alive("dev-2", LLDP)
+        for path, expression, count in (
+            ("catalog/service/RackHD-service:api:2.0", "ServicePort == 81", 1),
+            ("health/service/RackHD-service:api:2.0", "Service.Port == 81 and Checks.Status == passing", 1),
+            ("health/service/RackHD-service:api:2.0", "Service.Port == 82", 0),
+            ("health/service/RackHD-service:api:2.0", "", 2),
+            ("health/node/dev-2", "ServiceName contains lldp", 1),
+            ("health/checks/RackHD-service:api:2.0", 'Node == "dev-1"', 1),
+            ("health/state/passing", 'Node == "dev-2"', 2),
+            ("catalog/nodes", 'Node == "dev-2"', 1),
+            ("catalog/services", 'Node == "dev-1"', 1),
+            ("catalog/services", 'Node == "dev-2"', 2),
+            ("catalog/services", 'Node == "dev-3"', 0),
+            ("catalog/datacenters", "(", 1),
+        ):
+            listed = self.send(f"/v1/{path}?filter={quote(expression)}").json
+            self.assertEqual(len(listed), count, (path, expression))
+
+    def test_filter_of_node(self) -> None:
+        """A filter of the services of a node leaves the node."""
+        self.daemon.receive_alive("dev-1")
+        self.daemon.receive_alive("dev-1", LLDP)
+        for expression, count in (("Service contains lldp", 1), ("Service == x", 0)):
+            node = self.send(f"/v1/catalog/node/dev-1?filter={quote(expression)}").json
+            self.assertEqual((node["Node"]["Node"], len(node["Services"])), ("dev-1", count))
+
+    def test_filter_of_names(self) -> None:
+        """Names that differ in case only keep their own tags, and a name has the tags of its selected services."""
+        types = [f"urn:{domain}:service:api:2.0" for domain in ("x", "y", "z")]
+        self.daemon.registry.set_search_terms(dict(zip(types, ("RackHD", "rackhd", "Rack"), strict=True)))
+        for number in range(9):
+            self.daemon.receive_alive(f"dev-{number}", types[number % 3])
+        tags = ["Blue", "lab"]
+        for expression, names in {
+            "ServiceTags contains lab": ["Rack-service:api:2.0", "RackHD-service:api:2.0", "rackhd-service:api:2.0"],
+            'ServiceName contains "RackHD"': ["RackHD-service:api:2.0"],
+            'Node == "dev-4" or Node == "dev-2"': ["Rack-service:api:2.0", "rackhd-service:api:2.0"],
+        }.items():
+            listed = self.send(f"/v1/catalog/services?filter={quote(expression)}")
+            self.assertEqual(listed.json, dict.fromkeys(names, tags), expression)
+            self.assertEqual(listed.body.count(b"service:api"), len(names))
+
+    def test_filter_errors(self) -> None:
+        """An expression that is not valid is answered with 400, and one beyond a limit is counted."""
+        path = "/v1/health/service/nothing?index=99999999999999&filter="
+        for expression, problem in {
+            "Nothing == 1": b'Selector "Nothing" is not valid',
+            "Service.Port >": b"1:14 (13): expected an operator",
+            'Service.Port == "\\xff"': b'strconv.ParseInt: parsing "\xef\xbf\xbd": invalid syntax',
+            "Service.Service matches x": b"The operator matches is not supported",
+        }.items():
+            exchange = self.send(path + quote(expression))
+            self.assertEqual(exchange.status, 400)
+            self.assertTrue(exchange.body.startswith(b"Failed to create boolean expression evaluator: "))
+            self.assertIn(problem, exchange.body)
+        self.assertEqual(self.refused(), 0)
+        self.assertEqual(self.send(path + quote("not " * 100)).status, 400)
+        self.assertEqual(self.refused(), 1)
+
+    def refused(self) -> int:
+        """Return the number of filters that were refused."""
+        return self.daemon.connections.refused_requests["filter"]
+
+    def test_blocking_filter(self) -> None:
+        """A blocking query with a filter returns at the next change, also one that the filter does not select."""
+        path = f"/v1/health/state/any?filter={quote('Node == dev')}"
+        index = self.send(path).headers["X-Consul-Index"]
+        exchange = self.send(f"{path}&index={index}")
+        self.reactor.advance(1)
+        self.assertIsNone(exchange.status)
+        self.daemon.receive_alive("dev-1")
+        self.reactor.advance(1)
+        self.assertEqual(exchange.json, [])
+        self.assertGreater(int(exchange.headers["X-Consul-Index"]), int(index))
+
     def test_server(self) -> None:
         """A client reads the datacenter, the leader and the name of the node."""
         self.assertEqual(self.send("/v1/catalog/datacenters").json, ["dc1"])
@@ -127,6 +229,10 @@ class ConsulAPITests(SynchronousTestCase):
             "/v1/catalog/service/": (400, b"Missing service name"),
             "/v1/health/service/": (400, b"Missing service name"),
             "/v1/catalog/node/": (400, b"Missing node name"),
+            "/v1/health/node": (400, b"Missing node name"),
+            "/v1/health/checks/": (400, b"Missing service name"),
+            "/v1/health/state/": (400, b"Missing check state"),
+            "/v1/health": (404, b""),
             "/v1/catalog/services?index=abc": (400, b"Invalid index"),
             "/v1/catalog/services?dc=dc2": (500, b"No path to datacenter"),
             "/v1/catalog/services/x": (404, b""),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.web import consul_json
 from ssdpreg.web.catalogue import Entry
+from ssdpreg.web.filter import portion
+from ssdpreg.web.selection import Result
 from tests.support.memory_daemon import API, LLDP, Daemon, Exchange
 from tests.support.memory_reactor import MemoryMulticastReactor
 
@@ -52,8 +56,38 @@ class LargeListingTests(SynchronousTestCase):
     def test_filter_without_result(self) -> None:
         """A list of which a filter leaves nothing is empty, and complete at once."""
         self.assertEqual(self.get(f"{_HEALTH}?tag=no").body, b"[]")
-        self.assertEqual(self.get("/v1/catalog/services?tag=no").body, b"{}")
-        self.assertEqual(len(self.get("/v1/catalog/services?tag=lab").json), 2)
+        self.assertEqual(self.get("/v1/catalog/services?node-meta=ssdpreg-scope:no").body, b"{}")
+        self.assertEqual(len(self.get("/v1/catalog/services?node-meta=ssdpreg-scope:rack-7").json), 2)
+
+    def test_filter(self) -> None:
+        """A filter selects from a large list, which is compared in slices, and the list stays complete."""
+        nodes = [f"dev-{number:04}" for number in range(1, _COUNT, 2)]
+        for expression in ("Service.Tags contains lab", " or ".join(["Service.Tags contains lab"] * 64)):
+            checked = self.count_steps()
+            exchange = self.get(f"{_HEALTH}?filter={quote(expression)}")
+            self.assertEqual([entry["Node"]["Node"] for entry in exchange.json], nodes)
+            self.assertLessEqual(max(checked), portion(expression))
+            self.assertEqual(sum(checked), len(nodes))
+        found = self.get(f"/v1/health/state/any?filter={quote('Node contains `dev-07`')}").json
+        self.assertEqual(len(found), 100)
+        names = self.get(f"/v1/catalog/services?filter={quote('Node contains `dev-0777`')}").json
+        self.assertEqual(names, {"RackHD-service:api:2.0": ["Blue", "lab"]})
+
+    def count_steps(self) -> list[int]:
+        """Return a list to which each step of a listing appends the number of services that it has compared."""
+        counts: list[int] = []
+        select = Result._select
+
+        def count(result: Result, slices: Iterator[list[Entry]]) -> Iterator[list[Entry]]:
+            def each() -> Iterator[list[Entry]]:
+                for entries in slices:
+                    counts.append(len(entries))
+                    yield entries
+
+            return select(result, each())
+
+        self.patch(Result, "_select", count)
+        return counts
 
     def test_compressed(self) -> None:
         """A large list is compressed while it is made."""

@@ -278,6 +278,41 @@ class RequestTests(SiteTestCase):
         self.assertNotIn(b"evil", response)
         self.assertEqual(self.connections.refused_requests, {"host": 1})
 
+    def test_absolute_form(self) -> None:
+        """The target may be a URL. Its host replaces the Host header, also for the comparison with Origin."""
+        for target, headers, status in (
+            ("http://localhost/page", ["Host: localhost"], b"200 OK"),
+            ("HTTP://10.0.0.5:8580/page?x=http://evil.example/", ["Host: evil.example"], b"200 OK"),
+            ("https://status.example/page", ["Host: status.example"], b"200 OK"),
+            ("http://[::1]:8580/page", ["Host: "], b"200 OK"),
+            ("http://evil.example/page", ["Host: localhost"], b"403 Forbidden"),
+            ("http://user@localhost/page", ["Host: localhost"], b"403 Forbidden"),
+            ("http://localhost:80:80/page", ["Host: localhost"], b"403 Forbidden"),
+            ("http:///page", ["Host: localhost"], b"403 Forbidden"),
+            ("http://localhost\\@evil.example/page", ["Host: localhost"], b"403 Forbidden"),
+            ("http://localhost\xe9/page", ["Host: localhost"], b"400 Bad Request"),
+            ("http://10.0.0.5/page", ["Host: localhost", "Origin: http://10.0.0.5"], b"200 OK"),
+            ("http://10.0.0.5/page", ["Host: evil", "Origin: http://evil"], b"403 Forbidden"),
+            ("http://localhost", ["Host: localhost"], b"404 Not Found"),
+            ("http://localhost?page", ["Host: localhost"], b"404 Not Found"),
+            ("http://localhost/page", [], b"400 Bad Request"),
+            ("http://localhost/page", ["Host: localhost", "Host: localhost"], b"400 Bad Request"),
+            ("ftp://localhost/page", ["Host: localhost"], b"400 Bad Request"),
+            ("localhost:80", ["Host: localhost"], b"400 Bad Request"),
+            ("xpage", ["Host: localhost"], b"400 Bad Request"),
+            ("*", ["Host: localhost"], b"405 Method Not Allowed"),
+        ):
+            for method in ("GET", "HEAD", "OPTIONS"):
+                self.clock.advance(0)
+                response = self.send(self.connect(), f"{method} {target} HTTP/1.1", *headers)
+                wanted = b"200 OK" if (method, target) == ("OPTIONS", "*") else status
+                self.assertIn(b"HTTP/1.1 " + wanted, response, (method, target, headers))
+
+    def test_absolute_form_without_host(self) -> None:
+        """HTTP/1.0 needs no Host header. The host of the target is checked."""
+        for host, status in (("localhost", b"200 OK"), ("evil.example", b"403 Forbidden")):
+            self.assertIn(status, self.send(self.connect(), f"GET http://{host}/page HTTP/1.0"))
+
     def test_headers_outside_ascii(self) -> None:
         """A header that is not ASCII or not UTF-8 is refused like any other wrong value, without a line in the log."""
         for header in (b"Host: local\xe9", b"Host: \xff", b"Host: localho\xc5\xbft"):
