@@ -9,7 +9,7 @@ from __future__ import annotations
 from ssdpreg.discovery.events import Appeared, Changed
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.ssdp.reception import Channel
-from tests.support.table_case import FORGED, TRUE, E, T, TableTestCase, advertisement
+from tests.support.table_case import FORGED, TRUE, URN, E, T, TableTestCase, advertisement
 
 
 class MoveTests(TableTestCase):
@@ -121,6 +121,17 @@ class MoveTests(TableTestCase):
             self.receive(third)
             self.wait(5)
             self.assertEqual(self.hosts(), [host])
+
+    def test_other_claims(self) -> None:
+        """The claims of other LOCATIONs can be listed. An expired one, and one that the device left, are none."""
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now)), [])
+        self.receive(TRUE)
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now)), [])
+        self.receive(advertisement(T, port=81))
+        self.receive(advertisement(E, max_age=100))
+        (other,) = self.table.other_claims("D", URN, self.now)
+        self.assertEqual((other.location, other.sender, other.began_at), (FORGED.location, E, self.now))
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now + 200)), [])
 
     def test_two_locations_do_not_alternate(self) -> None:
         """A sender that announces two LOCATIONs in turn keeps the later one."""
