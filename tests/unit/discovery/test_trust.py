@@ -6,10 +6,10 @@ T is the true device, E an attacker: see :mod:`tests.support.table_case`.
 
 from __future__ import annotations
 
-from ssdpreg.discovery.events import Appeared, Changed, Left
+from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import FORGED, OTHER_URN, TRUE, URN, E, T, TableTestCase
 
 
@@ -118,6 +118,14 @@ class StandingTests(TableTestCase):
             self.searched.clear()
             self.receive(TRUE, channel=channel)
             self.assertEqual([hosts for _, hosts in self.searched].count((T,)), searches)
+
+    def test_search_of_a_host_that_replied_to_the_group(self) -> None:
+        """Only the host is searched then, since it has just replied to a search of the group."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.receive(TRUE)
+        events = self.table.observe(TRUE, Reception(T, "eth0", Channel.SEARCH), self.now)
+        self.assertEqual(events, [SearchNeeded(TRUE, 3.0, (T,), is_tracked=False, hosts_only=True)])
 
     def test_repetitions_before_the_service_is_live(self) -> None:
         """A repetition does more than prolong a claim that is not live, and one that its host sent by another way."""
