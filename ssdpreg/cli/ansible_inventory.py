@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ssdpreg.cli.output import print_json, print_message
@@ -20,8 +20,13 @@ from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_MAX_AGE, 
 
 #: Names that Ansible does not accept as a group of an inventory.
 _RESERVED_GROUPS = frozenset({"all", "ungrouped", "_meta"})
+#: Names that have a meaning of their own where Ansible expects a host. A play for localhost is for the
+#: controller, and must not run on a device with that ID.
+_RESERVED_HOSTS = _RESERVED_GROUPS | {"localhost"}
 #: Host names that need no quoting in Ansible's patterns for hosts.
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}", re.ASCII)
+#: IPv4 addresses, also with fewer numbers, such as that of the controller, 127.1. An IPv6 address has colons.
+_IPV4_ADDRESS = re.compile(r"\d+(?:\.\d+){1,3}", re.ASCII)
 #: Addresses that a connection plugin, such as ssh, cannot mistake for an option.
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9:._%-]*", re.ASCII)
 #: Keys of Meta that are no facts of a device, or that have another variable.
@@ -55,11 +60,13 @@ async def print_inventory(arguments: argparse.Namespace, reactor: Any) -> int:
 
 def make_inventory(services: Iterable[Service]) -> dict[str, Any]:
     """Return the inventory in the format of Ansible's scripts: groups by name, and the variables of all hosts."""
-    groups: dict[str, set[str]] = {}
+    found = sorted(services, key=lambda each: (each.name, each.device.casefold(), each.key))
+    groups: dict[str, set[str]] = {group_name(service.name): set() for service in found}
+    folded = {name.casefold() for name in groups}
     hosts: dict[str, Variables] = {}
-    for service in sorted(services, key=lambda each: (each.name, each.device.casefold(), each.key)):
-        host, group = host_name(service.device), group_name(service.name)
-        groups.setdefault(group, set()).add(host)
+    for service in found:
+        host, group = host_name(service.device, folded), group_name(service.name)
+        groups[group].add(host)
         variables = _service_variables(service)
         if host not in hosts:
             hosts[host] = _host_variables(service, variables)
@@ -78,10 +85,22 @@ def group_name(name: str) -> str:
     return f"ssdp_{group}" if group in _RESERVED_GROUPS or not re.match(r"[A-Za-z_]", group) else group
 
 
-def host_name(device_id: str) -> str:
-    """Return the host name of a device: its ID in lower case, or a digest if the ID has unusual characters."""
+def host_name(device_id: str, groups: Collection[str] = ()) -> str:
+    """
+    Return the host name of a device: its ID in lower case, or a digest if the ID cannot be the name of a host.
+
+    That is an ID with unusual characters, a reserved name, an IP address, and the name of a group: a device with the ID
+    ``all`` would hide every other host.
+
+    :param groups: Names of all groups, in lower case.
+    """
     name = device_id.casefold()
-    if _HOST_NAME.fullmatch(name):
+    if (
+        _HOST_NAME.fullmatch(name)
+        and name not in _RESERVED_HOSTS
+        and not _IPV4_ADDRESS.fullmatch(name)
+        and name not in groups
+    ):
         return name
     return f"device-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 

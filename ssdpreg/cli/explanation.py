@@ -118,6 +118,7 @@ class ExplanationFilter:
 
     :param text: URN, with or without ``*`` at its end; ``uuid:`` and a device ID; or an IP address, also in brackets. A
         link-local address without a zone stands for that of any interface. None for all.
+    :raise ValueError: If the text is none of these, such as a network or the name of a host.
     """
 
     def __init__(self, text: str | None) -> None:
@@ -129,6 +130,8 @@ class ExplanationFilter:
         if not self._address:
             if text.lower().startswith("uuid:"):
                 self._device = device_id(text).casefold()
+            elif not text.endswith("*") and ":" not in text:
+                raise ValueError(f"{text!r} is no URN, no device (uuid:ID) and no IP address")
             else:
                 self._terms = SearchTerms({text: ""})
 

@@ -23,7 +23,7 @@ from ssdpreg.cli.output import print_message
 from ssdpreg.cli.report import format_interfaces
 from ssdpreg.config import Config
 from ssdpreg.daemon.tap import make_network
-from ssdpreg.errors import CaptureError
+from ssdpreg.errors import CaptureError, ConfigError, Fault
 from ssdpreg.ssdp.messages import SearchRequest
 
 #: Group of packets without a datagram of SSDP, in the summary.
@@ -137,4 +137,13 @@ def _scope(config: Config) -> str:
 
 
 def _make_printer(arguments: argparse.Namespace) -> ExplanationPrinter:
-    return ExplanationPrinter(ExplanationFilter(arguments.only), as_json=arguments.json)
+    """
+    Return the printer for the options.
+
+    :raise ConfigError: If ``--only`` is not valid.
+    """
+    try:
+        only = ExplanationFilter(arguments.only)
+    except ValueError as error:
+        raise ConfigError(Fault("--only", str(error))) from error
+    return ExplanationPrinter(only, as_json=arguments.json)

@@ -23,6 +23,8 @@ class ReloadService(Service):
     """
     Load the configuration again at each SIGHUP. Without this service, the signal ends the process.
 
+    After :meth:`stopService` the signal is ignored: it would end the daemon before its services are deregistered.
+
     :param reactor: Provides ``IReactorFromThreads``.
     :param load: Returns the configuration, or raises :class:`ssdpreg.errors.ConfigError`.
     :param config: The configuration with which the daemon was started.
@@ -35,15 +37,14 @@ class ReloadService(Service):
         self, reactor: Any, load: Callable[[], Config], config: Config, apply: Callable[[Config], None]
     ) -> None:
         self._reactor, self._load, self._started, self._apply = reactor, load, config, apply
-        self._previous_handler: Any = None
 
     def startService(self) -> None:
         super().startService()
-        self._previous_handler = signal.signal(signal.SIGHUP, self._receive_signal)
+        signal.signal(signal.SIGHUP, self._receive_signal)
 
     def stopService(self) -> None:
         super().stopService()
-        signal.signal(signal.SIGHUP, self._previous_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _receive_signal(self, number: int, frame: FrameType | None) -> None:
         # Python calls this function between any two instructions, so the reactor has to make the call.

@@ -96,8 +96,10 @@ def find_source(advertisement: Advertisement) -> Source:
     path = quote(match[1] if match else "", safe=_URL_CHARACTERS)
     target = find_target(advertisement)
     if target.is_redfish:
-        # Services redirect a request without the final slash, and redirects are not followed.
-        path = _REDFISH_ROOT if path in ("", "/", "/redfish", "/redfish/", "/redfish/v1") else path
+        # Services redirect a request without the final slash, and redirects are not followed. LOCATION can be the URL
+        # of a description of UPnP: DSP0266, section "Discovery".
+        path = f"{path.rstrip('/')}/"
+        path = path if path.endswith(_REDFISH_ROOT) else _REDFISH_ROOT
     if not path.startswith("/"):
         path = f"/{path}"
     return Source(target, advertisement.endpoint, path, advertisement.location)

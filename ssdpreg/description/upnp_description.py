@@ -7,9 +7,10 @@ elements and its depth, so that no document takes long or needs much memory.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 from xml.etree.ElementTree import ParseError
@@ -26,23 +27,35 @@ MAX_ELEMENTS = 5000
 MAX_DEPTH = 32
 #: Characters of one text that are kept: more than Consul accepts.
 _MAX_TEXT = 2048
-#: Bytes of a part.
+#: Characters of a part.
 _PART = 4096
 
-#: Bytes up to the end of a tag, with the text before it. The parser processes all attributes of a tag at once.
+#: Characters up to the end of a tag, with the text before it. The parser processes all attributes of a tag at once.
 MAX_TAG = 32 * 1024
-#: Beginnings of documents in UTF-16.
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+#: Encodings by the beginning of a document: byte order marks, and "<" as a character of two bytes.
+_ENCODINGS = {
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+    b"<\0": "utf-16-le",
+    b"\0<": "utf-16-be",
+    b"\xef\xbb": "utf-8-sig",
+}
+#: The encoding in the XML declaration of a document in bytes.
+_DECLARED = re.compile(rb"<\?xml\b[^>]{0,200}?\bencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']", re.ASCII)
+#: Encodings that a declaration may name, besides UTF-8, by the names that Python gives them.
+_DECLARABLE = re.compile(r"iso8859-\d{1,2}|cp125\d|koi8-[ru]|gb2312|gbk|gb18030|big5|shift_jis|cp932|euc_jp|euc_kr")
 
-#: An ampersand that begins no reference. Programs such as minidlna copy the names that users give them unescaped.
-_BARE_AMPERSAND = re.compile(rb"&(?!#?\w{1,16};)", re.ASCII)
+#: An ampersand that begins no reference of XML. Programs such as minidlna copy names from users without escaping them.
+#: Devices send names of characters in HTML, too, which only a DTD could define.
+_BARE_AMPERSAND = re.compile(r"&(?!(?:#\w{1,16}|amp|lt|gt|quot|apos);)", re.ASCII)
 #: Ampersands of a document in which they are not escaped.
 _MANY_AMPERSANDS = 1000
 
 #: Elements with the facts of a device: UDA, section 2.3.
 _TEXTS = frozenset({"friendlyName", "manufacturer", "modelName", "serialNumber", "presentationURL", "UDN"})
 #: UDA requires absolute or relative URLs of HTTP. A link with another scheme, such as javascript, is not displayed.
-_HTTP_URL = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
+#: Nor is one with a user name, which can look like the name of another host.
+_HTTP_URL = re.compile(r"https?://[^\s/?#\\@]+(?:[/?#]\S*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +90,9 @@ class UPnPDescriptionParser:
         self._reader = _Reader()
         self._parser = DefusedXMLParser(target=self._reader, forbid_dtd=True)
 
-    def feed(self, part: bytes) -> None:
+    def feed(self, part: str) -> None:
         """
-        Parse the next part of the document.
+        Parse the next part of the document. The encoding in its declaration is ignored, because it is decoded already.
 
         :raise DescriptionError: If the document is no description, is larger than the limits, or has a DTD.
         """
@@ -101,27 +114,51 @@ class UPnPDescriptionParser:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        # An unknown encoding raises LookupError, an unsuitable one ValueError.
+    except (ParseError, DefusedXmlException, ValueError) as error:
         raise DescriptionError(f"no XML document: {error}") from error
 
 
-def split_document(content: bytes) -> Iterator[bytes]:
+def split_document(content: bytes) -> Iterator[str]:
     """
-    Return the parts of a document, each of which takes a few milliseconds to parse.
+    Return the parts of a document as text, each of which takes a few milliseconds to parse.
 
-    :raise DescriptionError: If an element is too long.
+    :raise DescriptionError: If the document has zero bytes, or an element is too long.
     """
     # Devices send blanks before the XML declaration, and zero bytes after the end.
-    content = content.lstrip(b" \t\r\n")
-    if not content.startswith(_UTF_16):
-        content = content.rstrip(b"\0")
-    if max(map(len, content.split(b">"))) > MAX_TAG:
-        raise DescriptionError(f"more than {MAX_TAG} bytes without the end of a tag")
-    if b"<![CDATA[" not in content and content.count(b"&") <= _MANY_AMPERSANDS:
-        content = _BARE_AMPERSAND.sub(b"&amp;", content)
-    for start in range(0, len(content), _PART):
-        yield content[start : start + _PART]
+    text = _decode(content.lstrip(b" \t\r\n")).rstrip("\0")
+    if "\0" in text:
+        # In UTF-32, for example. The parser would guess another encoding.
+        raise DescriptionError("no XML document: it has zero bytes")
+    if max(map(len, text.split(">"))) > MAX_TAG:
+        raise DescriptionError(f"more than {MAX_TAG} characters without the end of a tag")
+    if "<![CDATA[" not in text and text.count("&") <= _MANY_AMPERSANDS:
+        text = _BARE_AMPERSAND.sub("&amp;", text)
+    for start in range(0, len(text), _PART):
+        yield text[start : start + _PART]
+
+
+def _decode(content: bytes) -> str:
+    """
+    Decode a document.
+
+    Declarations can be wrong: devices send UTF-8 that is declared as UTF-16, and 8-bit encodings that are declared as
+    UTF-8. The latter are read as Windows-1252, a superset of Latin-1.
+    """
+    encoding = _ENCODINGS.get(content[:2])
+    if encoding is None:
+        declared = _DECLARED.match(content)
+        encoding = "utf-8" if declared is None else _find_encoding(declared[1].decode("ascii"))
+    with suppress(UnicodeDecodeError):
+        return content.decode(encoding)
+    return content.decode("cp1252", errors="replace")
+
+
+def _find_encoding(name: str) -> str:
+    """Return Python's name of a declared encoding, or UTF-8 if it is unknown or not one of text in 8-bit units."""
+    with suppress(LookupError):
+        found = codecs.lookup(name).name
+        return found if _DECLARABLE.fullmatch(found) else "utf-8"
+    return "utf-8"
 
 
 def _make_facts(texts: dict[str, str], url_base: str, location: str) -> UPnPFacts:
@@ -143,7 +180,7 @@ def _absolute_url(url: str, url_base: str, location: str) -> str:
         absolute = urljoin(urljoin(location, url_base), url)
     except ValueError:
         return ""
-    return absolute if _HTTP_URL.fullmatch(absolute) else ""
+    return absolute if absolute.isprintable() and _HTTP_URL.fullmatch(absolute) else ""
 
 
 @dataclass(slots=True)

@@ -175,6 +175,20 @@ class ServicesTests(PageTestCase):
         self.assertEqual(await self.run_script("return [location.search, window.mark]"), ["", 1])
         await self.assert_log_is_empty()
 
+    async def test_fast_clicks(self) -> None:
+        """Clicks before the page is updated are all applied: to services, and to the order."""
+        for number in (1, 2, 3):
+            self.daemon.receive_alive(f"dev-{number}")
+        await self.open()
+        click = "for (const selector of arguments) document.querySelector(selector).click()"
+        rows = [f"tbody tr:nth-of-type({number}) .toggle" for number in (1, 2, 3)]
+        await self.run_script(click, *rows, "th:nth-child(2) .sort", "th:nth-child(3) .sort")
+        await self.until(_DETAILS, lambda details: len(details) == 3, 3.0)
+        await self.until(_SORTED, partial(eq, ["Address ascending"]), 3.0)
+        toggles = "document.querySelectorAll('.toggle').forEach((toggle, index) => index < 2 && toggle.click())"
+        await self.run_script(toggles)
+        await self.until(_DETAILS, lambda details: len(details) == 1, 3.0)
+
     async def test_updates_keep_details(self) -> None:
         """An opened service stays open at updates, with the focus in it, and shows what changed."""
         self.daemon.receive_alive("dev-2")

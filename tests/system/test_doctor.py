@@ -289,6 +289,25 @@ class BrokenNetworkTests(DoctorTestCase):
         findings = self.examine(EMBEDDED)
         self.assert_finding(findings, "IGMP", "eth0", "warning", "IGMPv1 is forced", "force_igmp_version=0")
 
+    def test_prefix_length(self) -> None:
+        """A device outside of the networks of the interface is reported if it replies, and the advice repairs it."""
+        self.reply_to_searches()
+        self.host.call(["ip", "address", "del", "10.77.0.2/24", "dev", "eth0"])
+        self.host.call(["ip", "address", "add", "10.77.0.2/32", "dev", "eth0"])
+        self.host.call(["ip", "route", "add", "10.77.0.0/24", "dev", "eth0"])
+        words = "replied from outside of the networks of eth0: 10.77.0.3", "ssdp.allow"
+        self.assert_finding(self.examine(EMBEDDED), "search", "eth0", "warning", *words)
+        allow = {"allow": ["10.77.0.0/24"]}
+        self.assert_finding(self.examine({**EMBEDDED, "ssdp": {**EMBEDDED["ssdp"], **allow}}), "search", "eth0", "ok")
+
+    def test_limit_of_groups(self) -> None:
+        """A limit of the kernel below one group is reported, and the advice repairs it."""
+        self.host.call(["sysctl", "-qw", "net.ipv4.igmp_max_memberships=0"])
+        setting = "net.ipv4.igmp_max_memberships=20"
+        self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0", "fault", f"Run: sysctl -w {setting}")
+        self.host.call(["sysctl", "-qw", setting])
+        self.assert_finding(self.examine(EMBEDDED), "multicast", "eth0", "ok")
+
 
 class BrokenIPv6Tests(DoctorTestCase):
     """Tests on hosts that have IPv4 and IPv6, with a fault in the latter."""
@@ -322,9 +341,8 @@ class BrokenIPv6Tests(DoctorTestCase):
         self.host.call(["ip", "address", "add", "fd00:77::4/64", "dev", "eth0", "nodad"])
         findings = self.examine(EMBEDDED)
         self.assert_finding(findings, "IPv6", "eth0", "warning", "without a link-local address", "addr_gen_mode=0")
-        self.host.set_ipv6("eth0", "addr_gen_mode=0")
-        self.host.call(["ip", "link", "set", "eth0", "down"])
-        self.host.call(["ip", "link", "set", "eth0", "up"])
+        (advice,) = (each["advice"] for each in findings if each["check"] == "IPv6")
+        self.host.call(advice.removeprefix("Run: ").split())
         wait_until(lambda: self.host.link_local)
         self.assert_finding(self.examine(EMBEDDED), "IPv6", "eth0", "ok", "fe80::")
 

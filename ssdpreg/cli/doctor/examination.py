@@ -125,6 +125,7 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
         for each in host.interfaces
         if each.name in real
     }
+    accepted = {each.name: [*each.networks, *ssdp.named_networks] for each in host.interfaces if each.networks}
     in_use = {each.version for each in traffic if each.in_use}
     return [
         Section(
@@ -142,7 +143,13 @@ async def _examine_network(reactor: Any, config: Config, host: HostFacts, long: 
             (
                 *check_port(host.sockets, host.owners, in_use, is_root()),
                 *check_drops(host.sockets, host.owners),
-                *(found for each in traffic for found in check_traffic(each, ssdp.search.ports, rules[each.version])),
+                *(
+                    found
+                    for each in traffic
+                    for found in check_traffic(
+                        each, ssdp.search.ports, rules[each.version], accepted.get(each.name, ())
+                    )
+                ),
                 *check_membership(opened[4], memberships, read_forced_versions(real)),
                 *check_mld(opened[6], mld),
                 *check_queriers([name for name in real if name in _names(used, 4)], queriers),

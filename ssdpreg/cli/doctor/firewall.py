@@ -17,6 +17,9 @@ _OTHER_FAMILIES = {4: ("ip6", "arp"), 6: ("ip", "arp")}
 #: Expression of nft that matches datagrams to the SSDP groups, by IP version.
 _TO_GROUP = {4: f"ip daddr {GROUP}", 6: f"ip6 daddr {{ {', '.join(RECEIVED_GROUPS[6])} }}"}
 
+#: Conditions of nft and iptables that only multicast datagrams fulfil.
+_MULTICAST = re.compile(r"(?:pkttype|--pkt-type) multicast|(?:daddr|-d) (?:\{ )?(?:2(?:2[4-9]|3\d)\.|ff[0-9a-f]{2}:)")
+
 
 @dataclass(frozen=True, slots=True)
 class DroppingRule:
@@ -33,6 +36,16 @@ class DroppingRule:
     text: str
     table: str = ""
     chain: str = ""
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it is the policy of a chain of nft."""
+        return self.text.startswith("policy drop ")
+
+    @property
+    def is_for_multicast(self) -> bool:
+        """Whether it drops multicast datagrams only, and so no replies to searches."""
+        return _MULTICAST.search(self.text) is not None
 
     def __str__(self) -> str:
         return f"{self.tool}: {self.text}"
@@ -55,12 +68,20 @@ class _Chain:
 
 def accept_announcements(rules: Iterable[DroppingRule], version: int) -> str:
     """
-    Return the command that accepts announcements, for the firewall that drops them.
+    Return the commands that accept announcements, for the firewall that drops them.
 
     :param rules: Rules that may drop them, the most probable first; without one, a usual firewall is assumed.
     :param version: IP version, 4 or 6.
     """
-    rule = next(iter(rules), DroppingRule("nft", "", "inet filter", "input"))
+    found = list(rules) or [DroppingRule("nft", "", "inet filter", "input")]
+    # In nft a packet passes if each of the chains accepts it, and any of them may drop it.
+    probable = [rule for rule in found[1:] if rule.tool == "nft" and (not _relevance(rule) or rule.is_policy)]
+    commands = dict.fromkeys(_accept_announcements(rule, version) for rule in (found[0], *probable))
+    return "; ".join(commands)
+
+
+def _accept_announcements(rule: DroppingRule, version: int) -> str:
+    """Return the command that accepts announcements before a rule."""
     if "firewalld" in rule.table:
         return "firewall-cmd --permanent --add-port=1900/udp, and: firewall-cmd --reload"
     if "ufw" in rule.text:

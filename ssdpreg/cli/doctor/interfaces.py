@@ -10,6 +10,9 @@ from ssdpreg.ssdp.interfaces import InterfaceSelection, NetworkInterface
 from ssdpreg.ssdp.links import LinkState
 
 _INTERFACE = HostCheck("interface")
+_LOOPBACK_DOWN = _INTERFACE.fault(
+    "lo", "down: programs on this host do not reach each other at 127.0.0.1", "Run: ip link set dev lo up"
+)
 
 
 def check_interfaces(
@@ -33,7 +36,8 @@ def check_interfaces(
     for each in used:
         addresses.setdefault(each.name, []).append(each.address)
     needs_ipv4 = bool(selectors) or all(by_name[each.name].loopback or each.version == 6 for each in used)
-    findings = [_check_used(by_name[name], found, links, needs_ipv4) for name, found in addresses.items()]
+    findings = [_LOOPBACK_DOWN] if any(each.loopback and not each.up for each in interfaces) else []
+    findings += [_check_used(by_name[name], found, links, needs_ipv4) for name, found in addresses.items()]
     if selectors:
         return [*findings, *(_check_unmatched(text, by_name) for text in selection.unmatched(interfaces))]
     findings += _check_unused(interfaces, {each.name for each in used}, broadcast)

@@ -94,10 +94,9 @@ def _check_state(name: str, state: IPv6State) -> Finding:
         return _IPV6.warning(name, f"another host has the address {shown}, so the kernel does not use it", advice)
     link_local = [each for each in state.addresses if is_link_local(each)]
     if not link_local:
-        advice = (
-            f"Run: sysctl -w net.ipv6.conf.{name}.addr_gen_mode=0, and disable and enable the interface"
-            f" (ip link set dev {name} down, up)"
-        )
+        # The kernel creates the address when the value changes.
+        setting = f"net.ipv6.conf.{name}.addr_gen_mode"
+        advice = f"Run: sysctl -w {setting}=1 {setting}=0"
         finding = "without a link-local address: switches with MLD snooping may ignore its memberships"
         return _IPV6.warning(name, finding, advice)
     if state.tentative:

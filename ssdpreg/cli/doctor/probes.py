@@ -95,6 +95,7 @@ class _Probe:
         self._in_use = False
         self._problem = ""
         self._blocked = False
+        self._at_limit = False
         self._probe_port = 0
         # No device has these IDs, so no device replies to the probes.
         self._marker, self._marker_from_1900 = (
@@ -134,6 +135,8 @@ class _Probe:
             self._problem = f"cannot open UDP port {PORT}: {error.socketError}"
         except OSError as error:
             self._problem = f"cannot join {group}: {error.strerror or error}"
+            # ip_mc_join_group() of Linux.
+            self._at_limit = error.errno == errno.ENOBUFS
 
     def _join(self, opened: OpenSocket) -> None:
         """
@@ -202,6 +205,7 @@ class _Probe:
                 }
             ),
             self._interface.version,
+            self._at_limit,
         )
 
     def close(self) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.firewall import DroppingRule, accept_announcements
+from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.ssdp.messages import GROUPS
 
 _ROUND_TRIP = HostCheck("multicast")
@@ -35,6 +37,7 @@ class Traffic:
     :ivar in_use: Whether UDP port 1900 could not be opened, because another program uses it exclusively.
     :ivar problem: Step that failed, to open a socket or to send to the group, and the reason; empty if both succeeded.
     :ivar blocked: Whether the reason is that a firewall drops what this host sends.
+    :ivar at_limit: Whether the reason is the kernel's limit for the groups of a socket.
     :ivar missing: Groups of which a datagram to port 1900 was not received again.
     :ivar probe_port: Port to which a datagram was sent as a reply to a search would be.
     :ivar probe_returned: Whether that datagram was received again.
@@ -52,6 +55,7 @@ class Traffic:
     probe_from_1900_returned: bool = True
     repliers: Sequence[str] = ()
     version: int = 4
+    at_limit: bool = False
 
     @property
     def subject(self) -> str:
@@ -60,7 +64,10 @@ class Traffic:
 
 
 def check_traffic(
-    traffic: Traffic, ports: tuple[int, int] | None, dropping: Sequence[DroppingRule] = ()
+    traffic: Traffic,
+    ports: tuple[int, int] | None,
+    dropping: Sequence[DroppingRule] = (),
+    networks: Sequence[IPNetwork] = (),
 ) -> list[Finding]:
     """
     Check the traffic of one interface.
@@ -68,6 +75,8 @@ def check_traffic(
     :param traffic: The datagrams.
     :param ports: First and last port of ``ssdp.search.ports``, or None if any port may receive replies.
     :param dropping: Firewall rules that drop datagrams; empty if there are none or they are not known.
+    :param networks: Networks from which the daemon accepts replies: those of the interface, and those named in
+        ``ssdp.allow``; empty if they are not known.
     """
     name = traffic.subject
     if traffic.in_use:
@@ -75,7 +84,17 @@ def check_traffic(
     if traffic.problem:
         return [_report_problem(traffic)]
     findings = [_check_round_trip(traffic, dropping), _check_firewall(traffic, ports, dropping)]
-    if traffic.repliers:
+    if off_link := [host for host in traffic.repliers if not _is_accepted(host, networks)]:
+        finding = (
+            f"{_count(len(off_link), 'host')} replied from outside of the networks of {traffic.name}:"
+            f" {_list(off_link)}. The daemon drops these replies"
+        )
+        advice = (
+            f"Correct the prefix length of the address (ip address show dev {traffic.name}), or name the network of the"
+            " devices in ssdp.allow"
+        )
+        findings.append(_SEARCH.warning(name, finding, advice))
+    elif traffic.repliers:
         findings.append(_SEARCH.ok(name, f"{_count(len(traffic.repliers), 'host')} replied: {_list(traffic.repliers)}"))
     elif traffic.version == 6:
         findings.append(_SEARCH.ok(name, "no device replied within 2 s, which is usual: most devices use IPv4 only"))
@@ -90,12 +109,17 @@ def check_traffic(
 
 def _report_problem(traffic: Traffic) -> Finding:
     """Return the finding about a step that failed."""
-    group = GROUPS[traffic.version][0]
+    groups = GROUPS[traffic.version]
     finding, name = traffic.problem, traffic.name
-    advice = f"Look at: ip address show dev {name}, and ip route get {group} oif {name}"
+    advice = f"Look at: ip address show dev {name}, and ip route get {groups[0]} oif {name}"
     if traffic.blocked:
         finding += ": a firewall drops what this host sends"
-        advice = f"Accept UDP to {group}, port 1900, for outgoing datagrams. {_LOOK_AT_RULES[traffic.version]}"
+        accepted = " and ".join(groups)
+        advice = f"Accept UDP to {accepted}, port 1900, for outgoing datagrams. {_LOOK_AT_RULES[traffic.version]}"
+    elif traffic.at_limit:
+        finding += ": net.ipv4.igmp_max_memberships is too low"
+        # The default of the kernel.
+        advice = "Run: sysctl -w net.ipv4.igmp_max_memberships=20"
     return _ROUND_TRIP.fault(traffic.subject, finding, advice)
 
 
@@ -121,6 +145,9 @@ def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: S
         # The rules may still drop the datagrams of some senders.
         advice = f"If devices do not reply, look at this rule: {dropping[0]}" if dropping else ""
         return _FIREWALL.ok(traffic.subject, f"a probe to UDP port {traffic.probe_port} was received", advice)
+    if dropping and all(rule.is_for_multicast for rule in dropping):
+        reason = f"the probe was dropped by a rule for multicast, which replies are not ({dropping[0]})"
+        return _FIREWALL.skipped(traffic.subject, reason)
     if ports is None:
         advice = 'Set a range as in "search": {"ports": "40000-40099"}, and accept UDP to it: docs/troubleshooting.md'
     else:
@@ -132,6 +159,14 @@ def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: S
         f"{_name_rule(dropping)}",
         f"{advice}. {_LOOK_AT_RULES[traffic.version]}",
     )
+
+
+def _is_accepted(host: str, networks: Sequence[IPNetwork]) -> bool:
+    """Return whether the daemon accepts replies from a host. A link-local IPv6 address is always on the network."""
+    address = ip_address(host.partition("%")[0])
+    if not networks or (address.version == 6 and address.is_link_local):
+        return True
+    return any(address in network for network in networks)
 
 
 def _name_rule(dropping: Sequence[DroppingRule]) -> str:

@@ -38,6 +38,7 @@ async function update() {
       if (url === location.href) {
         document.title = page.title;
         received = arrived;
+        rendered = location.search;
         morphChildren(document.body, page.body);
         updateTimes();
       }
@@ -188,10 +189,28 @@ document.addEventListener("visibilitychange", () => {
 // --- The filter, the order, and the opened services: they are in the URL ---
 
 let typing = 0;
+let rendered = location.search; // The URL to which the links of the page belong.
 
 function show(search) {
   history.replaceState(null, "", search || location.pathname);
   refreshNow();
+}
+
+// Return the URL that a link leads to. The reader may have used another link since the page was rendered: what the link
+// changes is applied to the present URL.
+function resolve(search) {
+  if (rendered === location.search) return search;
+  const [before, after, now] = [rendered, search, location.search].map((text) => new URLSearchParams(text));
+  for (const name of new Set([...before.keys(), ...after.keys()])) {
+    const [old, wanted] = [before.getAll(name), after.getAll(name)];
+    if (String(old) === String(wanted)) continue;
+    // Several services can be open. The other parameters have one value.
+    const kept = name === "open" ? now.getAll(name).filter((id) => wanted.includes(id) || !old.includes(id)) : [];
+    const added = name === "open" ? wanted.filter((id) => !old.includes(id)) : wanted;
+    now.delete(name);
+    for (const value of new Set([...kept, ...added])) now.append(name, value);
+  }
+  return now.size ? `?${now}` : "";
 }
 
 function applyFilter() {
@@ -214,7 +233,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-live]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  show(link.search);
+  show(resolve(link.search));
 });
 
 setInterval(updateTimes, 1000);

@@ -59,6 +59,13 @@ class NamesTests(CommandTestCase):
         self.assertEqual(host_name("A B"), host_name("a b"))
         self.assertNotEqual(host_name("a b"), host_name("a c"))
 
+    def test_names_with_a_meaning(self) -> None:
+        """A device cannot have the name of the controller, of an address, or of a group."""
+        for device in ("all", "Ungrouped", "_meta", "LocalHost", "127.0.0.1", "10.1", "::1", "bmc_SERVICE_x"):
+            self.assertRegex(host_name(device, {"bmc_service_x"}), r"^device-[0-9a-f]{16}$", device)
+        for device in ("1", "10.0.0.5a", "localhost2"):
+            self.assertEqual(host_name(device), device)
+
 
 class InventoryTests(CommandTestCase):
     """Tests for :func:`make_inventory`."""
@@ -103,6 +110,13 @@ class InventoryTests(CommandTestCase):
         host = inventory["_meta"]["hostvars"]["dev-1"]
         self.assertEqual(host["ssdp_port"], 99)
         self.assertEqual([each["ssdp_port"] for each in host["ssdp_services"]], [99, 8080])
+
+    def test_device_with_the_name_of_a_group(self) -> None:
+        """A device whose ID is the name of a group, in any case, is not a host of that name."""
+        inventory = make_inventory([service("BMC-x"), service("a:x", "bmc_X")])
+        self.assertEqual(inventory["BMC_x"], {"hosts": ["dev-1"]})
+        self.assertRegex(inventory["a_x"]["hosts"][0], "^device-")
+        self.assertEqual(len(inventory["_meta"]["hostvars"]), 2)
 
     def test_stable(self) -> None:
         """The output does not depend on the order of the services."""

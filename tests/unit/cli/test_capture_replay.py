@@ -351,6 +351,11 @@ class FilterTests(ReplayTestCase):
         for text in ("urn:schemas-upnp-org:service:api:1.0", "uuid:dev", "10.0.0.6", "10.0.0.7"):
             self.assertFalse(ExplanationFilter(text).matches(found), text)
 
+    def test_filter_of_another_form(self) -> None:
+        """A network, the name of a host, and an address with a typing error are rejected: they would match nothing."""
+        for text in ("", "10.0.0.0/24", "bmc-7", "10.0.0.300"):
+            self.assertRaises(ValueError, ExplanationFilter, text)
+
     def test_filter_of_ipv6(self) -> None:
         """An IPv6 address is selected in any spelling, in brackets, and with or without its zone."""
         found = Explanation(0.0, "alive", sender="fe80::5%eth0", location="http://[2001:DB8:0::5]:80/")

@@ -63,6 +63,8 @@ class SourceTests(SynchronousTestCase):
             ("/redfish/v1", "/redfish/v1/"),
             ("/redfish/v1/", "/redfish/v1/"),
             ("/bmc/redfish/v1/", "/bmc/redfish/v1/"),
+            ("/bmc/redfish/v1", "/bmc/redfish/v1/"),
+            ("/upnp/description.xml", "/redfish/v1/"),
         ):
             source = find_source(advertise(path, REDFISH))
             self.assertEqual((source.path, source.target.is_redfish), (root, True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import ClassVar
 
@@ -33,6 +34,11 @@ def check(
 
 class InterfaceTests(CheckTestCase):
     """Tests for :func:`check_interfaces`."""
+
+    def test_loopback_down(self) -> None:
+        """Without loopback, neither Consul's agent nor the daemon is reached."""
+        findings = check_interfaces([replace(LO, up=False), ETH0], {}, (), ())
+        self.assert_results(findings, ("lo", "fault"), ("eth0", "ok"))
 
     def test_usable(self) -> None:
         """An interface that can be used is right, and loopback is not mentioned."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_network
 
 from ssdpreg.cli.doctor.firewall import (
     DroppingRule,
@@ -33,12 +34,50 @@ class TrafficTests(CheckTestCase):
 
     def test_replies(self) -> None:
         """Replies are accepted by the firewall if some were received, also if the probe was not."""
-        _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=["a", "b", "c", "d"]), None)
-        self.assertEqual((firewall.result, search.finding), ("ok", "4 hosts replied: a, b, c and 1 more"))
-        *_, search = check_traffic(Traffic("eth0", repliers=["a", "b", "c"]), None)
-        self.assertEqual(search.finding, "3 hosts replied: a, b, c")
-        *_, search = check_traffic(Traffic("eth0", repliers=["a"]), None)
-        self.assertEqual(search.finding, "1 host replied: a")
+        hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+        _, firewall, search = check_traffic(Traffic("eth0", probe_returned=False, repliers=hosts), None)
+        finding = "4 hosts replied: 10.0.0.1, 10.0.0.2, 10.0.0.3 and 1 more"
+        self.assertEqual((firewall.result, search.finding), ("ok", finding))
+        *_, search = check_traffic(Traffic("eth0", repliers=hosts[:3]), None)
+        self.assertEqual(search.finding, "3 hosts replied: 10.0.0.1, 10.0.0.2, 10.0.0.3")
+        *_, search = check_traffic(Traffic("eth0", repliers=hosts[:1]), None)
+        self.assertEqual(search.finding, "1 host replied: 10.0.0.1")
+
+    def test_off_link_replies(self) -> None:
+        """Replies that the daemon drops, because their senders are on another network, are reported."""
+        networks = [ip_network("10.0.0.2/32"), ip_network("fd00::/64")]
+        repliers = ["10.0.0.2", "10.0.0.3", "fd00::1", "fe80::1%eth0"]
+        *_, search = check_traffic(Traffic("eth0", repliers=repliers), None, (), networks)
+        self.assert_one([search], "warning", "1 host replied from outside", "10.0.0.3", "prefix length", "ssdp.allow")
+        for accepted in ([*networks, ip_network("10.0.0.0/24")], []):
+            *_, search = check_traffic(Traffic("eth0", repliers=repliers), None, (), accepted)
+            self.assertEqual((search.result, search.finding[:15]), ("ok", "4 hosts replied"))
+
+    def test_rule_for_multicast(self) -> None:
+        """A rule that drops multicast says nothing about replies. Another one, or an unknown one, may drop them."""
+        traffic = Traffic("eth0", probe_returned=False)
+        multicast = [
+            DroppingRule("nft", f"{condition} drop in chain x of table ip f")
+            for condition in (
+                "meta pkttype multicast",
+                "ip daddr 224.0.0.0/4",
+                "ip6 daddr ff02::c",
+                "ip daddr { 239.1.1.1",
+            )
+        ]
+        multicast.append(DroppingRule("iptables", "-A INPUT -d 239.0.0.0/8 -j DROP"))
+        for rule in multicast:
+            self.assertEqual(check_traffic(traffic, None, [rule])[1].result, "skipped", rule)
+        for rules in ([*multicast, OTHER_RULE], [DroppingRule("nft", "ip daddr 22.0.0.1 drop")], []):
+            self.assertEqual(check_traffic(traffic, None, rules)[1].result, "fault", rules)
+
+    def test_several_chains(self) -> None:
+        """Announcements have to be accepted in each chain that may drop them."""
+        policy = DroppingRule("nft", "policy drop of chain in in table ip b", "ip b", "in")
+        found = accept_announcements([RULE, RULE, OTHER_RULE, policy], 4)
+        to_group = "ip daddr 239.255.255.250 udp dport 1900 accept"
+        first, second = (f"nft insert rule {chain} {to_group}" for chain in ("inet filter input", "ip b in"))
+        self.assertEqual(found, f"{first}; {second}")
 
     def test_in_use(self) -> None:
         """Without port 1900 there is no round trip."""
@@ -50,6 +89,10 @@ class TrafficTests(CheckTestCase):
         self.assert_one(problem, "fault", "Network is unreachable", "ip route get 239.255.255.250 oif eth0")
         problem = check_traffic(Traffic("eth0", problem="cannot send: Operation not permitted", blocked=True), None)
         self.assert_one(problem, "fault", "a firewall drops what this host sends", "nft list ruleset")
+        problem = check_traffic(Traffic("eth0", problem="cannot send: x", blocked=True, version=6), None)
+        self.assert_one(problem, "fault", "Accept UDP to ff02::c and ff05::c")
+        problem = check_traffic(Traffic("eth0", problem="cannot join: No buffer space available", at_limit=True), None)
+        self.assert_one(problem, "fault", "Run: sysctl -w net.ipv4.igmp_max_memberships=20")
 
     def test_announcements_dropped(self) -> None:
         """A datagram that is not received again is a fault, with the rule if it is known."""
