@@ -6,7 +6,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.consul_format import format_duration, format_registration, is_owned, parse_registration
+from ssdpreg.backends.consul_format import (
+    check_service,
+    format_duration,
+    format_registration,
+    is_owned,
+    parse_registration,
+)
 from ssdpreg.registration import Check
 from ssdpreg.testing import FakeConsulAgent, make_registration
 from tests.support.consul_agent_tests import request_fake
@@ -23,6 +29,16 @@ class FormatTests(SynchronousTestCase):
         body = format_registration(registration, checks, "ssdpreg")
         self.assertEqual(request_fake(self, agent, "PUT", "/v1/agent/service/register", body)[0], 200)
         self.assertEqual(parse_registration(agent.services[registration.service_id], checks), registration)
+
+    def test_texts_of_an_entry(self) -> None:
+        """An entry may have a text of any script, but none that cannot be sent, and no other type in its place."""
+        entry = {"ID": "a", "Service": "n", "Address": "192.0.2.1", "Port": 1, "Tags": None, "Meta": {}}
+        for key in ("ID", "Service", "Address"):
+            for text in ("", "Zähler", "電話"):
+                accepted = {**entry, key: text}
+                self.assertIs(check_service(accepted), accepted)
+            for value in ("a\ud800", None, 1, ["a"]):
+                self.assertRaises(ValueError, check_service, {**entry, key: value})
 
     def test_alias_check(self) -> None:
         """An ``alive`` check becomes an alias check on the daemon's own service."""

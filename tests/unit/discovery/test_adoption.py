@@ -87,10 +87,12 @@ class ReceivedServiceTests(TableTestCase):
             self.assertEqual(self.hosts(), [T])
 
     def test_lapsed_registration(self) -> None:
-        """A registration whose lifetime is over is not adopted."""
-        self.receive(FORGED)
-        self.adopt(remaining=-1.0)
-        self.assertEqual((self.adopted, self.hosts()), ([], [E]))
+        """A registration whose lifetime is over is not adopted. One with a rest of its lifetime is."""
+        for remaining, host in ((-1.0, E), (0.0, E), (0.5, T), (1.0, T)):
+            self.setUp()
+            self.receive(FORGED)
+            self.adopt(remaining=remaining)
+            self.assertEqual((len(self.adopted), self.hosts()), (int(host == T), [host]))
 
     def test_claim_in_the_table(self) -> None:
         """If the table has a claim for the registered LOCATION, it becomes the current one."""

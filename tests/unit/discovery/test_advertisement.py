@@ -41,6 +41,7 @@ class AdvertisementTests(SynchronousTestCase):
             ("10.0.0.5", "http://10.0.0.50:8080/a"),
             ("box", "http://BOX:8080/a"),
             ("box", "http://box.:8080/a"),
+            ("box", "http://boxhouse:8080/a"),
             ("2001:db8::1", "http://[2001:db8:0::1]:8080/a"),
             ("fe80::1%eth0", "http://[fe80::1]:8080/a"),
         ):

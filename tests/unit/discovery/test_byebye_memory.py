@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.discovery.advertisement import LONGEST_MAX_AGE
 from ssdpreg.discovery.byebyes import LIMIT, MEMORY, ByeByes
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.events import Left
@@ -47,7 +48,8 @@ class ByeByesTests(SynchronousTestCase):
         self.assertEqual(len(self.byebyes), 1)
 
     def test_time(self) -> None:
-        """A byebye is kept for a day."""
+        """A byebye is kept for a day, the longest lifetime of a service."""
+        self.assertEqual(MEMORY, LONGEST_MAX_AGE)
         self.byebyes.remember("D", URN, T, 10.0)
         self.assertEqual(self.byebyes.sender(adopted(), 10.0 + MEMORY), T)
         self.assertIsNone(self.byebyes.sender(adopted(), 10.1 + MEMORY))

@@ -6,7 +6,8 @@ T is the true device, E an attacker: see :mod:`tests.support.table_case`.
 
 from __future__ import annotations
 
-from ssdpreg.discovery.events import Left
+from ssdpreg.discovery.events import Changed, Left
+from ssdpreg.discovery.standing import Standing
 from ssdpreg.ssdp.reception import Channel
 from tests.support.table_case import FORGED, TRUE, E, T, TableTestCase, advertisement
 
@@ -51,6 +52,15 @@ class ByeByeTests(TableTestCase):
             self.wait(30)
             (live,) = self.table
             self.assertEqual(live.advertisement.location, TRUE.location, replies)
+
+    def test_restart_with_other_facts(self) -> None:
+        """The announcement that voids a byebye replaces the facts of the device, if they are others."""
+        for server, events in (("", []), ("new", [Changed(advertisement(T, server="new"), Standing.DIRECT)])):
+            self.setUp()
+            self.receive(TRUE)
+            self.bye(T)
+            self.assertEqual(self.receive(advertisement(T, server=server)), events)
+            self.assertEqual(self.wait(10), [])
 
     def test_restart_of_an_indirect_service(self) -> None:
         """An announcement of the owner of an indirect claim voids its byebye. A reply of the owner does not."""

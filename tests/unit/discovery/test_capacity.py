@@ -100,6 +100,17 @@ class CapacityTests(SynchronousTestCase):
         self.add(one)
         self.assert_rejected(DIRECT, False, TOO_MANY_OF_SENDER, "10.0.0.5")
 
+    def test_full_and_crowded(self) -> None:
+        """The table is crowded at three quarters of its limit, and for a sender at three quarters of its quota."""
+        self.capacity = Capacity(8, 4)
+        states = []
+        for number in range(8):
+            self.add(service(sender="10.0.0.5" if number < 4 else "10.0.0.6"))
+            crowded = [self.capacity.is_crowded_for(sender) for sender in ("10.0.0.5", "10.0.0.9")]
+            states.append((*crowded, self.capacity.is_full_for("10.0.0.5"), self.capacity.is_full))
+        few, own, most = (False,) * 4, (True, False, False, False), (True, False, True, False)
+        self.assertEqual(states, [few, few, own, most, most, *[(True, True, True, False)] * 2, (True,) * 4])
+
     def test_departed_senders_are_not_kept(self) -> None:
         """Nothing is kept about a sender whose services are gone."""
         one, two = service(), service()
@@ -198,6 +209,29 @@ class TurnoverTests(SynchronousTestCase):
         ]
         self.assertLessEqual(len(admitted), 16 + 50)
         self.assertGreaterEqual(len(admitted), 60)
+
+    def burst(self, now: float, standing: Standing, sender: str = "10.0.0.5") -> int:
+        """Return the number of services that a sender can replace at one time."""
+        count = 0
+        while self.admit(now, standing, sender=sender):
+            count += 1
+        return count
+
+    def test_bursts_and_rates(self) -> None:
+        """The budgets of one sender and of all senders have a burst and a rate for each kind of replacement."""
+        senders = [f"10.0.1.{number}" for number in range(4)]
+        for standing, one, pause, pause_of_all in ((DIRECT, 8, 10, 2), (CONFIRMED, 16, 2, 1)):
+            self.setUp()
+            for sender in senders:
+                for _ in range(3):
+                    self.capacity.add(service(sender=sender))
+            self.assertEqual(self.burst(100.0, standing), one)
+            self.assertEqual(self.burst(99.9 + pause, standing), 0)
+            self.assertEqual(self.burst(100.0 + pause, standing), 1)
+            # All together have twice the burst.
+            self.assertEqual([self.burst(1000.0, standing, sender) for sender in senders[:3]], [one, one, 0])
+            self.assertEqual(self.burst(999.9 + pause_of_all, standing, senders[3]), 0)
+            self.assertEqual(self.burst(1000.0 + pause_of_all, standing, senders[3]), 1)
 
 
 class ProbationTests(TableTestCase):

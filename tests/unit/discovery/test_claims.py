@@ -70,6 +70,15 @@ class ClaimTests(SynchronousTestCase):
         self.assertEqual((one.sender, one.standing), (OWNER, Standing.DIRECT))
         self.assertFalse(self.renew(one, 1100, OTHER))
 
+    def test_earlier_owner(self) -> None:
+        """A byebye of a sender that announced a claim before its host ends nothing, although the host replies."""
+        one = claim(sender=OTHER)
+        self.assertTrue(one.owns(OTHER))
+        self.renew(one, 1001, channel=Channel.HOST)
+        self.assertTrue(one.answers and one.owns(OWNER))
+        self.assertFalse(one.owns(OTHER))
+        self.assertIsNone(one.neighbours)
+
     def test_owner_of_an_indirect_claim(self) -> None:
         """Another sender becomes the owner of an indirect claim after half of max-age in silence, and not before."""
         one = claim(sender=OTHER)

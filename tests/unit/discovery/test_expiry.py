@@ -111,6 +111,18 @@ class ScheduleTests(SynchronousTestCase):
         self.schedule.discard(self.second)
         self.assertEqual(self.take(5.0), [self.first])
 
+    def test_sample(self) -> None:
+        """A sample has items at equal distances, and all items if they are few. It has no removed ones."""
+        items = [Item(str(number)) for number in range(10)]
+        for number, item in enumerate(items):
+            self.schedule.schedule(item, 30.0 * number)
+        for size, step in ((20, 1), (10, 1), (6, 1), (5, 2), (4, 2), (3, 3), (1, 10)):
+            self.assertEqual(self.schedule.sample(size), items[::step])
+        self.schedule.discard(items[4])
+        self.assertEqual(self.schedule.sample(5), [items[number] for number in (0, 2, 6, 8)])
+        self.assertEqual(self.take(0.0), items[:1])
+        self.assertEqual(self.schedule.sample(9), [*items[1:4], *items[5:]])
+
     def test_length_is_bounded_after_removals(self) -> None:
         """Removed items do not stay in the schedule: 100,000 items that come and go leave few entries."""
         self.schedule.schedule(self.first, 1e6)

@@ -170,7 +170,8 @@ class MeaninglessTests(InterpretTestCase):
 
         Without valid BOOTIDs it has no meaning.
         """
-        self.assertIsNone(self.interpret(Update(API, f"uuid:D::{API}")))
+        for boot_ids in (("", ""), ("1", ""), ("", "2")):
+            self.assertIsNone(self.interpret(Update(API, f"uuid:D::{API}", *boot_ids)))
         self.assertEqual(self.interpret(Update("urn:x", "uuid:D::urn:x", "1", "2")), BootNotice("D", "1", "2"))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ssdpreg.discovery.events import Appeared, Changed, Event, Left, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import URN, TableTestCase, advertisement
 
 GLOBAL = "2001:db8::5"
@@ -41,6 +41,12 @@ class NeighbourTests(TableTestCase):
         self.assertEqual(self.searched, [(0.0, (GLOBAL,))])
         self.assertEqual(self.wait(1), [(0.5, Changed(self.device, Standing.CONFIRMED))])
 
+    def test_search_of_a_proof(self) -> None:
+        """The service does not wait for the search, which is less urgent than those for a claim."""
+        search = SearchNeeded(self.device, 3.0, (GLOBAL,), urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+        events = self.table.observe(self.device, Reception(LINK, "eth0"), self.now)
+        self.assertEqual(events, [Appeared(self.device, Standing.INDIRECT), search])
+
     def test_repeated_proof(self) -> None:
         """A device whose reply was lost is searched for again, later each time, when it announces itself."""
         self.receive(self.device, LINK)
@@ -56,6 +62,18 @@ class NeighbourTests(TableTestCase):
         for device_id, host, sender in (("A", "10.0.0.5", "10.0.0.6"), ("B", "name.example", LINK)):
             self.receive(advertisement(host, device_id=device_id), sender)
         self.assertEqual(self.searched, [])
+
+    def test_standing_that_is_lost(self) -> None:
+        """With trust ``direct``, a service ends that only a neighbour address has announced for three hours."""
+        self.table = AdvertisementTable(trust=Standing.DIRECT)
+        self.receive(self.device)
+        ended: list[Event] = []
+        announcements = 0
+        while not ended and announcements < 100:
+            self.receive(self.device, LINK)
+            announcements += 1
+            ended = [event for _, event in self.wait(600)]
+        self.assertEqual((ended, announcements), ([Left(self.device, "expired")], 20))
 
     def prove(self) -> None:
         """Let the device announce itself and reply."""
@@ -218,6 +236,15 @@ class SeveralAddressesTests(TableTestCase):
             self.assertEqual(self.announce((advertisement(LINK), LINK), (advertisement(host), host)), [])
             self.assertEqual(self.hosts(), [host])
 
+    def test_ten_minutes_of_preference(self) -> None:
+        """A link-local address gives way at once within ten minutes after the service appeared."""
+        for seconds, host in ((599.5, "10.0.0.5"), (600.0, LINK)):
+            self.setUp()
+            self.receive(advertisement(LINK))
+            self.wait(seconds)
+            self.receive(advertisement("10.0.0.5"))
+            self.assertEqual(self.hosts(), [host])
+
     def test_link_local_does_not_give_way_later(self) -> None:
         """A service that has been at a link-local address for long is decided about by a search, as any other."""
         self.reply(advertisement(LINK))
@@ -296,6 +323,16 @@ class BootIDTests(TableTestCase):
             self.wait(1)
         self.assertLessEqual(changes, 10)
         self.assertGreaterEqual(changes, 9)
+
+    def test_length_of_the_pause(self) -> None:
+        """A restart 10 s after the one before changes the facts. An earlier one does not."""
+        for seconds, changes in ((9.5, 0), (10.0, 1)):
+            self.setUp()
+            for number in range(2):
+                self.receive(at("10.0.0.5", boot_id=f"{number}", server=f"{number}"))  # type: ignore[arg-type]
+            self.wait(seconds)
+            restarted = at("10.0.0.5", boot_id="2", server="2")
+            self.assertEqual(len(self.receive(restarted)), changes)  # type: ignore[arg-type]
 
     def test_restart_in_the_pause(self) -> None:
         """A second restart in the pause is processed at the first announcement after it, also at a repetition."""

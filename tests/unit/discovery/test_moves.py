@@ -9,7 +9,7 @@ from __future__ import annotations
 from ssdpreg.discovery.events import Appeared, Changed
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.ssdp.reception import Channel
-from tests.support.table_case import FORGED, TRUE, E, T, TableTestCase, advertisement
+from tests.support.table_case import FORGED, TRUE, URN, E, T, TableTestCase, advertisement
 
 
 class MoveTests(TableTestCase):
@@ -108,6 +108,31 @@ class MoveTests(TableTestCase):
             self.assertEqual(self.wait(60), [], byebye)
             self.assertEqual(self.hosts(), [T])
 
+    def test_waiting_move_and_the_home(self) -> None:
+        """An announcement of another LOCATION of the home cancels a move that waits. One of another host does not."""
+        for third, host in ((advertisement(T, port=81), T), (advertisement("10.0.0.7"), E)):
+            self.setUp()
+            self.receive(TRUE)
+            self.receive(advertisement(T, port=8080))
+            self.reply(FORGED)
+            self.receive(FORGED)
+            self.wait(6.5)
+            self.repliers.clear()
+            self.receive(third)
+            self.wait(5)
+            self.assertEqual(self.hosts(), [host])
+
+    def test_other_claims(self) -> None:
+        """The claims of other LOCATIONs can be listed. An expired one, and one that the device left, are none."""
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now)), [])
+        self.receive(TRUE)
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now)), [])
+        self.receive(advertisement(T, port=81))
+        self.receive(advertisement(E, max_age=100))
+        (other,) = self.table.other_claims("D", URN, self.now)
+        self.assertEqual((other.location, other.sender, other.began_at), (FORGED.location, E, self.now))
+        self.assertEqual(list(self.table.other_claims("D", URN, self.now + 200)), [])
+
     def test_two_locations_do_not_alternate(self) -> None:
         """A sender that announces two LOCATIONs in turn keeps the later one."""
         second = advertisement(T, port=8080)
@@ -171,6 +196,16 @@ class PendingMoveTests(TableTestCase):
         self.assertEqual(self.ports(), [6])
         self.wait(60)
         self.assertEqual(self.ports(), [7])
+
+    def test_replaced_move(self) -> None:
+        """Another announcement of the same sender replaces the move that waits. One of another sender does not."""
+        for third, replaced in ((advertisement(port=8), True), (advertisement(E), False)):
+            self.setUp()
+            self.move_twice()
+            self.receive(third)
+            (service,) = self.table._services
+            (waiting,) = (claim for claim in service.others if claim.advertisement.endpoint.port == 7)
+            self.assertEqual(waiting.superseded, replaced)
 
     def test_device_that_did_not_move(self) -> None:
         """An announcement or a reply from the current LOCATION cancels a move that waits and has the same sender."""

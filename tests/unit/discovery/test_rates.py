@@ -44,6 +44,13 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertFalse(bucket.take(101.5))
         self.assertTrue(bucket.take(102.0))
 
+    def test_has_a_token(self) -> None:
+        """Whether there is a token can be read without taking it."""
+        bucket = TokenBucket(0.5, 1.0)
+        self.assertEqual([bucket.has(100.0) for _ in range(2)], [True, True])
+        bucket.take(100.0)
+        self.assertEqual([bucket.has(now) for now in (100.0, 101.9, 102.0)], [False, False, True])
+
     def test_token_after_the_wait(self) -> None:
         """There is a token after each wait, also with the errors of rounding: otherwise a timer would not end."""
         random = Random(1)

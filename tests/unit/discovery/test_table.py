@@ -187,6 +187,18 @@ class LifetimeTests(TableTestCase):
         self.assertEqual([len(self.table.expire(self.now, limit=4)) for _ in range(4)], [4, 4, 2, 0])
 
 
+class RepeatedSearchTests(TableTestCase):
+    """Tests for the second search for a silent device."""
+
+    def test_time_for_a_reply(self) -> None:
+        """A search is repeated if the device has a second to reply before its service expires."""
+        for max_age, times in ((15, [12.0, 15.0]), (14, [11.2, 14.2]), (12, [9.6]), (10, [8.0])):
+            self.setUp()
+            self.receive(advertisement(max_age=max_age), channel=Channel.HOST)
+            self.wait(60)
+            self.assertEqual([time for time, _ in self.searched], times)
+
+
 class ByeByeTests(TableTestCase):
     """Departure of services by byebye."""
 

@@ -6,10 +6,10 @@ T is the true device, E an attacker: see :mod:`tests.support.table_case`.
 
 from __future__ import annotations
 
-from ssdpreg.discovery.events import Appeared, Changed, Left
+from ssdpreg.discovery.events import Appeared, Changed, Left, SearchNeeded
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import FORGED, OTHER_URN, TRUE, URN, E, T, TableTestCase
 
 
@@ -92,6 +92,67 @@ class StandingTests(TableTestCase):
         self.wait(11)
         self.receive(TRUE)
         self.wait(1)
+        self.assertEqual(self.hosts(), [T])
+
+    def test_reply_to_the_group_before_the_service_is_live(self) -> None:
+        """The first reply to a search of the group causes a search of its host at once. Further ones have a pause."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        for seconds, channel, searches in (
+            (0, Channel.GROUP, 1),
+            (1, Channel.GROUP, 2),
+            (2, Channel.SEARCH, 3),
+            (3, Channel.SEARCH, 3),
+            (4, Channel.GROUP, 3),
+        ):
+            self.wait(self.start + seconds - self.now)
+            self.receive(TRUE, channel=channel)
+            self.assertEqual(len(self.searched), searches)
+        self.assertEqual({hosts for _, hosts in self.searched}, {(T,)})
+
+    def test_reply_to_the_group_for_another_location(self) -> None:
+        """The same holds for another LOCATION of a service that is not live."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        for channel, searches in ((Channel.GROUP, 0), (Channel.SEARCH, 1), (Channel.SEARCH, 0)):
+            self.wait(1)
+            self.searched.clear()
+            self.receive(TRUE, channel=channel)
+            self.assertEqual([hosts for _, hosts in self.searched].count((T,)), searches)
+
+    def test_search_of_a_host_that_replied_to_the_group(self) -> None:
+        """Only the host is searched then, since it has just replied to a search of the group."""
+        self.table = AdvertisementTable(trust=Standing.CONFIRMED)
+        self.receive(FORGED)
+        self.receive(TRUE)
+        events = self.table.observe(TRUE, Reception(T, "eth0", Channel.SEARCH), self.now)
+        self.assertEqual(events, [SearchNeeded(TRUE, 3.0, (T,), is_tracked=False, hosts_only=True)])
+
+    def test_repetitions_before_the_service_is_live(self) -> None:
+        """A repetition does more than prolong a claim that is not live, and one that its host sent by another way."""
+        for trust, on_link, settled in (
+            (Standing.INDIRECT, True, True),
+            (Standing.INDIRECT, False, False),
+            (Standing.CONFIRMED, True, False),
+        ):
+            self.table = AdvertisementTable(trust=trust)
+            self.receive(TRUE)
+            self.receive(TRUE, on_link=on_link)
+            (service,) = self.table._services
+            self.assertEqual(service.claim.latest is not None, settled)
+
+    def test_return_of_the_home(self) -> None:
+        """With trust ``direct``, an announcement returns a service to its home in a contest, as with any trust."""
+        self.table = AdvertisementTable(trust=Standing.DIRECT)
+        self.receive(TRUE)
+        self.wait(900)
+        self.reply(FORGED)
+        self.receive(FORGED)
+        self.wait(100)
+        self.assertEqual(self.hosts(), [E])
+        self.repliers.clear()
+        self.receive(TRUE)
+        self.assertEqual(self.hosts(), [E])
+        self.receive(TRUE)
         self.assertEqual(self.hosts(), [T])
 
     def test_first_claim_is_no_home_before_it_is_live(self) -> None:

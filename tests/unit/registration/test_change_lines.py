@@ -60,6 +60,7 @@ class ChangeLinesTests(SynchronousTestCase):
         first, last = (make_registration(number).service_id for number in (30, 99))
         self.assertEqual(fields, {"count": 70, "first": first, "last": last})
         self.assertEqual(self.lines.summarize(1020.0), [])
+        self.assertEqual(self.lines.summarized, 70)
 
     def test_order(self) -> None:
         """While changes wait for a summary, no change is logged in a separate line. One change is not summarized."""

@@ -14,6 +14,7 @@ from ssdpreg.testing import make_registration
 
 ONE, TWO = make_registration(1), make_registration(2)
 INVALID = BackendRefusedError(400, "Invalid service address")
+DENIED = BackendRefusedError(403, "Permission denied")
 
 
 class DifferencesTests(SynchronousTestCase):
@@ -197,6 +198,39 @@ class DifferencesTests(SynchronousTestCase):
         self.differences.compare(ONE.service_id, 30.0)
         self.apply(self.differences.take(10))
         self.assertEqual(self.differences.take(10), Plan((TWO,)))
+
+    def reject(self, *registered: Registration, **refused: BackendRefusedError) -> None:
+        """Record that the backend rejected some registrations of a plan: the error by ``one`` or ``two``."""
+        by_name = {"one": ONE.service_id, "two": TWO.service_id}
+        errors = {by_name[name]: error for name, error in refused.items()}
+        list(self.differences.reject(Plan(registered), errors, 0.0))
+
+    def test_rejection_of_a_whole_plan(self) -> None:
+        """The rejections of all registrations of a plan have a common cause, if the plan has several."""
+        self.load()
+        for each in (ONE, TWO, make_registration(3)):
+            self.appear(each)
+        self.reject(ONE, TWO, one=INVALID, two=DENIED)
+        self.assertEqual(self.differences.rejected.accept(ONE.service_id), [TWO.service_id])
+        self.reject(ONE, TWO, make_registration(3), one=INVALID, two=DENIED)
+        self.assertEqual(self.differences.rejected.accept(ONE.service_id), [])
+        self.differences.rejected.clear()
+        self.reject(ONE, one=INVALID)
+        self.reject(TWO, two=DENIED)
+        self.assertEqual(self.differences.rejected.accept(ONE.service_id), [])
+
+    def test_rejection_of_all_live_services(self) -> None:
+        """A rejection has a common cause if all live services are rejected then, also in several plans."""
+        self.load()
+        for each in (ONE, TWO):
+            self.appear(each)
+        self.reject(ONE, one=INVALID)
+        self.load()
+        self.assertFalse(self.differences.rejected.may_try(ONE.service_id, ONE, 0.0))
+        self.reject(TWO, two=DENIED)
+        self.load()
+        self.assertFalse(self.differences.rejected.may_try(ONE.service_id, ONE, 0.0))
+        self.assertTrue(self.differences.rejected.may_try(TWO.service_id, TWO, 0.0))
 
     def test_removal_after_a_rejection(self) -> None:
         """The removal of a service whose change was rejected does not release other rejected changes."""

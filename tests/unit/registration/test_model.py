@@ -41,6 +41,11 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(Check("a-http-0a", "http", "http://10.0.0.5/", 15.0), Check("a-http-0a"))
         self.assertNotEqual(Check("a-http-0a"), Check("a-http-0b"))
 
+    def test_defaults(self) -> None:
+        """A check whose ID alone is known has no interval, and accepts no invalid TLS certificate."""
+        check = Check("a-http-0a")
+        self.assertEqual((check.kind, check.target, check.interval, check.tls_skip_verify), ("", "", 0.0, False))
+
 
 class RegistrationTests(SynchronousTestCase):
     """Tests for :class:`Registration`."""

@@ -55,6 +55,11 @@ class DNSNameTests(SynchronousTestCase):
         """A truncated name that would end in a hyphen is one character shorter."""
         self.assertEqual(dns_name("a" * 62, "urn"), "a" * 62)
 
+    def test_longest_name(self) -> None:
+        """A name of 63 characters is not truncated, and a longer one has 63."""
+        self.assertEqual(dns_name("RackHD", "u" * 56), "rackhd-" + "u" * 56)
+        self.assertEqual(dns_name("RackHD", "u" * 57), "rackhd-" + "u" * 56)
+
     def test_no_valid_character(self) -> None:
         """A name without any character that DNS accepts is replaced by a constant."""
         self.assertEqual(dns_name("器", "電話"), "unnamed")

@@ -38,6 +38,16 @@ class PendingChangesTests(SynchronousTestCase):
             kinds = [service_id.partition("-")[0] for service_id in self.pending.take(8)]
             self.assertEqual(kinds, ["DEPARTURE"] * 4 + ["CHANGE"] * 2 + ["NEW"] * 2)
 
+    def test_quarters(self) -> None:
+        """The shares of changes and of new services are a quarter each, rounded down."""
+        for count, shares in ((3, (3, 0, 0)), (4, (2, 1, 1)), (7, (5, 1, 1)), (12, (6, 3, 3)), (1000, (500, 250, 250))):
+            self.pending.clear()
+            for urgency in Urgency:
+                for number in range(count):
+                    self.pending.add(f"{urgency.name}-{number}", "h", urgency)
+            taken = [service_id.partition("-")[0] for service_id in self.pending.take(count)]
+            self.assertEqual(tuple(taken.count(urgency.name) for urgency in Urgency), shares)
+
     def test_unused_shares(self) -> None:
         """The unused part of the share of one kind is for the most urgent other ones."""
         for waiting, expected in (
@@ -61,6 +71,9 @@ class PendingChangesTests(SynchronousTestCase):
         self.pending.add("first", "a", Urgency.NEW, 0)
         self.pending.add("latest", "b", Urgency.NEW)
         self.assertEqual(self.pending.take(2), ["latest", "first"])
+        self.pending.add("first", "a", Urgency.NEW)
+        self.pending.add("latest", "b", Urgency.NEW, 0)
+        self.assertEqual(self.pending.take(2), ["latest", "first"])
 
     def test_count(self) -> None:
         """At most the given number of services is taken, and the others remain."""
@@ -70,6 +83,14 @@ class PendingChangesTests(SynchronousTestCase):
         self.assertEqual(self.pending.take(2), ["departed", "b"])
         self.assertIn("a", self.pending)
         self.assertEqual(self.pending.take(2), ["a"])
+
+    def test_count_of_several_priorities(self) -> None:
+        """The services of a lower priority only fill up the number, however many hosts have one."""
+        self.add_new("confirmed", priority=1)
+        for number in range(10):
+            self.add_new(f"{number}", host=f"h{number}")
+        self.assertEqual(self.pending.take(4), ["confirmed", "9", "8", "7"])
+        self.assertEqual(len(self.pending), 7)
 
     def test_new_host(self) -> None:
         """A service of a new host does not wait for many services of other hosts."""

@@ -100,6 +100,16 @@ class RejectedChangesTests(SynchronousTestCase):
             self.rejected.add(each.service_id, each, error, 0.0, common=common)
         self.assertEqual(self.rejected.accept(ONE.service_id), [TWO.service_id])
 
+    def test_common_cause_remains(self) -> None:
+        """A registration that was rejected for a common cause keeps it when it is rejected again alone."""
+        for each, error in ((ONE, INVALID), (TWO, DENIED)):
+            self.rejected.add(each.service_id, each, error, 0.0, common=True)
+        self.rejected.add(ONE.service_id, ONE, INVALID, 30.0)
+        self.assertEqual(self.rejected.accept(ONE.service_id), [TWO.service_id])
+        self.rejected.add(TWO.service_id, TWO, DENIED, 30.0, common=True)
+        self.rejected.add(ONE.service_id, ONE, INVALID, 60.0)
+        self.assertEqual(self.rejected.accept(ONE.service_id), [])
+
     def test_try_one(self) -> None:
         """The earliest rejection with a common cause may be tried again: that of another service each time."""
         three, four = make_registration(3), make_registration(4)

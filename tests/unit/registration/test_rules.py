@@ -85,6 +85,17 @@ class RegistrationRulesTests(SynchronousTestCase):
         }
         self.assertEqual(len(others | {service_id}), 4)
 
+    def test_readable_part_of_an_id(self) -> None:
+        """An ID contains the end of the URN after its second colon: 32 characters, no hyphens at its ends."""
+        for urn, part in (
+            (API, "service-api-2-0"),
+            ("urn:x:Y:z:0", "y-z-0"),
+            ("urn:x:" + "y" * 33, "y" * 32),
+            ("urn:x:" + "y" * 31 + ":z", "y" * 31),
+            ("upnp:rootdevice", "rootdevice"),
+        ):
+            self.assertRegex(RULES.service_id("D", urn), rf"\Assdpreg-{part}-[0-9a-f]{{16}}\Z")
+
     def test_characters_of_an_id(self) -> None:
         """A service ID consists of letters, digits and hyphens, and has a limited length, for any device ID and URN."""
         for device_id, urn in (("../..", "urn:a:b:../../leave"), ("a\x00/\n", "urn:" + "Ä/" * 99), ("", "")):

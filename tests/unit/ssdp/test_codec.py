@@ -326,6 +326,7 @@ class DecodeTests(SynchronousTestCase):
             ([f"{opt}01", "01-NLS: c0de"], "c0de"),
             ([f"{opt}42", "01-NLS: c0de", "42-NLS: " + "x" * 100], "x" * 64),
             ([f"{opt}01", "01-NLS: 5", "BOOTID.UPNP.ORG: 7"], "7"),
+            (['OPT: "HTTP://schemas.UPnP.org/upnp/1/0/" ; NS = 01', "01-NLS: c0de"], "c0de"),
             (["01-NLS: c0de"], ""),
             (['OPT: "http://example.org/"; ns=01', "01-NLS: c0de"], ""),
         ):

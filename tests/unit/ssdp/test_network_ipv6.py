@@ -71,7 +71,7 @@ class NetworkOverIPv6Tests(NetworkTestCase):
 
     def test_search_hosts(self) -> None:
         """A host is searched on its network or zone from a port of its own, without the zone in the address."""
-        hosts = ["2001:db8::9", "fe80::9%eth0", "fe80::9%eth1", "2001:db9::9", "[2001:db8::8]:50000"]
+        hosts = ["2001:db8::9", "fe80::9%eth0", "fe80::8%eth1", "2001:db9::9", "[2001:db8::8]:50000"]
         self.network().search_hosts("a", hosts)
         self.assertEqual(
             [[peer for _, peer in port.written] for port in self.ports_of("::")],

@@ -6,13 +6,15 @@ import errno
 import socket
 from dataclasses import replace
 from ipaddress import IPv4Network
+from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import LogLevel, capturedLogs
 
 from ssdpreg.ssdp.codec import encode
 from ssdpreg.ssdp.interfaces import InterfaceAddress, NetworkInterface
-from ssdpreg.ssdp.messages import GROUP, PORT, Alive, SearchRequest, Update
+from ssdpreg.ssdp.messages import GROUP, PORT, Alive, Message, SearchRequest, Update
+from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.ssdp.sockets import UDPSockets
 from tests.unit.ssdp.test_network import BYEBYE, ETH0, ETH1, NET2, RESPONSE, SEARCH, NetworkTestCase
@@ -305,6 +307,32 @@ class HostTests(NetworkTestCase):
         self.assertEqual(self.ports_of(HERE), [])
 
 
+class RepeatedReplyTests(NetworkTestCase):
+    """Tests for replies that are received again unchanged."""
+
+    def deliver(self, message: Message, reception: Reception, peer: PeerAddress) -> Any:
+        """Deliver a message, and let its repetition be processed without parsing."""
+        super().deliver(message, reception, peer)
+        return lambda: True
+
+    def test_group(self) -> None:
+        """A repeated reply to a search of the group is not parsed again."""
+        network = self.network("eth0")
+        network.search(SEARCH)
+        for _ in range(2):
+            self.receive(self.port_of(HERE), RESPONSE)
+        self.assertEqual(len(self.delivered), 1)
+        self.assertGreater(network.memo_bytes, 0)
+
+    def test_host(self) -> None:
+        """Each reply to a search of a single host is parsed."""
+        network = self.network("eth0")
+        network.search_hosts("a", ["10.0.0.9"])
+        for _ in range(2):
+            self.receive(self.port_of(HERE), RESPONSE)
+        self.assertEqual((len(self.delivered), network.memo_bytes), (2, 0))
+
+
 class WaitingTests(NetworkTestCase):
     """Tests for searches of single hosts that wait for a socket."""
 
@@ -336,6 +364,20 @@ class WaitingTests(NetworkTestCase):
         network.search_hosts("a", [f"10.0.0.{n}" for n in range(130)])
         self.close_ports()
         self.assertEqual((self.searched(), network.rejected_searches), ([], 2))
+
+    def test_longest_wait(self) -> None:
+        """A search that waited for nearly 2 s is sent. One that waited for 2 s is not."""
+        for seconds, rejected in ((1.1, 0), (1.0, 1)):
+            network = self.network("eth0")
+            network.search_hosts("a", [f"10.0.0.{n}" for n in range(128)])
+            self.reactor.advance(seconds)
+            network.search_hosts("a", ["10.0.0.200"])
+            self.reactor.advance(3.0 - seconds)
+            self.reactor.advance(0)
+            self.assertEqual(network.rejected_searches, rejected)
+            self.assertEqual(self.searched(), ["10.0.0.200"] * (1 - rejected))
+            network.close()
+            self.reactor.advance(0)
 
     def test_known_host(self) -> None:
         """A host whose socket is open is searched from it, however many others wait."""
