@@ -98,12 +98,12 @@ class CatalogReader:
         return empty
 
     async def inspect(self, name: str) -> Inspection:
-        """Read a single node, without its services: see :meth:`CatalogListings.inspect`."""
+        """Read a single node and its checks, without its services: see :meth:`CatalogListings.inspect`."""
         return await self._listings.inspect(name, services=False)
 
-    async def has_services(self, batch: str) -> bool:
-        """Return whether any node of a batch has a service: see :meth:`CatalogListings.has_services`."""
-        return await self._listings.has_services(batch)
+    async def is_used(self, batch: str) -> bool:
+        """Return whether a program uses any node of a batch: see :meth:`CatalogListings.is_used`."""
+        return await self._listings.is_used(batch)
 
     async def refresh(self, name: str) -> Inspection:
         """Read a single node, and replace its entry in the table."""

@@ -183,7 +183,7 @@ class RequestTests(CatalogTestCase):
         self.assertNotIn("consistent", self.server.requests[0][2])
 
     def test_comparison(self) -> None:
-        """A comparison is one listing of the own nodes, and one transaction for the contents of a part of them."""
+        """A comparison checks the lock, lists the own nodes, and reads a part of their contents by one transaction."""
         self.register(*(make_registration(number) for number in range(100)))
         self.state.transact([{"Node": {"Verb": "set", "Node": {"Node": f"n{n}", "Address": "h"}}} for n in range(500)])
         self.read()
@@ -191,7 +191,7 @@ class RequestTests(CatalogTestCase):
         self.assertEqual(len(self.read()), 100)
         self.assertEqual(
             [(path, query) for _, path, query in self.server.requests],
-            [("/v1/catalog/nodes", {"node-meta": "ssdpreg-scope:test"}), ("/v1/txn", {})],
+            [("/v1/txn", {}), ("/v1/catalog/nodes", {"node-meta": "ssdpreg-scope:test"}), ("/v1/txn", {})],
         )
         self.assertEqual(len(self.server.transactions[-1]), 10)
 
@@ -209,6 +209,14 @@ class RequestTests(CatalogTestCase):
         self.result_of(self.backend.probe())
         self.fence.release()
         self.failure_of(self.backend.probe(), NotHolderError)
+        self.assertEqual(self.fence.losses, 1)
+
+    def test_lock_lost_without_writes(self) -> None:
+        """A comparison notices that the lock is lost, also if nothing has to be written."""
+        self.register(make_registration())
+        self.read()
+        self.state.keys.clear()
+        self.failure_of(self.backend.read(), NotHolderError)
         self.assertEqual(self.fence.losses, 1)
 
     def test_new_session(self) -> None:
@@ -241,16 +249,25 @@ class DepartureTests(CatalogTestCase):
         return paths
 
     def test_requests(self) -> None:
-        """100 departures are four transactions, and their nodes three requests at the next comparison."""
+        """100 departures are four transactions, and their nodes four requests at the next comparison."""
         outcome = self.apply(remove=self.registrations)
         self.assertEqual(len(outcome.applied), 100)
         self.assertEqual(self.paths(), ["/v1/txn"] * 4)
         self.assertEqual((self.state.services, len(self.names())), ({}, 100))
         self.assertEqual(self.read(), {})
         self.assertEqual(self.names(), set())
-        self.assertEqual(self.paths(), ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/txn", "/v1/txn"])
+        comparison = ["/v1/txn", "/v1/catalog/nodes"]
+        deletion = ["/v1/catalog/services", "/v1/health/state/any", "/v1/txn", "/v1/txn"]
+        self.assertEqual(self.paths(), comparison + deletion)
         self.read()
-        self.assertEqual(self.paths(), ["/v1/catalog/nodes"])
+        self.assertEqual(self.paths(), comparison)
+
+    def test_mark(self) -> None:
+        """The mark of a batch does not contain the session of the daemon."""
+        self.apply(remove=self.registrations)
+        marks = {self.state.nodes[name]["Meta"]["ssdpreg-batch"] for name in self.names()}
+        self.assertEqual(len(marks), 1)
+        self.assertNotIn(self.fence.session, "".join(marks))
 
     def test_few(self) -> None:
         """The nodes of a few devices are deleted at once."""
