@@ -72,6 +72,8 @@ class ConsulCatalog(ConsulStatistics):
             await self._reader.read_all()
             self._session = session
         else:
+            # If nothing is written, no transaction shows that an operator deleted the key of the lock.
+            await self._transactions.check_fence()
             empty = await self._reader.compare(_SHARE)
             await self._writer.delete_batch()
             await self._writer.remove_empty(empty)
