@@ -50,6 +50,9 @@ class CatalogReader:
         for name, node in (await self._listings.list_nodes(expected, consistent=True)).items():
             content, index = self._parse_node(node)
             self._nodes.by_name[name] = CatalogNode(content, index)
+            if content.batch:
+                # The daemon that removed the services ended before it deleted the node.
+                self._nodes.emptied[name] = None
         keys = await self._listings.list_services(self._nodes.by_name)
         found = await self._services.read(keys, consistent=True)
         for name, services in by_node(keys, found).items():

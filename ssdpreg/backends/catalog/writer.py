@@ -53,7 +53,7 @@ class CatalogWriter:
         changes = group_changes(plan.register, plan.deregister, self._nodes.misplaced, self._format)
         run = self._start(changes.values())
         if run.count_leaving() > _MOST_INSPECTIONS:
-            if not self._nodes.emptied:
+            if not self._batch:
                 self._batches += 1
                 self._batch = hashlib.sha256(f"{session}-{self._batches}".encode()).hexdigest()[:16]
             run.batch = self._batch
@@ -76,17 +76,23 @@ class CatalogWriter:
         """
         Delete the nodes whose services were removed by earlier plans, except those that other programs use.
 
+        The plans may be those of a daemon that held the lock before.
+
         :raise BackendError: If that is not possible now.
         """
-        names = [name for name in self._nodes.emptied if self._nodes.has_no_services(name)]
-        if names:
+        batches: dict[str, list[str]] = {}
+        for name in self._nodes.emptied:
+            if self._nodes.has_no_services(name):
+                batches.setdefault(self._nodes.by_name[name].content.batch, []).append(name)
+        for batch, names in batches.items():
             # The own services are removed with their checks: any other entry belongs to another program.
-            if await self._reader.is_used(self._batch):
+            if await self._reader.is_used(batch):
                 await self._remove(names[:_MOST_INSPECTIONS_OF_BATCH], checked=False)
             else:
                 await self._remove(names, checked=True)
         # Nodes that are left are found by the comparison.
         self._nodes.emptied.clear()
+        self._batch = ""
 
     async def _remove(self, names: Iterable[str], *, checked: bool) -> None:
         run = self._start(map(NodeChange, names))

@@ -262,6 +262,17 @@ class DepartureTests(CatalogTestCase):
         self.read()
         self.assertEqual(self.paths(), comparison)
 
+    def test_other_writer(self) -> None:
+        """A daemon that acquires the lock deletes the nodes at its second comparison."""
+        self.server.faults["/v1/catalog/node/"] = (500, "No request for a single node is expected")
+        self.apply(remove=self.registrations[:50])
+        self.backend = self.make_backend()
+        self.assertEqual(len(self.read()), 50)
+        self.apply(remove=self.registrations[50:90])
+        self.assertEqual(len(self.names()), 100)
+        self.read()
+        self.assertEqual(self.names(), {f"device-{number}" for number in range(90, 100)})
+
     def test_mark(self) -> None:
         """The mark of a batch does not contain the session of the daemon."""
         self.apply(remove=self.registrations)
