@@ -217,6 +217,8 @@ class ScopeLock(LockState):
             await self._requests.destroy(session)
         # The index grows, unless the data of Consul was lost or restored from a backup.
         self._other = found
+        # The count of acquisitions begins again if the key is deleted, so it may not show that the other daemon wrote.
+        self._lock_index = None
         return _WAIT_PAUSE
 
     async def _gain(self, sent_at: float) -> None:
