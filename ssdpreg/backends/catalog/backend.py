@@ -56,7 +56,7 @@ class ConsulCatalog(ConsulStatistics):
         super().__init__(http)
         self._reactor, self._fence, self._migration = reactor, fence, migration
         self._nodes = CatalogNodes(format)
-        self._transactions = ConsulTransactions(http, fence)
+        self._transactions = ConsulTransactions(reactor, http, fence)
         self._reader = CatalogReader(http, self._transactions, format, self._nodes)
         self._writer = CatalogWriter(self._transactions, format, self._nodes, self._reader)
         # Session in which everything was read; empty if that is still to be done.

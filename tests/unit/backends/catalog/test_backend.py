@@ -23,6 +23,7 @@ from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolde
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
+from ssdpreg.testing.fake_consul import FakeResponseError
 from tests.support.consul_catalog_tests import CatalogTestsMixin, TestFence
 
 _T = TypeVar("_T")
@@ -483,11 +484,55 @@ class ErrorTests(CatalogTestCase):
     def test_unavailable(self) -> None:
         """After an error, no further transaction is sent."""
         self.read()
-        self.server.faults["/v1/txn"] = (429, "")
+        self.server.faults["/v1/txn"] = (503, "")
         self.server.requests.clear()
         outcome = self.apply(*(make_registration(number) for number in range(300)))
         self.assertIsInstance(outcome.unavailable, BackendUnavailableError)
         self.assertLessEqual(len(self.server.requests), 4)
+
+    def test_rate_limit(self) -> None:
+        """Transactions that an agent rejects because of their rate are sent again after a second."""
+        registrations = [make_registration(number) for number in range(500)]
+        self.register(*registrations)
+        self.backend = self.make_backend()
+        tokens, transact = 3, self.server._transact
+
+        def limited(content: bytes, query: dict[str, str]) -> Any:
+            nonlocal tokens
+            if not tokens:
+                raise FakeResponseError(429, "rate limit exceeded")
+            tokens -= 1
+            return transact(content, query)
+
+        self.server._routes.insert(0, ("PUT", "/v1/txn", limited))
+        reading = Deferred.fromCoroutine(self.backend.read())
+        for _ in range(10):
+            self.assertFalse(reading.called)
+            sent = len(self.server.requests)
+            self.clock.advance(0.9)
+            self.assertEqual(len(self.server.requests), sent)
+            tokens = 3
+            self.clock.advance(0.2)
+            if reading.called:
+                break
+        self.assertEqual(len(self.successResultOf(reading)), 500)
+
+    def test_rate_limit_without_end(self) -> None:
+        """If none is accepted for some seconds, Consul is unavailable. Without the lock, none is sent again."""
+        self.read()
+        self.server.faults["/v1/txn"] = (429, "")
+        self.server.requests.clear()
+        applying = Deferred.fromCoroutine(self.backend.apply(Plan((make_registration(),))))
+        self.clock.pump([1.0] * 5)
+        self.assertIsInstance(self.successResultOf(applying).unavailable, BackendUnavailableError)
+        self.assertEqual(len(self.server.requests), 6)
+        applying = Deferred.fromCoroutine(self.backend.apply(Plan((make_registration(),))))
+        self.clock.advance(1.0)
+        sent = len(self.server.requests)
+        self.fence.session = ""
+        self.clock.advance(1.0)
+        self.assertIsInstance(self.successResultOf(applying).unavailable, NotHolderError)
+        self.assertEqual(len(self.server.requests), sent)
 
     def test_move_is_interrupted(self) -> None:
         """A service that moves to another node is not registered until both nodes are written."""
