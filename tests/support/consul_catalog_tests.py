@@ -104,10 +104,10 @@ class CatalogTestsMixin(BackendTestsMixin):
         self.assertEqual(outcome.refused, {})
         self.assertEqual(outcome, Outcome(frozenset(each.service_id for each in registrations)))
 
-    def put_foreign_check(self, node: str) -> None:
+    def put_check(self, node: str, check_id: str = "theirs") -> None:
         """Register a check of a node as another program does."""
-        body = {"Node": node, "SkipNodeUpdate": True, "Check": {"CheckID": "theirs", "Name": "x", "Status": "passing"}}
-        self.request("PUT", "/v1/catalog/register", body)
+        check = {"CheckID": check_id, "Name": "x", "Status": "critical"}
+        self.request("PUT", "/v1/catalog/register", {"Node": node, "SkipNodeUpdate": True, "Check": check})
 
     def put_foreign(self, node: str, service: str | None = None, meta: dict[str, str] | None = None) -> None:
         """Register a node, or a service on an existing node, as another program does."""
@@ -210,8 +210,10 @@ class CatalogTestsMixin(BackendTestsMixin):
         backend = self.make_catalog()
         registrations = [make_registration(number) for number in range(20)]
         await self.register(backend, *registrations)
-        self.put_foreign_check("device-0")
-        self.put_foreign_check("device-7")
+        self.put_check("device-0")
+        self.put_check("device-7")
+        # The mark of a reaper.
+        self.put_check("device-8", "ssdpreg:scope")
         await backend.apply(Plan(deregister=tuple(registrations[:1])))
         await backend.apply(Plan(deregister=tuple(registrations[1:])))
         self.assertEqual(await backend.read(), {})
