@@ -7,6 +7,7 @@
 # make soak            run the daemon for MINUTES=30 with changing devices and a failing Consul, as root
 # make lint            check format, lint and types
 # make simulate        simulate HOURS=24 of the daemon with devices, faults and attackers, drawn from SEED=1
+# make simulate-defects put known defects into a copy of the code, and show which seed of the simulation notices each
 # make fuzz            run the fuzzer for SECONDS=60 on the path from a datagram to a registration
 # make mutation        change the code in one place at a time, and check that the unit tests notice it. ARGS=--sample=200
 # make pictures        make the pictures of the documentation from the running demo

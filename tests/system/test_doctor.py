@@ -411,7 +411,7 @@ class FirewallTests(DoctorTestCase):
         self.host.call(["nft", "-f", str(path)])
         findings = self.examine(EMBEDDED)
         rule = "nft: udp dport 1900 reject in chain from_net of table ip6 rack"
-        command = "nft insert rule ip6 rack entry ip6 daddr { ff02::c, ff05::c } udp dport 1900 accept"
+        command = "nft insert rule ip6 rack entry ip6 daddr { ff02::c, ff05::c, ff0e::c } udp dport 1900 accept"
         self.assert_finding(findings, "multicast", "eth0 IPv6", "fault", "ff02::c and ff05::c", rule, command)
         self.assert_finding(findings, "multicast", "eth0", "ok")
         self.host.call(command.split())
