@@ -108,6 +108,10 @@ class BackendUnavailableError(BackendError):
         self.retry_after = retry_after
 
 
+class BackendBusyError(BackendUnavailableError):
+    """The backend limits the rate of requests, and did not process this one: send the same request after a pause."""
+
+
 class BackendInUseError(BackendUnavailableError):
     """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
 

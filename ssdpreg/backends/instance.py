@@ -18,7 +18,6 @@ Neither a time nor a counter is stored in Consul, because each change of them wo
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
@@ -54,8 +53,9 @@ class Instance:
             return False
         try:
             _bind(instance_id).close()
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
+        except OSError:
+            # EADDRINUSE: the other daemon is alive. After any other error, such as EMFILE, that is unknown.
+            return False
         return True
 
     def close(self) -> None:

@@ -273,6 +273,12 @@ class SimulatedCatalog(CatalogView):
         """End the session that holds the lock of a scope."""
         self.server.end_session(self.state.keys.get(SCOPES + scope, {}).get("Session", ""), delayed=True)
 
+    def delete_lock(self, scope: str) -> None:
+        """Remove the key that is the lock of a scope, while its session goes on."""
+        if self.state.keys.pop(SCOPES + scope, None) is not None:
+            self.state.index += 1
+            self.server.lock_changed()
+
     def reconnect(self, process: ProcessClock) -> None:
         """Let the requests of a process arrive again, and also those that were held back."""
         self.cut_off.pop(process, None)

@@ -292,6 +292,13 @@ def delete_node(world: Any) -> None:
     world.catalog.transact([{"Node": {"Verb": "delete", "Node": {"Node": key[0]}}}])
 
 
+def delete_lock(world: Any) -> None:
+    """Remove the key of the lock by hand. The session of its holder goes on."""
+    if not world.consul_fault:
+        world.checker.disturb("operator: removes the key of the lock")
+        world.catalog.delete_lock(SCOPE)
+
+
 CATALOG_OPERATORS: tuple[Fault, ...] = (
     add_service,
     add_service,
@@ -299,5 +306,6 @@ CATALOG_OPERATORS: tuple[Fault, ...] = (
     delete_service,
     edit_service,
     delete_node,
+    delete_lock,
     reload_terms,
 )

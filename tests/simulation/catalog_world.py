@@ -34,6 +34,8 @@ _CONFLICTS = 2
 #: Seconds until another daemon holds the lock after its holder has ended: Consul ends a session after 20 s at the
 #: latest, the lock-delay takes 1 s, and a request that got no response up to 13 s.
 TAKE_OVER = 35.0
+#: Seconds until a daemon notices that another one holds the lock.
+NOTICE = 45.0
 
 
 class _Unchecked:
@@ -86,6 +88,7 @@ class CatalogWorld(World):
         self.site_faults: set[str] = set()
         self._healthy_since = self._holder_changed_at = 0.0
         self._unheld_since = math.inf
+        self._one_since = 0.0
         self._take_overs = self._most_services = 0
         super().__init__(settings)
         random = self._fork()
@@ -262,6 +265,11 @@ class CatalogWorld(World):
         self._healthy_since = self.clock.seconds()
 
     def _check_lock(self, now: float) -> None:
+        claims = [each.host for each in self.running.values() if each.scope == SCOPE and each.able and each.lock.held]
+        if len(claims) < 2:
+            self._one_since = now
+        elif now - max(self._one_since, self._healthy_since) > NOTICE:
+            self.checker.fail("one daemon says that it holds the lock", f"{claims} say it")
         able = [host for host, scope in HOSTS.items() if scope == SCOPE and self.is_able(host)]
         holder = self.holder_of(SCOPE)
         if holder is not None and holder.host in able:

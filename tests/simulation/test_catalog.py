@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.backends.catalog.requests import ConsulTransactions
 from ssdpreg.backends.catalog.transactions import Transaction
 from ssdpreg.backends.catalog.writer import _Run
 from ssdpreg.backends.scopes.lock import ScopeLock
@@ -84,6 +85,24 @@ class CatalogWorldTests(SynchronousTestCase):
 
         with patch.object(ScopeLock, "operation", operation):
             self.assert_violated(world, "only the holder of the lock writes")
+
+    def test_lock_deleted(self) -> None:
+        """After the removal of the key, another daemon writes, and the former holder notices it."""
+        world = self.make()
+        self.at(world, 420.0, lambda: world.catalog.delete_lock(SCOPE))
+        world.run()
+        self.assertEqual(world._take_overs, 2)
+
+    def test_notices_two_holders(self) -> None:
+        """A daemon that does not notice the loss of the lock while it has nothing to write is noticed."""
+        world = self.make()
+        self.at(world, 420.0, lambda: world.catalog.delete_lock(SCOPE))
+
+        async def nothing(transactions: ConsulTransactions) -> None:
+            pass
+
+        with patch.object(ConsulTransactions, "check_fence", nothing):
+            self.assert_violated(world, "one daemon says that it holds the lock")
 
     def test_notices_a_deleted_foreign_service(self) -> None:
         """The removal of a node with a service of another program is noticed."""

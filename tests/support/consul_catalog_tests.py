@@ -104,6 +104,11 @@ class CatalogTestsMixin(BackendTestsMixin):
         self.assertEqual(outcome.refused, {})
         self.assertEqual(outcome, Outcome(frozenset(each.service_id for each in registrations)))
 
+    def put_check(self, node: str, check_id: str = "theirs") -> None:
+        """Register a check of a node as another program does."""
+        check = {"CheckID": check_id, "Name": "x", "Status": "critical"}
+        self.request("PUT", "/v1/catalog/register", {"Node": node, "SkipNodeUpdate": True, "Check": check})
+
     def put_foreign(self, node: str, service: str | None = None, meta: dict[str, str] | None = None) -> None:
         """Register a node, or a service on an existing node, as another program does."""
         if service is None:
@@ -199,6 +204,55 @@ class CatalogTestsMixin(BackendTestsMixin):
         self.assertEqual(await backend.read(), {})
         await self.register(backend, registration)
         self.assertEqual(self.node("device-0")["Services"].keys(), {"theirs", registration.name})
+
+    async def test_foreign_check(self) -> None:
+        """A node with a check of another program is not deleted, whether one device leaves or many."""
+        backend = self.make_catalog()
+        registrations = [make_registration(number) for number in range(20)]
+        await self.register(backend, *registrations)
+        self.put_check("device-0")
+        self.put_check("device-7")
+        # The mark of a reaper.
+        self.put_check("device-8", "ssdpreg:scope")
+        await backend.apply(Plan(deregister=tuple(registrations[:1])))
+        await backend.apply(Plan(deregister=tuple(registrations[1:])))
+        self.assertEqual(await backend.read(), {})
+        self.assertEqual({name.partition(" ")[0] for name in self.indexes()}, {"device-0", "device-7"})
+        for name in ("device-0", "device-7"):
+            checks = self.request("GET", f"/v1/health/node/{name}")
+            self.assertEqual([check["CheckID"] for check in checks], ["theirs"])
+            self.assertEqual(self.node(name)["Services"], {})
+        await self.register(backend, *registrations)
+
+    async def test_lost_meta(self) -> None:
+        """
+        A node with a service of the scope gets back the Meta that another program removed.
+
+        Consul removes it if a service is registered on the node without ``NodeMeta`` and ``SkipNodeUpdate``.
+        """
+        backend = self.make_catalog()
+        registrations = [make_registration(number) for number in range(3)]
+        await self.register(backend, *registrations)
+        for number in range(3):
+            service = {"ID": "theirs", "Service": "theirs", "Port": 1}
+            body = {"Node": f"device-{number}", "Address": "10.9.9.9", "Service": service}
+            self.request("PUT", "/v1/catalog/register", body)
+        agent = {"Node": "device-2", "Address": "10.9.9.9", "ID": "40e4a748-2192-161a-0510-9bf59fe950b5"}
+        self.request("PUT", "/v1/catalog/register", agent)
+        # Before the comparison.
+        await backend.apply(Plan(deregister=(registrations[0],)))
+        self.assertEqual(self.node("device-0")["Services"].keys(), {"theirs"})
+        self.assertEqual(await backend.read(), {})
+        outcome = await backend.apply(Plan(register=(registrations[1], registrations[2])))
+        self.assertEqual(outcome.applied, {registrations[1].service_id})
+        self.assertEqual(outcome.refused.keys(), {registrations[2].service_id})
+        node = self.node("device-1")
+        meta = {"external-source": "ssdpreg", "ssdpreg-scope": "test"}
+        self.assertEqual((node["Node"]["Meta"], node["Node"]["Address"]), (meta, registrations[1].address))
+        self.assertEqual(node["Services"].keys(), {"theirs", registrations[1].name})
+        # The node of a joining agent has an ID, and belongs to the agent.
+        self.assertEqual(self.node("device-2")["Node"]["Address"], "10.9.9.9")
+        self.assertEqual((await backend.read()).keys(), {registrations[1].service_id})
 
     async def test_many_leave(self) -> None:
         """If many devices leave, their nodes are deleted at the next comparison, but for one with foreign services."""

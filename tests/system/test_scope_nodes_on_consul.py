@@ -361,6 +361,18 @@ class LeastRightsTests(ConsulTestCase):
         self.assertFalse(lock.held)
         self.assertIn("Permission denied", lock.description)
 
+    async def test_no_right_to_write_the_node(self) -> None:
+        """The description of the lock names the node that the token may not write."""
+        await deferToThread(self.consul.start)
+        rules = 'key_prefix "ssdpreg/" { policy = "write" } session_prefix "ssdpreg-" { policy = "write" }'
+        config = ConsulConfig(address=self.consul.address, mode="catalog", token=self.consul.add_token(rules))
+        lock = make_lock(reactor, config, SCOPE)
+        self.addCleanup(lambda: Deferred.fromCoroutine(lock.stop()))
+        lock.start()
+        await lock.decided()
+        self.assertFalse(lock.held)
+        self.assertIn(f"403 the ACL token may not write the node {NODE}", lock.description)
+
 
 class PurgeTests(SynchronousTestCase):
     """Tests for ``ssdpreg purge``."""

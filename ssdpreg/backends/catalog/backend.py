@@ -56,7 +56,7 @@ class ConsulCatalog(ConsulStatistics):
         super().__init__(http)
         self._reactor, self._fence, self._migration = reactor, fence, migration
         self._nodes = CatalogNodes(format)
-        self._transactions = ConsulTransactions(http, fence)
+        self._transactions = ConsulTransactions(reactor, http, fence)
         self._reader = CatalogReader(http, self._transactions, format, self._nodes)
         self._writer = CatalogWriter(self._transactions, format, self._nodes, self._reader)
         # Session in which everything was read; empty if that is still to be done.
@@ -72,6 +72,8 @@ class ConsulCatalog(ConsulStatistics):
             await self._reader.read_all()
             self._session = session
         else:
+            # If nothing is written, no transaction shows that an operator deleted the key of the lock.
+            await self._transactions.check_fence()
             empty = await self._reader.compare(_SHARE)
             await self._writer.delete_batch()
             await self._writer.remove_empty(empty)

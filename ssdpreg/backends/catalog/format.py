@@ -11,6 +11,7 @@ from typing import Any
 from ssdpreg.backends.consul_format import format_duration, is_owned, owner_meta, parse_registration
 from ssdpreg.backends.scopes.holder import LOCK_NODE_PREFIX, SCOPE_CHECK
 from ssdpreg.registration import ID_PREFIX, Check, Registration
+from ssdpreg.registration.meta import META_SCOPE, META_SOURCE
 
 #: Operation of a transaction, as ``/v1/txn`` accepts it.
 Operation = dict[str, Any]
@@ -109,6 +110,16 @@ class CatalogFormat:
     def owns(self, node: Mapping[str, Any]) -> bool:
         """Return whether a node of the catalog belongs to this scope."""
         return is_owned({"Meta": node.get("Meta")}, self.scope)
+
+    def has_no_owner(self, node: Mapping[str, Any]) -> bool:
+        """
+        Return whether a node has neither the Meta of an owner, nor an ID, as the node of an agent has.
+
+        If a service of this scope is on such a node, another program has removed the Meta: Consul replaces it if a
+        request to register a service has none.
+        """
+        meta = node.get("Meta") or {}
+        return not node.get("ID") and META_SOURCE not in meta and META_SCOPE not in meta
 
     # Operations.
 

@@ -14,6 +14,7 @@ from ssdpreg.backends.consul_format import check_service, is_owned
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
+from ssdpreg.backends.scopes.holder import SCOPE_CHECK
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Registration
 from ssdpreg.registration.meta import META_SCOPE
@@ -30,7 +31,7 @@ class Inspection:
     :ivar node: The node with its own services; None if it does not exist, or belongs to another program.
     :ivar exists: Whether there is a node with this name.
     :ivar owner: Description of the owner of a node that is not of this scope.
-    :ivar foreign: Whether another program registered a service on it.
+    :ivar foreign: Whether another program registered a service or a check on it.
     :ivar own: IDs of the services of this scope, in lower case.
     """
 
@@ -107,7 +108,7 @@ class CatalogListings:
         """
         Read a single node, with the certainty that Consul's leader can give.
 
-        :param services: Whether to read its own services, too.
+        :param services: Whether to read its own services, too. Otherwise ``foreign`` considers the checks of the node.
         :raise BackendError: If it cannot be read.
         """
         path = f"/v1/catalog/node/{quote(name, safe='')}"
@@ -118,45 +119,50 @@ class CatalogListings:
             node, entries = answer["Node"], answer["Services"] or {}
             if node["Node"].lower() != name:
                 raise ValueError("it is another node")
-            if not self._format.owns(node):
+            owned = self._format.owns(node)
+            if not owned and not self._format.has_no_owner(node):
                 return Inspection(exists=True, owner=_describe_owner(node))
-            content, index = self._format.parse_node(node)
+            content, index = self._format.parse_node({**node, "Meta": node["Meta"] or {}})
             own, foreign = {}, False
             for entry in map(check_service, entries.values()):
                 if is_owned(entry, self._format.scope):
                     own[entry["ID"]] = entry
                 else:
                     foreign = True
+            if not owned and not own:
+                return Inspection(exists=True, owner=_describe_owner(node))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: {error}") from error
         found = CatalogNode(content, index)
         if own and services:
             found.services = await self._read_own(name, own)
+        if not services and not foreign:
+            foreign = any(map(_is_foreign, await self._list_checks_of(name)))
         return Inspection(found, True, "", foreign, frozenset(each.lower() for each in own))
 
-    async def has_services(self, batch: str) -> bool:
+    async def is_used(self, batch: str) -> bool:
         """
-        Return whether any node of a batch may have a service, of any program, with the certainty of Consul's leader.
+        Return whether any node of a batch may have a service, or a check of another program.
+
+        The response has the certainty of Consul's leader.
 
         :raise BackendUnavailableError: If Consul does not respond.
         """
-        path = "/v1/catalog/services"
+        query = {"node-meta": f"{META_BATCH}:{batch}"}
         try:
-            names = await self._get("list-batch", path, **{"node-meta": f"{META_BATCH}:{batch}"})
+            names = await self._get("list-batch", "/v1/catalog/services", **query)
+            checks = [] if names else await self._get("list-batch", "/v1/health/state/any", **query)
         except (ResponseTooLongError, BackendRefusedError):
             # A proxy may reject the request. The requests for single nodes tell.
             return True
-        if not isinstance(names, dict):
-            raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: it is not an object")
-        return bool(names)
+        if not isinstance(names, dict) or not isinstance(checks, list):
+            raise BackendUnavailableError(f"{self._http.url}: the response for a batch of nodes is malformed")
+        return bool(names) or any(map(_is_foreign, checks))
 
     async def _read_own(self, name: str, own: Mapping[str, Mapping[str, Any]]) -> tuple[Registration, ...]:
         """Return the registrations of the own services of one node."""
-        path = f"/v1/health/node/{quote(name, safe='')}"
         checks: dict[str, dict[str, Any]] = {service.lower(): {} for service in own}
-        for check in await self._get("find-checks", path) or ():
-            if not isinstance(check, dict):
-                raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: no list of checks")
+        for check in await self._list_checks_of(name):
             kind = parse_check_id(str(check.get("CheckID")))
             service = str(check.get("ServiceID")).lower()
             if kind is not None and service in checks and counts(kind, check):
@@ -167,6 +173,13 @@ class CatalogListings:
             service_id = service_id_of(name, service, [each.get("Notes") for each in found.values()])
             registrations.append(parse_service(entry, service_id, found))
         return tuple(registrations)
+
+    async def _list_checks_of(self, name: str) -> list[Mapping[str, Any]]:
+        path = f"/v1/health/node/{quote(name, safe='')}"
+        checks = await self._get("find-checks", path) or []
+        if not isinstance(checks, list) or not all(isinstance(check, dict) for check in checks):
+            raise BackendUnavailableError(f"{self._http.url}{path}: the response is malformed: no list of checks")
+        return checks
 
     # Requests.
 
@@ -198,6 +211,11 @@ class CatalogListings:
         except BackendForgotError as error:
             # Consul does not send this response to a listing.
             raise BackendUnavailableError(f"{self._http.url}{path}: the response is: {error}") from error
+
+
+def _is_foreign(check: object) -> bool:
+    """Return whether a check belongs to a node and to another program. Those of a service are removed with it."""
+    return not isinstance(check, dict) or (not check.get("ServiceID") and check.get("CheckID") != SCOPE_CHECK)
 
 
 def _parse_check(check: Any) -> tuple[str, str, str]:

@@ -54,7 +54,7 @@ class CatalogNodes:
     :param format: Format of the scope.
     :ivar by_name: The nodes.
     :ivar misplaced: Nodes of services that are not on the node of their device, by service ID.
-    :ivar emptied: Names of the nodes of the present batch, in the order in which their last services were removed.
+    :ivar emptied: Names of the nodes of a batch, in the order in which their last services were removed.
     :ivar uncertain: Services that may be on a node, by its name, because the outcome of a transaction is unknown.
     """
 
@@ -65,6 +65,7 @@ class CatalogNodes:
         self.uncertain: dict[str, tuple[Registration, ...]] = {}
         # Names of the nodes whose contents are still to be compared in this round.
         self._round: list[str] = []
+        self._part = 1
         # There are some after a change of the prefix.
         self.misplaced: dict[str, str] = {}
 
@@ -104,12 +105,13 @@ class CatalogNodes:
         """
         Return the names of the nodes whose contents are to be compared next.
 
-        :param share: Share of all nodes, so that a round takes ``1 / share`` calls.
+        :param share: Share of all nodes, so that a round takes at most ``1 / share`` calls.
         """
         if not self._round:
             self._round = list(self.by_name)
-        count = max(1, math.ceil(len(self.by_name) * share))
-        taken, self._round = self._round[-count:], self._round[:-count]
+            # The number of nodes may become smaller in the round.
+            self._part = max(1, math.ceil(len(self._round) * share))
+        taken, self._round = self._round[-self._part :], self._round[: -self._part]
         return [name for name in taken if name in self.by_name]
 
     def registrations(self, names: Iterable[str], known: Mapping[str, Registration]) -> Iterator[Registration]:

@@ -50,6 +50,9 @@ class CatalogReader:
         for name, node in (await self._listings.list_nodes(expected, consistent=True)).items():
             content, index = self._parse_node(node)
             self._nodes.by_name[name] = CatalogNode(content, index)
+            if content.batch:
+                # The daemon that removed the services ended before it deleted the node.
+                self._nodes.emptied[name] = None
         keys = await self._listings.list_services(self._nodes.by_name)
         found = await self._services.read(keys, consistent=True)
         for name, services in by_node(keys, found).items():
@@ -98,12 +101,12 @@ class CatalogReader:
         return empty
 
     async def inspect(self, name: str) -> Inspection:
-        """Read a single node, without its services: see :meth:`CatalogListings.inspect`."""
+        """Read a single node and its checks, without its services: see :meth:`CatalogListings.inspect`."""
         return await self._listings.inspect(name, services=False)
 
-    async def has_services(self, batch: str) -> bool:
-        """Return whether any node of a batch has a service: see :meth:`CatalogListings.has_services`."""
-        return await self._listings.has_services(batch)
+    async def is_used(self, batch: str) -> bool:
+        """Return whether a program uses any node of a batch: see :meth:`CatalogListings.is_used`."""
+        return await self._listings.is_used(batch)
 
     async def refresh(self, name: str) -> Inspection:
         """Read a single node, and replace its entry in the table."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from twisted.internet.task import deferLater
 
 from ssdpreg.backends.catalog.format import Operation
 from ssdpreg.backends.catalog.transactions import (
@@ -20,8 +23,9 @@ from ssdpreg.backends.catalog.transactions import (
     parse_answer,
 )
 from ssdpreg.backends.consul_http import ConsulHTTP
+from ssdpreg.backends.http_client import Response
 from ssdpreg.backends.scopes.fence import Fence
-from ssdpreg.errors import BackendRefusedError, BackendUnavailableError, NotHolderError
+from ssdpreg.errors import BackendBusyError, BackendRefusedError, BackendUnavailableError, NotHolderError
 
 #: Transactions under way at a time.
 MOST_TRANSACTIONS = 4
@@ -29,6 +33,10 @@ MOST_TRANSACTIONS = 4
 _PROBE_OPERATIONS = 128
 #: Bytes of the longest result of an operation that reads: a service with 64 values of 512 bytes in its Meta.
 _LONGEST_RESULT = 48 * 1024
+#: Seconds without transactions after a response with status 429, and the most that such a response can request.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 1.0, 5.0
+#: Number of times that a transaction is sent again after such a response.
+_MOST_REPEATS = 5
 
 
 class TransactionTooLargeError(BackendRefusedError):
@@ -52,13 +60,18 @@ class ConsulTransactions:
     """
     Client for transactions.
 
+    If the agent limits the rate of requests, all transactions pause, and those that it rejected are sent again.
+    Otherwise work of many transactions, such as the reading of all services, would never be finished.
+
+    :param reactor: Provides ``IReactorTime``.
     :param http: Client of Consul.
     :param fence: Lock of the scope. Every write checks it.
     :ivar limits: Limits of the server.
     """
 
-    def __init__(self, http: ConsulHTTP, fence: Fence) -> None:
-        self._http, self._fence = http, fence
+    def __init__(self, reactor: Any, http: ConsulHTTP, fence: Fence) -> None:
+        self._reactor, self._http, self._fence = reactor, http, fence
+        self._paused_until = 0.0
         self.limits = TransactionLimits()
         self._limit_known = False
 
@@ -69,7 +82,7 @@ class ConsulTransactions:
         operation = encode_operation({"KV": {"Verb": "check-not-exists", "Key": "ssdpreg/limit"}})
         body = f"[{','.join([operation] * _PROBE_OPERATIONS)}]".encode()
         try:
-            await self._http.transact("transaction-limit", body, answer_limit(len(body)))
+            await self._send("transaction-limit", lambda: body)
             # Also a response with errors shows that the operations were not too many.
             self.limits.operations = _PROBE_OPERATIONS
         except BackendRefusedError as error:
@@ -118,9 +131,9 @@ class ConsulTransactions:
         options = {"consistent": ""} if consistent else {}
         while left:
             body = f"[{','.join(encode_operation(operations[index]) for index in left)}]".encode()
-            limit = answer_limit(len(body)) + _LONGEST_RESULT * len(left)
+            more = _LONGEST_RESULT * len(left)
             try:
-                answer = self._parse((await self._http.transact("transaction-read", body, limit, **options)).body)
+                answer = self._parse((await self._send("transaction-read", partial(bytes, body), more, **options)).body)
             except BackendRefusedError as error:
                 if error.status == 413:
                     self.limits.learn(error.reason)
@@ -143,10 +156,16 @@ class ConsulTransactions:
         await self._send_write(Transaction(self.limits))
 
     async def _send_write(self, transaction: Transaction) -> Answer:
-        operation = self._fence.operation()
-        body = transaction.body(encode_operation(operation))
+        operation: Operation = {}
+
+        def make_body() -> bytes:
+            # After a pause, another session may hold the lock.
+            nonlocal operation
+            operation = self._fence.operation()
+            return transaction.body(encode_operation(operation))
+
         try:
-            response = await self._http.transact("transaction-write", body, answer_limit(len(body)))
+            response = await self._send("transaction-write", make_body)
         except BackendRefusedError as error:
             if error.status != 413:
                 raise
@@ -164,6 +183,28 @@ class ConsulTransactions:
             if self._fence.operation() == operation:
                 self._fence.lost()
         raise NotHolderError(f"{self._http.url}: this daemon lost the lock: {describe_error(what)}")
+
+    async def _send(self, name: str, make_body: Callable[[], bytes], more: int = 0, **options: str) -> Response:
+        """
+        Send a transaction, and send it again if the agent limits the rate of requests.
+
+        :param name: Name of the request in the statistics.
+        :param make_body: Returns the body.
+        :param more: Bytes of the longest response beyond those of a write.
+        """
+        repeats = 0
+        while True:
+            while (pause := self._paused_until - self._reactor.seconds()) > 0:
+                await deferLater(self._reactor, pause)
+            body = make_body()
+            try:
+                return await self._http.transact(name, body, answer_limit(len(body)) + more, **options)
+            except BackendBusyError as error:
+                if repeats == _MOST_REPEATS:
+                    raise
+                repeats += 1
+                pause = min(max(error.retry_after or 0.0, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+                self._paused_until = self._reactor.seconds() + pause
 
     def _parse(self, body: bytes) -> Answer:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable
 
@@ -19,7 +20,7 @@ from ssdpreg.registration import Outcome, Plan
 #: Nodes whose services are listed one by one before their deletion, in one plan. A request for each of more nodes would
 #: delay other changes.
 _MOST_INSPECTIONS = MOST_TRANSACTIONS
-#: The same between two plans, if there are services of other programs on some of the nodes.
+#: The same between two plans, if other programs use some of the nodes.
 _MOST_INSPECTIONS_OF_BATCH = 50
 #: Number of times that a device is tried again in one plan after its node had changed.
 _MOST_ATTEMPTS = 2
@@ -47,14 +48,14 @@ class CatalogWriter:
 
         If many devices leave, only their services are removed, and :meth:`delete_batch` deletes their nodes.
 
-        :param session: Session that holds the lock. No other daemon uses it in the name of a batch.
+        :param session: Session that holds the lock. The name of a batch is a digest of it, which no other daemon uses.
         """
         changes = group_changes(plan.register, plan.deregister, self._nodes.misplaced, self._format)
         run = self._start(changes.values())
         if run.count_leaving() > _MOST_INSPECTIONS:
-            if not self._nodes.emptied:
+            if not self._batch:
                 self._batches += 1
-                self._batch = f"{session}-{self._batches}"
+                self._batch = hashlib.sha256(f"{session}-{self._batches}".encode()).hexdigest()[:16]
             run.batch = self._batch
         await run_parallel([run.work] * MOST_TRANSACTIONS, MOST_TRANSACTIONS)
         planned = {each.service_id for each in (*plan.register, *plan.deregister)}
@@ -65,7 +66,7 @@ class CatalogWriter:
 
     async def remove_empty(self, names: Iterable[str]) -> None:
         """
-        Remove nodes that have no service of any program.
+        Remove nodes that have no service and that no other program uses.
 
         :raise BackendError: If that is not possible now.
         """
@@ -73,19 +74,25 @@ class CatalogWriter:
 
     async def delete_batch(self) -> None:
         """
-        Delete the nodes whose services were removed by earlier plans, except those with services of other programs.
+        Delete the nodes whose services were removed by earlier plans, except those that other programs use.
+
+        The plans may be those of a daemon that held the lock before.
 
         :raise BackendError: If that is not possible now.
         """
-        names = [name for name in self._nodes.emptied if self._nodes.has_no_services(name)]
-        if names:
-            # The own services are removed: any that is left belongs to another program.
-            if await self._reader.has_services(self._batch):
+        batches: dict[str, list[str]] = {}
+        for name in self._nodes.emptied:
+            if self._nodes.has_no_services(name):
+                batches.setdefault(self._nodes.by_name[name].content.batch, []).append(name)
+        for batch, names in batches.items():
+            # The own services are removed with their checks: any other entry belongs to another program.
+            if await self._reader.is_used(batch):
                 await self._remove(names[:_MOST_INSPECTIONS_OF_BATCH], checked=False)
             else:
                 await self._remove(names, checked=True)
         # Nodes that are left are found by the comparison.
         self._nodes.emptied.clear()
+        self._batch = ""
 
     async def _remove(self, names: Iterable[str], *, checked: bool) -> None:
         run = self._start(map(NodeChange, names))
@@ -104,7 +111,7 @@ class _Run:
     Changes that are applied by several workers.
 
     :ivar batch: Batch in which the nodes that lose all their services are deleted later; empty if at once.
-    :ivar checked: Names of the nodes that have no service of any program.
+    :ivar checked: Names of the nodes that no program uses.
     :ivar applied: IDs of the services of complete changes.
     :ivar refused: Errors of rejected services.
     :ivar unavailable: Reason why the remaining changes were not tried, or have an unknown outcome.
@@ -186,7 +193,7 @@ class _Run:
         return True
 
     async def _may_delete(self, change: NodeChange) -> bool:
-        """Return whether a change leaves an existing node without services of any program."""
+        """Return whether a change leaves an existing node that no program uses."""
         node = self._nodes.by_name.get(change.name)
         if node is None or self.batch or not leaves_nothing(node, change):
             return False

@@ -106,9 +106,10 @@ class ScopeLock(LockState):
             raise NotHolderError(self.description)
         # Each attempt to acquire a lock is a write to Consul's log, also if another session holds it.
         found = await self._requests.read(key)
-        if found is not None and found.session not in ("", session):
+        holder = "" if found is None else found.session
+        if holder not in ("", session):
             return False
-        acquired = await self._requests.acquire(key, session, self._describe())
+        acquired = holder == session or await self._requests.acquire(key, session, self._describe())
         if acquired and session == self._session and key not in self._more_keys:
             self._more_keys.append(key)
         return acquired
@@ -217,6 +218,8 @@ class ScopeLock(LockState):
             await self._requests.destroy(session)
         # The index grows, unless the data of Consul was lost or restored from a backup.
         self._other = found
+        # The count of acquisitions begins again if the key is deleted, so it may not show that the other daemon wrote.
+        self._lock_index = None
         return _WAIT_PAUSE
 
     async def _gain(self, sent_at: float) -> None:

@@ -166,10 +166,15 @@ class Reaper:
 
     async def _elect(self) -> None:
         now = self._boot_time()
-        if self.elected or now < self._elect_at:
+        if now < self._elect_at:
             return
         self._elect_at = now + _ELECTION_INTERVAL * self._random.uniform(0.8, 1.2)
         if not await self._lock.acquire_key(REAPER_KEY):
+            if self._elected:
+                # An operator deleted the key, and another daemon acquired it.
+                self._end_election()
+            return
+        if self._elected:
             return
         self._elected = True
         self._observed_at = self._boot_time()

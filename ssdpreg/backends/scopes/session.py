@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
+from ssdpreg.backends.catalog.transactions import is_denied
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.scopes.holder import LOCK_NODE_ADDRESS, Holder, format_holder, parse_holder
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
@@ -83,7 +84,7 @@ class LockRequests:
 
         A session that belongs to the node of an agent ends when the agent leaves.
 
-        :raise BackendRefusedError: If another program registered a node with this name.
+        :raise BackendRefusedError: If another program registered a node with this name, or the token may not write it.
         """
         _, found = await self._exchange("lock-node", "GET", f"/v1/catalog/node/{quote(name, safe='')}")
         if found is None:
@@ -92,7 +93,9 @@ class LockRequests:
                 node["Datacenter"] = self.datacenter
             # With the index 0, the node is created only if it does not exist. Otherwise the status is 409.
             operation = {"Node": {"Verb": "cas", "Node": node}}
-            await self._exchange("lock-node", "PUT", "/v1/txn", [operation], accept=409)
+            status, answer = await self._exchange("lock-node", "PUT", "/v1/txn", [operation], accept=409)
+            if status == 409 and is_denied(str(answer)):
+                raise BackendRefusedError(403, f"the ACL token may not write the node {name}")
             return
         found_meta = (
             found["Node"].get("Meta") if isinstance(found, dict) and isinstance(found.get("Node"), dict) else None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import subprocess
 import sys
+from typing import NoReturn
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,6 +20,11 @@ from ssdpreg.backends.instance import current_instance
 print(current_instance().instance_id, flush=True)
 input()
 """
+
+
+def raise_emfile(*args: object) -> NoReturn:
+    """Fail as ``socket.socket`` does if the process has too many open files."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 class InstanceTests(SynchronousTestCase):
@@ -66,6 +75,13 @@ class InstanceTests(SynchronousTestCase):
         instance = Instance("")
         self.assertFalse(instance.has_ended(Instance("").instance_id))
         self.assertFalse(instance.has_ended(current_instance().instance_id))
+
+    def test_no_descriptors(self) -> None:
+        """Another daemon is not known to have ended if no socket can be opened."""
+        one, two = self.make_instance(), self.make_instance()
+        two.close()
+        self.patch(socket, "socket", raise_emfile)
+        self.assertFalse(one.has_ended(two.instance_id))
 
     def test_hostile_identity(self) -> None:
         """An identity that is no name of a socket does not raise an exception."""

@@ -23,6 +23,7 @@ from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolde
 from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
+from ssdpreg.testing.fake_consul import FakeResponseError
 from tests.support.consul_catalog_tests import CatalogTestsMixin, TestFence
 
 _T = TypeVar("_T")
@@ -183,7 +184,7 @@ class RequestTests(CatalogTestCase):
         self.assertNotIn("consistent", self.server.requests[0][2])
 
     def test_comparison(self) -> None:
-        """A comparison is one listing of the own nodes, and one transaction for the contents of a part of them."""
+        """A comparison checks the lock, lists the own nodes, and reads a part of their contents by one transaction."""
         self.register(*(make_registration(number) for number in range(100)))
         self.state.transact([{"Node": {"Verb": "set", "Node": {"Node": f"n{n}", "Address": "h"}}} for n in range(500)])
         self.read()
@@ -191,7 +192,7 @@ class RequestTests(CatalogTestCase):
         self.assertEqual(len(self.read()), 100)
         self.assertEqual(
             [(path, query) for _, path, query in self.server.requests],
-            [("/v1/catalog/nodes", {"node-meta": "ssdpreg-scope:test"}), ("/v1/txn", {})],
+            [("/v1/txn", {}), ("/v1/catalog/nodes", {"node-meta": "ssdpreg-scope:test"}), ("/v1/txn", {})],
         )
         self.assertEqual(len(self.server.transactions[-1]), 10)
 
@@ -209,6 +210,14 @@ class RequestTests(CatalogTestCase):
         self.result_of(self.backend.probe())
         self.fence.release()
         self.failure_of(self.backend.probe(), NotHolderError)
+        self.assertEqual(self.fence.losses, 1)
+
+    def test_lock_lost_without_writes(self) -> None:
+        """A comparison notices that the lock is lost, also if nothing has to be written."""
+        self.register(make_registration())
+        self.read()
+        self.state.keys.clear()
+        self.failure_of(self.backend.read(), NotHolderError)
         self.assertEqual(self.fence.losses, 1)
 
     def test_new_session(self) -> None:
@@ -241,16 +250,36 @@ class DepartureTests(CatalogTestCase):
         return paths
 
     def test_requests(self) -> None:
-        """100 departures are four transactions, and their nodes three requests at the next comparison."""
+        """100 departures are four transactions, and their nodes four requests at the next comparison."""
         outcome = self.apply(remove=self.registrations)
         self.assertEqual(len(outcome.applied), 100)
         self.assertEqual(self.paths(), ["/v1/txn"] * 4)
         self.assertEqual((self.state.services, len(self.names())), ({}, 100))
         self.assertEqual(self.read(), {})
         self.assertEqual(self.names(), set())
-        self.assertEqual(self.paths(), ["/v1/catalog/nodes", "/v1/catalog/services", "/v1/txn", "/v1/txn"])
+        comparison = ["/v1/txn", "/v1/catalog/nodes"]
+        deletion = ["/v1/catalog/services", "/v1/health/state/any", "/v1/txn", "/v1/txn"]
+        self.assertEqual(self.paths(), comparison + deletion)
         self.read()
-        self.assertEqual(self.paths(), ["/v1/catalog/nodes"])
+        self.assertEqual(self.paths(), comparison)
+
+    def test_other_writer(self) -> None:
+        """A daemon that acquires the lock deletes the nodes at its second comparison."""
+        self.server.faults["/v1/catalog/node/"] = (500, "No request for a single node is expected")
+        self.apply(remove=self.registrations[:50])
+        self.backend = self.make_backend()
+        self.assertEqual(len(self.read()), 50)
+        self.apply(remove=self.registrations[50:90])
+        self.assertEqual(len(self.names()), 100)
+        self.read()
+        self.assertEqual(self.names(), {f"device-{number}" for number in range(90, 100)})
+
+    def test_mark(self) -> None:
+        """The mark of a batch does not contain the session of the daemon."""
+        self.apply(remove=self.registrations)
+        marks = {self.state.nodes[name]["Meta"]["ssdpreg-batch"] for name in self.names()}
+        self.assertEqual(len(marks), 1)
+        self.assertNotIn(self.fence.session, "".join(marks))
 
     def test_few(self) -> None:
         """The nodes of a few devices are deleted at once."""
@@ -455,11 +484,55 @@ class ErrorTests(CatalogTestCase):
     def test_unavailable(self) -> None:
         """After an error, no further transaction is sent."""
         self.read()
-        self.server.faults["/v1/txn"] = (429, "")
+        self.server.faults["/v1/txn"] = (503, "")
         self.server.requests.clear()
         outcome = self.apply(*(make_registration(number) for number in range(300)))
         self.assertIsInstance(outcome.unavailable, BackendUnavailableError)
         self.assertLessEqual(len(self.server.requests), 4)
+
+    def test_rate_limit(self) -> None:
+        """Transactions that an agent rejects because of their rate are sent again after a second."""
+        registrations = [make_registration(number) for number in range(500)]
+        self.register(*registrations)
+        self.backend = self.make_backend()
+        tokens, transact = 3, self.server._transact
+
+        def limited(content: bytes, query: dict[str, str]) -> Any:
+            nonlocal tokens
+            if not tokens:
+                raise FakeResponseError(429, "rate limit exceeded")
+            tokens -= 1
+            return transact(content, query)
+
+        self.server._routes.insert(0, ("PUT", "/v1/txn", limited))
+        reading = Deferred.fromCoroutine(self.backend.read())
+        for _ in range(10):
+            self.assertFalse(reading.called)
+            sent = len(self.server.requests)
+            self.clock.advance(0.9)
+            self.assertEqual(len(self.server.requests), sent)
+            tokens = 3
+            self.clock.advance(0.2)
+            if reading.called:
+                break
+        self.assertEqual(len(self.successResultOf(reading)), 500)
+
+    def test_rate_limit_without_end(self) -> None:
+        """If none is accepted for some seconds, Consul is unavailable. Without the lock, none is sent again."""
+        self.read()
+        self.server.faults["/v1/txn"] = (429, "")
+        self.server.requests.clear()
+        applying = Deferred.fromCoroutine(self.backend.apply(Plan((make_registration(),))))
+        self.clock.pump([1.0] * 5)
+        self.assertIsInstance(self.successResultOf(applying).unavailable, BackendUnavailableError)
+        self.assertEqual(len(self.server.requests), 6)
+        applying = Deferred.fromCoroutine(self.backend.apply(Plan((make_registration(),))))
+        self.clock.advance(1.0)
+        sent = len(self.server.requests)
+        self.fence.session = ""
+        self.clock.advance(1.0)
+        self.assertIsInstance(self.successResultOf(applying).unavailable, NotHolderError)
+        self.assertEqual(len(self.server.requests), sent)
 
     def test_move_is_interrupted(self) -> None:
         """A service that moves to another node is not registered until both nodes are written."""

@@ -189,6 +189,15 @@ class CatalogNodesTests(SynchronousTestCase):
         """Without nodes, there is nothing to compare."""
         self.nodes.clear()
         self.assertEqual(self.nodes.next_round(0.05), [])
+
+    def test_round_with_removals(self) -> None:
+        """A round does not become longer if the nodes that were compared are removed."""
+        for number in range(1000):
+            self.nodes.by_name[f"device-{number}"] = CatalogNode(NodeContent("h"), 1)
+        for _ in range(20):
+            for name in self.nodes.next_round(0.05):
+                self.nodes.remove(name)
+        self.assertEqual(len(self.nodes), 0)
         self.assertEqual(self.read(), {})
 
     def test_node_becomes_wrong(self) -> None:

@@ -472,6 +472,19 @@ class TwoDaemonsTests(LockTestCase):
         self.assertEqual(first.changes, [True, False, True])
         self.assertTrue(first.lock.others_wrote)
 
+    def test_key_deleted(self) -> None:
+        """A daemon that waited knows that the other one wrote, also if the key was deleted, with its count."""
+        first, second = self.start("a"), self.start("b")
+        del self.consul.keys[KEY]
+        self.consul._change()
+        self.advance_until(lambda: second.lock.held, 3)
+        first.lock.lost()
+        self.advance_until(lambda: first.lock.waiting, 3)
+        self.successResultOf(Deferred.fromCoroutine(second.lock.stop()))
+        self.advance_until(lambda: first.lock.held, 3)
+        self.assertEqual(self.consul.keys[KEY].lock_index, 2)
+        self.assertTrue(first.lock.others_wrote)
+
     def test_strange_value(self) -> None:
         """Another program may hold the lock, with any value."""
         self.start("x")

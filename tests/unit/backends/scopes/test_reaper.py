@@ -213,6 +213,18 @@ class ReaperTests(SynchronousTestCase):
         self.advance(30)
         self.assertEqual((self.scopes.marked, self.reaper.elected), (set(), False))
 
+    def test_key_deleted(self) -> None:
+        """A reaper whose lock another daemon acquired notices it also if no scope is dead."""
+        self.scopes.hold("dead", "theirs")
+        self.start()
+        self.assertTrue(self.reaper.elected)
+        self.lock.free = False
+        self.advance(60)
+        self.assertFalse(self.reaper.elected)
+        calls = len(self.scopes.calls)
+        self.advance(30)
+        self.assertEqual(self.scopes.calls[calls:], [])
+
     def test_refused(self) -> None:
         """A scope whose nodes the token may not write does not affect other scopes. It is logged once."""
         self.scopes.hold("denied", "")
