@@ -380,12 +380,14 @@ def set_maintenance(world: World) -> None:
     """
     Set the maintenance mode of a service, of the daemon or of another program.
 
-    The device of the service moves soon, so that the daemon registers it again.
+    The device of the service moves soon, so that the daemon registers it again. The entry of the daemon itself is left
+    out: in its maintenance mode Consul removes all services of the daemon, as docs/operations.md says.
     """
     consul = world.consul
-    if not consul.services:
+    service_ids = sorted(consul.services.keys() - {"ssdpreg"})
+    if not service_ids:
         return
-    service_id = world.random.choice(sorted(consul.services))
+    service_id = world.random.choice(service_ids)
     world.trace.add("", "operator", f"maintenance mode of {service_id}")
     consul.put_check(f"_service_maintenance:{service_id}", service_id, "critical", "maintenance")
     device = world.checker.device_of(service_id)
