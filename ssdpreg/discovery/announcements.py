@@ -222,8 +222,6 @@ class Announcements:
             if is_new or was_superseded or not reception.is_reply:
                 # The contest begins after the pause. Any other reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
-        elif standing_of(advertisement, reception) and _may_have_ceased(service, claim, reception):
-            service.doubt_host(now)
         return []
 
 
@@ -319,18 +317,6 @@ def _is_same_boot(current: Claim, claim: Claim) -> bool:
     A forgery with the number of the device causes fewer searches.
     """
     return bool(claim.boot_id) and claim.boot_id == current.boot_id
-
-
-def _may_have_ceased(service: TrackedService, claim: Claim, reception: Reception) -> bool:
-    """
-    Return whether a message of another host is a reason to check the current host, which may have gone a moment ago.
-
-    The silence of a home that never replied to searches shows nothing.
-    """
-    current = service.claim
-    if claim.sender == current.sender:
-        return False
-    return current.host != service.home or (current.answers and claim.answers and not reception.is_reply)
 
 
 def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:

@@ -11,7 +11,7 @@ from ssdpreg.discovery.events import Event, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.holds import Holds
 from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.tracked import TrackedService
-from ssdpreg.discovery.tracked_services import TrackedServices, verification
+from ssdpreg.discovery.tracked_services import TrackedServices
 
 #: Longest time, in seconds, until a service whose expiry is held is examined again.
 _HELD_PAUSE = 30.0
@@ -45,9 +45,6 @@ class DueDecisions:
             events += self._end_round(service, service.contest, now)
         elif service.deferred_at < math.inf and service.leaves_at == math.inf and service.may_contest(now):
             events += self._begin_deferred_contest(service, now)
-        elif service.doubt is not None and service.doubt.due <= now:
-            if service.check_host(now):
-                events.append(verification(claim))
         elif service.search_is_due(now):
             within = max(claim.expires_at - now, ROUND)
             repeated = service.begin_search(now)
