@@ -17,7 +17,7 @@ from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.discovery.tracked_services import TrackedServices, verification
 from ssdpreg.errors import RejectedError
-from ssdpreg.ssdp.reception import Channel, Reception
+from ssdpreg.ssdp.reception import Reception
 
 #: Shortest time, in seconds, between two changes of the facts of a service because of another BOOTID.
 _RESTART_PAUSE = 10.0
@@ -97,7 +97,6 @@ class Announcements:
     ) -> list[Event]:
         """Process an advertisement of the current LOCATION."""
         claim = service.claim
-        was_superseded = claim.superseded
         owner, before = claim.sender, (claim.standing, claim.answers, claim.is_adopted)
         described = claim.advertisement
         if not claim.renew(advertisement, reception, now):
@@ -113,10 +112,9 @@ class Announcements:
         standing = standing_of(advertisement, reception)
         if standing:
             if service.contest is not None:
-                service.contest.add_evidence(advertisement.location, reception.channel)
-            if was_superseded or not service.moves_within_home() or reception.channel is Channel.HOST:
-                service.cancel_outdated_move()
-            if claim.host == service.home and not service.has_other_location_of(claim.host):
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
+            service.cancel_outdated_move()
+            if claim.host == service.home:
                 # The home is alive: nothing remains to decide.
                 self._moves.end_contest(service)
         changed = False
@@ -174,12 +172,8 @@ class Announcements:
                 service.next_move.superseded = True
             if not service.add_other(claim):
                 raise RejectedError("too many LOCATIONs of one service")
-        else:
-            was_indirect = claim.standing is Standing.INDIRECT
-            if not claim.renew(advertisement, reception, now):
-                return []
-            # Any sender can have claimed the LOCATION before its host did.
-            is_new = was_indirect and claim.standing is not Standing.INDIRECT and not _is_same_boot(current, claim)
+        elif not claim.renew(advertisement, reception, now):
+            return []
         if not service.live and claim.standing >= self._services.trust:
             return self._moves.move(service, claim, now)
         if not service.live and claim.answers and not answered:
@@ -199,13 +193,12 @@ class Announcements:
             return self._moves.move(service, claim, now)
         if service.contest is not None:
             if standing_of(advertisement, reception):
-                service.contest.add_evidence(advertisement.location, reception.channel)
+                service.contest.add_evidence(advertisement.location, reply=reception.is_reply)
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
-            if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):
-                # The replies of the contest may be those of an address that the device has left since then, or of a
-                # host that has ceased to reply.
+            if is_new and claim.is_direct:
+                # The replies of the contest may be those of an address that the device has left since then.
                 service.deferred_at = min(service.deferred_at, now)
             # A contest that waits for a less urgent search has a better reason now.
             return (
@@ -219,8 +212,8 @@ class Announcements:
             if claim.host == service.home and claim.is_direct:
                 # The home is alive: a decision for another host, which waits for the budget, is outdated.
                 service.cancel_move()
-            if is_new or was_superseded or not reception.is_reply:
-                # The contest begins after the pause. Any other reply belongs to the search of the contest before.
+            if not reception.is_reply:
+                # The contest begins after the pause. A reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
         return []
 
@@ -310,15 +303,6 @@ def _may_move_itself(current: Claim, claim: Claim) -> bool:
     return claim.standing > Standing.INDIRECT or current.standing is Standing.INDIRECT
 
 
-def _is_same_boot(current: Claim, claim: Claim) -> bool:
-    """
-    Return whether two claims have the same BOOTID: they are addresses of one device (UDA, 1.2.2).
-
-    A forgery with the number of the device causes fewer searches.
-    """
-    return bool(claim.boot_id) and claim.boot_id == current.boot_id
-
-
 def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:
     """Return whether another claim, which is not new, is a reason to begin a contest."""
     current = service.claim
@@ -330,8 +314,10 @@ def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:
         return True
     if claim.sender == current.sender:
         return False
+    # One device with two addresses: UDA, 1.2.2. A forgery with the number of the device causes fewer searches.
+    is_same_boot = bool(claim.boot_id) and claim.boot_id == current.boot_id
     return (
-        (claim.standing > current.standing and not (_is_same_boot(current, claim) and current.standing))
+        (claim.standing > current.standing and not (is_same_boot and current.standing))
         or current.received_at < service.contested_at
         or current.silence(now) > current.expected_silence / 2
     )

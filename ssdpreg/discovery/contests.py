@@ -9,8 +9,6 @@ Contests between the claims about one service, and the evidence that their searc
 
 from __future__ import annotations
 
-from ssdpreg.ssdp.reception import Channel
-
 #: Seconds of a search round.
 ROUND = 3.0
 #: Longest time, in seconds, that a round waits for its search, because searches have a budget.
@@ -31,21 +29,10 @@ class Contest:
     :ivar needs_evidence: Whether a claim that is not the current one can win only if its host replied or announced it
         since the contest began.
     :ivar answered: LOCATIONs whose hosts replied to a search since the contest began.
-    :ivar proved: Those that replied to a search of their host alone.
     :ivar announced: LOCATIONs whose hosts announced them since the contest began.
     """
 
-    __slots__ = (
-        "announced",
-        "answered",
-        "began_at",
-        "ends_at",
-        "needs_evidence",
-        "proved",
-        "rounds",
-        "searched",
-        "searching",
-    )
+    __slots__ = ("announced", "answered", "began_at", "ends_at", "needs_evidence", "rounds", "searched", "searching")
 
     def __init__(self, rounds: int, now: float) -> None:
         self.rounds = rounds - 1
@@ -53,31 +40,19 @@ class Contest:
         self.ends_at = now + _SEARCH_WAIT
         self.searching = self.searched = self.needs_evidence = False
         self.answered: set[str] = set()
-        self.proved: set[str] = set()
         self.announced: set[str] = set()
 
-    def add_evidence(self, location: str, channel: Channel) -> None:
+    def add_evidence(self, location: str, *, reply: bool) -> None:
         """
         Record that the host of a LOCATION is alive.
 
-        :param channel: Channel of its announcement or reply.
+        :param reply: True if it replied to a search, False if it announced the service.
         """
-        if channel is Channel.GROUP:
+        if not reply:
             self.announced.add(location)
         elif self.searched:
             # Before, it is a reply to a search for other services.
             self.answered.add(location)
-            if channel is Channel.HOST:
-                self.proved.add(location)
-
-    def strength(self, location: str) -> int:
-        """
-        Return how well the evidence supports a LOCATION, compared with others of the same host.
-
-        A sender that forges the address of the host can announce another LOCATION, and reply to searches of the group,
-        whose port it receives. It cannot reply to a search of the host alone.
-        """
-        return sum(location in group for group in (self.answered, self.proved))
 
     def begin_round(self, now: float) -> None:
         """Begin the current round: its search has been sent."""

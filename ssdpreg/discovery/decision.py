@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ssdpreg.discovery.claims import Claim
-from ssdpreg.discovery.contests import Contest
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 
@@ -44,8 +41,7 @@ def decide(service: TrackedService, now: float, trust: Standing) -> Claim:
     homes = [claim for claim in (*answered, *announced) if claim.host == service.home]
     for alive in (homes or insisting, answered, returned):
         if alive:
-            chosen = service.claim if service.claim in alive else max(alive, key=lambda claim: claim.received_at)
-            return _best_of_host(chosen, alive, contest)
+            return service.claim if service.claim in alive else max(alive, key=lambda claim: claim.received_at)
     if contest.needs_evidence:
         claims = [claim for claim in claims if claim is service.claim or claim in announced]
     # Since the holder announced the current LOCATION, it has announced another one of the same host twice.
@@ -74,12 +70,3 @@ def decide(service: TrackedService, now: float, trust: Standing) -> Claim:
         and (late or claim.announcements > service.claim.announcements)
     ]
     return max(announcing, key=lambda claim: claim.received_at, default=service.claim)
-
-
-def _best_of_host(chosen: Claim, claims: Sequence[Claim], contest: Contest) -> Claim:
-    """Return the LOCATION of a host that the evidence supports best: the address of the host may have been forged."""
-    strengths = {claim: contest.strength(claim.advertisement.location) for claim in claims if claim.host == chosen.host}
-    best = max(strengths.values())
-    if strengths[chosen] == best:
-        return chosen
-    return max((claim for claim in strengths if strengths[claim] == best), key=lambda claim: claim.received_at)

@@ -34,6 +34,7 @@ _MOVE_MEMORY = 600.0
 _ROUNDS = 2
 #: Seconds between the beginnings of two contests about one service.
 _CONTEST_PAUSE = 10.0
+
 #: A shared number: each evaluation of ``-math.inf`` makes one.
 _NEVER = -math.inf
 
@@ -172,10 +173,6 @@ class TrackedService:
                 return claim
         return None
 
-    def has_other_location_of(self, host: str) -> bool:
-        """Return whether a host has announced another LOCATION, too, and has not moved the service from there."""
-        return any(claim.host == host and claim.is_direct and not claim.superseded for claim in self.others)
-
     def add_other(self, claim: Claim) -> bool:
         """
         Add another claim. If there are too many, one of a LOCATION's own host or of the home replaces the least worthy
@@ -239,12 +236,6 @@ class TrackedService:
             if len(self.others) >= MAX_OTHER_CLAIMS:
                 self.give_up_claim()
             self.others += (before,)
-        for other in self.others:
-            # The sender has moved the service, or another host has forged its address: then the next announcement of
-            # the other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both
-            # often.
-            if other.host == claim.host and other.sender == claim.sender and not claim.is_established_before(other):
-                other.superseded = True
         before.latest = None
         self.claim = claim
         self.searched = False
@@ -277,15 +268,6 @@ class TrackedService:
             self.claim.host == self.home or (move.sender == self.claim.sender and move.host != self.home)
         ):
             self._cancel_move()
-
-    def moves_within_home(self) -> bool:
-        """
-        Return whether a move within the home waits for the budget.
-
-        Unless the home itself has announced it, a contest has decided for it. Then an announcement with the address of
-        the home, which may be forged, does not cancel it.
-        """
-        return self.next_move is not None and self.next_move.host == self.claim.host == self.home
 
     def _cancel_move(self) -> None:
         self.next_move, self.move_at = None, math.inf

@@ -278,10 +278,10 @@ class TrackedServiceTests(SynchronousTestCase):
     def test_evidence(self) -> None:
         """A reply to a search of the contest, and an announcement, are evidence of two kinds for a LOCATION."""
         contest = Contest(2, 1000.0)
-        contest.add_evidence(CURRENT, Channel.SEARCH)
+        contest.add_evidence(CURRENT, reply=True)
         contest.begin_round(1001)
-        contest.add_evidence(FIRST, Channel.SEARCH)
-        contest.add_evidence(SECOND, Channel.GROUP)
+        contest.add_evidence(FIRST, reply=True)
+        contest.add_evidence(SECOND, reply=False)
         self.assertEqual((contest.answered, contest.announced), ({FIRST}, {SECOND}))
 
     def test_former_hosts_are_bounded(self) -> None:
