@@ -8,7 +8,7 @@ the service has left: see :mod:`ssdpreg.discovery.homes`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ssdpreg.discovery.claims import Claim
@@ -29,6 +29,8 @@ _MOVE_PAUSE = 10.0
 _LONG_MOVE_PAUSE = 60.0
 #: Seconds without a move after which the next pause is short again.
 _MOVE_MEMORY = 600.0
+#: Part of the home's time by which another host must have held the service longer to become the home.
+_HOME_LEAD = 0.25
 
 #: Search rounds of a contest.
 _ROUNDS = 2
@@ -228,7 +230,7 @@ class TrackedService:
         held = self._held = self._held or {}
         held[before.host] = held.get(before.host, 0.0) + now - self.moved_at
         self.moved_at = now
-        self.home = max(held, key=held.__getitem__)
+        self.home = _home(held, self.home)
         if len(held) > MAX_OTHER_CLAIMS:
             del held[min((host for host in held if host != self.home), key=held.__getitem__)]
         self.others = tuple(other for other in self.others if other is not claim)
@@ -304,12 +306,24 @@ class TrackedService:
         self.home = self.claim.host
 
     def holding_of_home(self, now: float) -> tuple[str, float]:
-        """Return the host that has held the service longest until now, and for how many seconds."""
-        before = self._held or {}
-        held = before.get(self.claim.host, 0.0) + now - self.moved_at
-        # The home before the latest move comes first among the others.
-        return max(((self.claim.host, held), *before.items()), key=lambda item: item[1])
+        """Return the home, and for how many seconds it has held the service until now."""
+        held = dict(self._held or {})
+        held[self.claim.host] = held.get(self.claim.host, 0.0) + now - self.moved_at
+        home = _home(held, self.home)
+        return home, held.get(home, 0.0)
 
     def hosts(self, now: float) -> tuple[str, ...]:
         """Return the hosts of all valid claims, each once, with their ports for searches."""
         return tuple(dict.fromkeys(claim.searched_host for claim in self.claims(now)))
+
+
+def _home(held: Mapping[str, float], home: str) -> str:
+    """
+    Return the host that has held the service longest.
+
+    :param held: Seconds by host.
+    :param home: The present home. Another host takes its place only if it has held the service clearly longer: of two
+        addresses of one device, each would be the home in turn otherwise, and the service would move to and fro.
+    """
+    longest = max(held, key=held.__getitem__)
+    return longest if held[longest] > held.get(home, 0.0) * (1 + _HOME_LEAD) else home

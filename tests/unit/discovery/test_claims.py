@@ -250,17 +250,28 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(self.service.others, (*others[1:], self.claim))
 
     def test_home(self) -> None:
-        """The home is the host that has held the service longest, the current holding excepted."""
+        """The home is the host that has held the service longest by a quarter, the current holding excepted."""
         service = self.service
         self.assertEqual(service.home, OWNER)
         for host, now, home in (
             ("10.0.0.6", 1050, OWNER),
             ("10.0.0.7", 1120, "10.0.0.6"),
             (OWNER, 1125, "10.0.0.6"),
-            ("10.0.0.6", 1146, OWNER),
+            ("10.0.0.6", 1163, OWNER),
         ):
             service.set_current(claim(host, now), now)
             self.assertEqual(service.home, home, (host, now))
+
+    def test_home_of_two_equal_hosts(self) -> None:
+        """Two hosts that hold the service in turn, for equal times, do not become the home in turn."""
+        now = 2000.0
+        self.service.set_current(claim("10.0.0.6", now), now)
+        homes: list[str] = []
+        for host in (OWNER, "10.0.0.6") * 5:
+            now += 1001.0 if not homes else 60.0
+            self.service.set_current(claim(host, now), now)
+            homes.append(self.service.home)
+        self.assertEqual(set(homes), {OWNER})
 
     def test_home_of_a_service_that_was_not_live(self) -> None:
         """The time before a service is live does not count for the home."""
@@ -298,12 +309,12 @@ class TrackedServiceTests(SynchronousTestCase):
         service = TrackedService(claim("10.0.0.6", 2000.0), 2000.0)
         self.assertEqual(service.holding_of_home(2010.0), ("10.0.0.6", 10.0))
         service.go_live(2020.0, Home(OWNER, 30.0, 1000.0))
-        self.assertEqual((service.home, service.holding_of_home(2050.0)), (OWNER, ("10.0.0.6", 30.0)))
-        self.assertEqual(service.holding_of_home(2049.0), (OWNER, 30.0))
+        self.assertEqual((service.home, service.holding_of_home(2058.0)), (OWNER, ("10.0.0.6", 38.0)))
+        self.assertEqual(service.holding_of_home(2057.0), (OWNER, 30.0))
         service.set_current(claim("10.0.0.7", 2040.0), 2040.0)
         self.assertEqual(service.home, OWNER)
         service.set_current(claim("10.0.0.6", 2041.0), 2041.0)
-        service.set_current(claim("10.0.0.7", 2052.0), 2052.0)
+        service.set_current(claim("10.0.0.7", 2059.0), 2059.0)
         self.assertEqual(service.home, "10.0.0.6")
 
     def test_deferred_contest_is_due(self) -> None:
