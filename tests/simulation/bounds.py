@@ -4,10 +4,10 @@ from __future__ import annotations
 
 #: A service that the registry knows is in Consul with the same address, and one that left is not: while Consul works.
 CATALOG = 5.0
-#: Additional time while each response of Consul takes up to 1.5 s, and an attacker causes many changes: a slice takes up
-#: to 5 s then, and a change waits for the present one.
+#: Additional time while each response of Consul takes up to 1.5 s, and an attacker causes many changes: a slice takes
+#: up to 5 s then, and a change waits for the present one.
 BUSY = 10.0
-#: The same in catalog mode, where the removal of up to four nodes waits for a request for the services on each.
+#: The same in catalog mode, where each response takes at most 0.5 s.
 BUSY_IN_CATALOG = 5.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.
 GUARD = 100.0
