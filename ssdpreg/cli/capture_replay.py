@@ -19,12 +19,11 @@ from ssdpreg.discovery.hosts import IPNetwork
 from ssdpreg.errors import MessageError
 from ssdpreg.ssdp.codec import decode
 from ssdpreg.ssdp.interfaces import is_link_local
-from ssdpreg.ssdp.messages import PORT, RECEIVED_GROUPS, Message, SearchRequest, SearchResponse
+from ssdpreg.ssdp.messages import ALL_RECEIVED_GROUPS, PORT, Message, SearchRequest, SearchResponse
 from ssdpreg.ssdp.reception import Channel, Reception
 from ssdpreg.ssdp.search_rounds import check_reply, reply_time
 
-#: Groups on which the daemon listens, and those of other scopes: UPnP Device Architecture 2.0, annex A.
-_GROUPS = frozenset(group for groups in RECEIVED_GROUPS.values() for group in groups)
+#: Groups of scopes in which the daemon does not listen: UPnP Device Architecture 2.0, annex A.
 _OTHER_GROUPS = frozenset({"ff01::c", "ff08::c"})
 #: Zone of a link-local address if the capture does not contain the name of the interface.
 UNKNOWN_ZONE = "unknown"
@@ -162,7 +161,7 @@ class Replay:
         if isinstance(message, SearchRequest):
             self._open_round(datagram, message)
         host, port = datagram.target
-        if port == PORT and host in _GROUPS:
+        if port == PORT and host in ALL_RECEIVED_GROUPS:
             self._receive_from_group(datagram, message)
         elif port == PORT and host in _OTHER_GROUPS:
             self._skip(datagram, message, OTHER_GROUP)
@@ -235,12 +234,11 @@ class Replay:
 
     def _make_reception(self, sender: str, interface: str, channel: Channel) -> Reception:
         address = ip_address(sender)
-        link_local = address.version == 6 and address.is_link_local
         return Reception(
             _zoned(sender, interface),
             interface,
             channel,
-            not self._networks or link_local or any(address in network for network in self._networks),
+            not self._networks or is_link_local(sender) or any(address in network for network in self._networks),
             any(address in network for network in self._named),
         )
 

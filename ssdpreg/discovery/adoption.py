@@ -35,7 +35,7 @@ class Adoptions:
             remaining = max(advertisement.lifetime, _PROBATION)
         service = self._services.find_advertised(advertisement)
         if service is not None:
-            if service.claim.advertisement.location == advertisement.location or remaining <= 0:
+            if service.claim.advertisement.has_location_of(advertisement) or remaining <= 0:
                 return []
             return self._compare(service, self._claim(service, advertisement, standing, remaining, now), now)
         claim = Claim.adopted(advertisement, max(standing, self._services.trust), remaining, now)

@@ -76,7 +76,7 @@ class Announcements:
             or not self._sender_searches.take(reception.sender, now)
         ):
             return []
-        hosts = (advertisement.endpoint.host,)
+        hosts = (advertisement.host,)
         urgency = SearchUrgency.UNFOUNDED
         return [SearchNeeded(advertisement, ROUND, hosts, urgency=urgency, is_tracked=False, hosts_only=is_reply)]
 
@@ -293,7 +293,7 @@ def _is_settled(service: TrackedService, standing: Standing, advertisement: Adve
         and not claim.is_adopted
         and claim.neighbours is None
         # Another BOOTID in the pause after a restart is processed when it is received again.
-        and _edition(advertisement, claim.advertisement) == _edition(claim.advertisement, claim.advertisement)
+        and _edition(advertisement, claim.advertisement) == (claim.advertisement.boot_id, claim.advertisement.config_id)
         and (standing is Standing.INDIRECT) == (claim.standing is Standing.INDIRECT)
     )
 

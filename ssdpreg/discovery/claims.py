@@ -93,7 +93,7 @@ class Claim:
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
-        self.sender = shared_with(advertisement.endpoint.host, reception.sender)
+        self.sender = shared_with(advertisement.host, reception.sender)
         self.standing = Standing.INDIRECT
         self.answers = False
         self.rare: dict[str, Any] | None = None
@@ -114,7 +114,7 @@ class Claim:
 
         :param lifetime: Seconds until it expires.
         """
-        claim = cls(advertisement, Reception(advertisement.endpoint.host), now)
+        claim = cls(advertisement, Reception(advertisement.host), now)
         claim.standing = standing
         claim.announcements = _ENOUGH_ANNOUNCEMENTS
         claim.lifetime = lifetime
@@ -124,7 +124,7 @@ class Claim:
     @property
     def host(self) -> str:
         """Host of the LOCATION."""
-        return self.advertisement.endpoint.host
+        return self.advertisement.host
 
     @property
     def searched_host(self) -> str:

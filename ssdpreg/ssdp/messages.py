@@ -22,6 +22,7 @@ GROUP_GLOBAL = "ff0e::c"
 GROUPS = {4: (GROUP,), 6: (GROUP_LINK_LOCAL, GROUP_SITE_LOCAL)}
 #: Groups whose announcements are received, by IP version.
 RECEIVED_GROUPS = {4: GROUPS[4], 6: (*GROUPS[6], GROUP_GLOBAL)}
+ALL_RECEIVED_GROUPS = frozenset(group for groups in RECEIVED_GROUPS.values() for group in groups)
 
 #: Search target that every device replies to: UDA, 1.3.2.
 SEARCH_ALL = "ssdp:all"

@@ -11,7 +11,7 @@ from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUP
 
 #: Size of a receive buffer in bytes. All devices of a network reply to a search for everything within a few seconds.
-_RECEIVE_BUFFER = 4 * 1024 * 1024
+RECEIVE_BUFFER = 4 * 1024 * 1024
 
 # Linux: <asm-generic/socket.h>, <linux/in.h>, <linux/sock_diag.h>. Python does not define them.
 _SO_RCVBUFFORCE = 33
@@ -91,11 +91,12 @@ def ignore_other_groups(handle: socket.socket) -> None:
 
 
 def enlarge_receive_buffer(handle: socket.socket) -> None:
+    """Enlarge the receive buffer of a socket as far as the kernel permits it."""
     try:
-        handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        handle.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
     except PermissionError:
         # Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 def read_drops(handle: socket.socket) -> int | None:

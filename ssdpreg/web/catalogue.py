@@ -16,7 +16,7 @@ from zope.interface import implementer
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
 from ssdpreg.timers import EarliestCall
-from ssdpreg.web.slices import RequestCooperator, make_cooperator
+from ssdpreg.web.slices import RequestCooperator
 from ssdpreg.web.sorted_keys import GroupedKeys, SortedKeys
 
 #: Node in lower case, service ID, and index at which the service appeared. There is one for each service.
@@ -99,7 +99,7 @@ class Catalogue:
     ) -> None:
         self._reactor = reactor
         self._registrations = registrations
-        self._cooperator = cooperator or make_cooperator(reactor)
+        self._cooperator = cooperator or RequestCooperator(reactor)
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
         self._index = self._last_removal = max(1, int(wall_clock() * 1000))
         # Index of the last change of the services that changed since they appeared.

@@ -18,7 +18,7 @@ from ssdpreg.web.history import History
 from ssdpreg.web.metrics import Metrics, Numbers
 from ssdpreg.web.prometheus_sd import PrometheusSD
 from ssdpreg.web.resources import Folder, compressed
-from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.slices import RequestCooperator
 from ssdpreg.web.static_files import make_static_files
 from ssdpreg.web.status_page import StatusPage
 from ssdpreg.web.view import View
@@ -33,7 +33,7 @@ def make_root(reactor: Any, view: View, connections: Connections | None = None) 
     :param connections: The server's connections, for their limits and metrics.
     """
     connections = Connections() if connections is None else connections
-    cooperator = make_cooperator(reactor)
+    cooperator = RequestCooperator(reactor)
     registrations = view.registry.registrations
     catalogue = Catalogue(reactor, registrations, cooperator=cooperator)
     history = History(reactor, registrations)

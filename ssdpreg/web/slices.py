@@ -59,15 +59,6 @@ class RequestCooperator(Cooperator):
             self._waiting.popleft().callback(None)
 
 
-def make_cooperator(reactor: Any) -> RequestCooperator:
-    """
-    Create the cooperator that all requests share.
-
-    :param reactor: Provides ``IReactorTime``.
-    """
-    return RequestCooperator(reactor)
-
-
 async def run_in_slices(cooperator: RequestCooperator, steps: Iterator[object]) -> None:
     """
     Run an iterator to its end. Its first steps are made at once, so that a short computation needs no turn.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
+from ssdpreg.ssdp.socket_options import RECEIVE_BUFFER
 
 _BUFFER = HostCheck("receive buffer")
 _DESCRIPTORS = HostCheck("descriptors")
 _CLOCK = HostCheck("clock")
 
-#: Bytes of the receive buffer that the daemon requests: ``ssdpreg/ssdp/socket_options.py``.
-_WANTED_BUFFER = 4 * 1024 * 1024
 #: Bytes below which replies of a few dozen devices overflow the buffer.
 _SMALL_BUFFER = 128 * 1024
 #: Descriptors for all 256 connections of the web server, as in ``ssdpreg/web/connections.py``, and for those that the
@@ -49,10 +48,10 @@ def check_receive_buffer(rmem_max: int | None, privileged: bool) -> list[Finding
         return [_BUFFER.skipped("", "net.core.rmem_max is not visible here")]
     limit = f"net.core.rmem_max is {_kilobytes(rmem_max)}"
     if privileged:
-        return [_BUFFER.ok("", f"{_kilobytes(_WANTED_BUFFER)}: the daemon has CAP_NET_ADMIN, and {limit}")]
-    if rmem_max >= _WANTED_BUFFER:
+        return [_BUFFER.ok("", f"{_kilobytes(RECEIVE_BUFFER)}: the daemon has CAP_NET_ADMIN, and {limit}")]
+    if rmem_max >= RECEIVE_BUFFER:
         return [_BUFFER.ok("", limit)]
-    advice = f"Run: sysctl -w net.core.rmem_max={_WANTED_BUFFER}, and add it to /etc/sysctl.d/"
+    advice = f"Run: sysctl -w net.core.rmem_max={RECEIVE_BUFFER}, and add it to /etc/sysctl.d/"
     if rmem_max < _SMALL_BUFFER:
         return [_BUFFER.fault("", f"{limit}: replies of some dozens of devices are lost", advice)]
     return [_BUFFER.warning("", f"{limit}: replies of some hundreds of devices can be lost", advice)]

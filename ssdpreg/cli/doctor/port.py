@@ -8,12 +8,11 @@ from ipaddress import ip_address
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.kernel import UDPSocket
 from ssdpreg.cli.doctor.processes import Process
-from ssdpreg.ssdp.messages import PORT, RECEIVED_GROUPS
+from ssdpreg.ssdp.messages import ALL_RECEIVED_GROUPS, PORT
 
 _PORT = HostCheck("port")
 _SUBJECT = f"UDP {PORT}"
 _DROPS = HostCheck("drops")
-_ALL_GROUPS = {group for groups in RECEIVED_GROUPS.values() for group in groups}
 
 
 def check_port(
@@ -47,7 +46,7 @@ def check_drops(sockets: Sequence[UDPSocket], owners: Mapping[int, Process]) -> 
     :param sockets: All sockets that are bound to the port, except those of this process.
     :param owners: Processes by the inode of the socket.
     """
-    groups = [each for each in sockets if each.address in _ALL_GROUPS]
+    groups = [each for each in sockets if each.address in ALL_RECEIVED_GROUPS]
     of_daemon = [each for each in groups if (owner := owners.get(each.inode)) and owner.is_daemon]
     examined = of_daemon or groups
     if not examined:
@@ -77,7 +76,7 @@ def _conflicts(bound: UDPSocket, versions: Collection[int]) -> bool:
     if address.is_unspecified:
         # A socket that is bound to any IPv6 address may receive datagrams over IPv4, too.
         return address.version == 6 or 4 in versions
-    return address.version in versions and bound.address in _ALL_GROUPS
+    return address.version in versions and bound.address in ALL_RECEIVED_GROUPS
 
 
 def _describe(bound: UDPSocket, owners: Mapping[int, Process]) -> str:

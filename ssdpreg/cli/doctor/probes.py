@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import socket
-import struct
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -17,6 +15,7 @@ from twisted.internet.task import deferLater
 
 from ssdpreg.cli.doctor.traffic import Traffic
 from ssdpreg.errors import MessageError
+from ssdpreg.ssdp import socket_options
 from ssdpreg.ssdp.codec import decode, encode
 from ssdpreg.ssdp.interfaces import InterfaceAddress
 from ssdpreg.ssdp.messages import GROUPS, PORT, SEARCH_ALL, SearchRequest, SearchResponse
@@ -145,8 +144,7 @@ class _Probe:
         It is bound to any address of its interface, so that no other socket can be bound to the group and that port.
         """
         self._reply_port = self._search
-        membership = struct.pack("@16sI", socket.inet_pton(socket.AF_INET6, self._group), self._interface.index)
-        opened.port.getHandle().setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
+        socket_options.join_ipv6(opened.port.getHandle(), self._interface, self._group)
 
     async def run(self) -> None:
         """Send each datagram twice, and wait for the replies."""

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from ssdpreg.cli.doctor.findings import Finding, HostCheck
 from ssdpreg.cli.doctor.firewall import DroppingRule, accept_announcements
 from ssdpreg.discovery.hosts import IPNetwork
+from ssdpreg.ssdp.interfaces import is_link_local
 from ssdpreg.ssdp.messages import GROUPS
 
 _ROUND_TRIP = HostCheck("multicast")
@@ -163,9 +164,9 @@ def _check_firewall(traffic: Traffic, ports: tuple[int, int] | None, dropping: S
 
 def _is_accepted(host: str, networks: Sequence[IPNetwork]) -> bool:
     """Return whether the daemon accepts replies from a host. A link-local IPv6 address is always on the network."""
-    address = ip_address(host.partition("%")[0])
-    if not networks or (address.version == 6 and address.is_link_local):
+    if not networks or is_link_local(host):
         return True
+    address = ip_address(host)
     return any(address in network for network in networks)
 
 

@@ -10,7 +10,7 @@ from ssdpreg.reconciler import ServiceState
 from ssdpreg.registration import Registration
 from ssdpreg.testing import make_registration
 from ssdpreg.web.backend_states import BackendStates
-from ssdpreg.web.slices import make_cooperator
+from ssdpreg.web.slices import RequestCooperator
 
 _REGISTERED, _WAITING, _REFUSED = ServiceState("registered"), ServiceState("waiting"), ServiceState("refused", "no")
 
@@ -24,7 +24,7 @@ class BackendStatesTests(SynchronousTestCase):
         self.registrations: dict[str, Registration] = {}
         self.states: dict[str, ServiceState] = {}
         self.examined: list[str] = []
-        self.subject = BackendStates(self.clock, self.registrations, self.look, make_cooperator(self.clock))
+        self.subject = BackendStates(self.clock, self.registrations, self.look, RequestCooperator(self.clock))
 
     def look(self, service_id: str) -> ServiceState:
         self.examined.append(service_id)

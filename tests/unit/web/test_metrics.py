@@ -125,10 +125,17 @@ class MetricsTests(MetricsTestCase):
         self.assertTrue(exchange.body.endswith(b"# EOF\n"))
 
     def test_malformed_accept(self) -> None:
-        """A value of Accept that cannot be parsed is no error."""
-        for accept in ("text/plain;version=x", "application/openmetrics-text;version=1.0.0-rc", "\xff"):
-            exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers={"Accept": accept})
-            self.assertEqual(exchange.status, 200, accept)
-            # Older versions of prometheus_client do not parse the version of OpenMetrics.
-            formats = r"(text/plain; version=0\.0\.4|application/openmetrics-text; version=0\.0\.1); charset=utf-8"
-            self.assertRegex(exchange.headers["Content-Type"], f"^{formats}$")
+        """A value of Accept that cannot be parsed has no effect."""
+        for accept in ("text/plain;version=x", "\xff"):
+            self.assertIn("text/plain; version=0.0.4", self._content_type(accept), accept)
+
+    def test_malformed_version(self) -> None:
+        """A version of OpenMetrics that is no number is no error. Old prometheus_client does not parse it."""
+        formats = r"(text/plain; version=0\.0\.4|application/openmetrics-text; version=0\.0\.1); charset=utf-8"
+        self.assertRegex(self._content_type("application/openmetrics-text;version=1.0.0-rc"), f"^{formats}$")
+
+    def _content_type(self, accept: str) -> str:
+        """Return the type of the metrics for a value of Accept."""
+        exchange = Exchange(self.daemon.root, self.reactor, "/metrics", headers={"Accept": accept})
+        self.assertEqual(exchange.status, 200, accept)
+        return exchange.headers["Content-Type"]
