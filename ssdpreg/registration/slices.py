@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-#: Changes in the first slice, and in the smallest one.
-_SMALLEST = 8
+#: Changes in the first slice, and in the smallest one: as many as the backend for a Consul agent sends at a time. Fewer
+#: would not be applied earlier.
+_SMALLEST = 16
 #: Changes in the largest slice.
 _LARGEST = 1000
 #: Seconds that a slice should take. A change that is more urgent than all others waits for at most one slice.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 #: A service that the registry knows is in Consul with the same address, and one that left is not: while Consul works.
 CATALOG = 5.0
-#: Additional time while each response of Consul takes up to 1.5 s, and an attacker causes many changes: a slice takes
-#: up to 5 s then, and a change waits for the present one.
-BUSY = 10.0
+#: Additional time while Consul is slow, and an attacker causes many changes.
+BUSY = 5.0
 #: The same in catalog mode, where each response takes at most 0.5 s.
 BUSY_IN_CATALOG = 5.0
 #: The same, if more than half of all services leave within a minute: a second comparison has to confirm that.

@@ -820,15 +820,16 @@ class SliceTests(ReconcilerTestCase):
 
     def test_priority(self) -> None:
         """New services of a high priority are registered before others."""
-        trusted = {make_registration(number).service_id for number in range(1005, 1009)}
+        trusted = {make_registration(number).service_id for number in range(1025, 1029)}
         self.reconciler = Reconciler(
             self.clock, self.backend, self.desired, self.adopt, priority=lambda service_id: int(service_id in trusted)
         )
         self.start()
-        self.flood(20)
-        self.advance(1.5)
+        self.flood(40)
+        # One slice takes 1.6 s.
+        self.advance(2.5)
         self.assertLessEqual(trusted, self.registered().keys())
-        self.assertLess(len(self.registered()), 20)
+        self.assertLess(len(self.registered()), 40)
 
     def test_growth(self) -> None:
         """The objects of the services are frozen while their number grows, and not when it becomes smaller."""

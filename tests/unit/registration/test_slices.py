@@ -19,14 +19,14 @@ class SliceSizeTests(SynchronousTestCase):
         return self.size.count
 
     def test_growth(self) -> None:
-        """With a fast backend the size doubles with each slice, from 8 to 1000."""
-        self.assertEqual(self.size.count, 8)
-        self.assertEqual([self.adapt(self.size.count, 0.0) for _ in range(8)], [16, 32, 64, 128, 256, 512, 1000, 1000])
+        """With a fast backend the size doubles with each slice, from 16 to 1000."""
+        self.assertEqual(self.size.count, 16)
+        self.assertEqual([self.adapt(self.size.count, 0.0) for _ in range(7)], [32, 64, 128, 256, 512, 1000, 1000])
 
     def test_rate(self) -> None:
-        """The size is the number of changes that took a second, and at least 8."""
+        """The size is the number of changes that took a second, and at least 16."""
         self.size.count = 200
-        self.assertEqual([self.adapt(200, 2.0), self.adapt(100, 4.0), self.adapt(25, 60.0)], [100, 25, 8])
+        self.assertEqual([self.adapt(200, 2.0), self.adapt(100, 4.0), self.adapt(25, 60.0)], [100, 25, 16])
 
     def test_short_duration(self) -> None:
         """A slice that took less than a second counts by its duration, too."""
@@ -35,4 +35,4 @@ class SliceSizeTests(SynchronousTestCase):
 
     def test_empty_slice(self) -> None:
         """A slice without changes has no effect."""
-        self.assertEqual(self.adapt(0, 5.0), 8)
+        self.assertEqual(self.adapt(0, 5.0), 16)
