@@ -60,7 +60,7 @@ class Announcements:
             events.append(_proof(claim))
         service = self._services.find_advertised(advertisement)
         if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
-            # A service whose host replies to a search of its own is never evicted.
+            # A service whose host replies to a search of this host alone is never evicted.
             events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))
         elif service is not None and service.live and self._is_to_be_proven(claim, reception):
             events.append(verification(claim))
@@ -146,7 +146,8 @@ class Announcements:
 
     def _is_to_be_proven(self, claim: Claim, reception: Reception) -> bool:
         """
-        Return whether the host of a claim, which replied to a search of the group, has to reply to one of its own.
+        Return whether the host of a claim, which replied to a search of the group, has to reply to one of
+        the host alone.
 
         Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
         """

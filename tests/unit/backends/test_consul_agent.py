@@ -629,7 +629,7 @@ class TwoDaemonsTests(SynchronousTestCase):
         self.assertEqual(self.result_of(self.first.read()).keys(), {make_registration(1).service_id})
 
     def test_unprintable_identity(self) -> None:
-        """The error about another daemon is one printable line, whatever is in the Meta of its service."""
+        """The error about another daemon is one printable line, with any text in the Meta of its service."""
         self.result_of(self.first.keep_alive())
         self.agent.services["ssdpreg"]["Meta"].update({"ssdpreg-instance": "a\n\x1b[2Jb", "ssdpreg-version": "1\r\n"})
         failure = self.failureResultOf(Deferred.fromCoroutine(self.first.read()), BackendInUseError)

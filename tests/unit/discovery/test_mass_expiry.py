@@ -18,7 +18,7 @@ class MassExpiryTests(TableTestCase):
             self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), max_age=1))
 
     def expire(self) -> tuple[int, int]:
-        """Expire what is due, and return the numbers of searches without hosts and of departures."""
+        """Expire the services that are due, and return the numbers of searches without hosts and of departures."""
         events = self.table.expire(self.now)
         searches = [event for event in events if isinstance(event, SearchNeeded) and not event.hosts]
         return len(searches), sum(isinstance(event, Left) for event in events)

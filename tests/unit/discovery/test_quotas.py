@@ -88,7 +88,7 @@ class CapacityTests(TableTestCase):
         self.assertLess(len(self.table._services._schedule), 2000)
 
     def test_claims_of_departed_services_are_not_kept(self) -> None:
-        """A service that has left has no claims of other hosts, whatever still refers to it."""
+        """A service that has left has no claims of other hosts, although the memo of datagrams may refer to it."""
         self.receive(TRUE)
         self.receive(advertisement(E, 86400), E)
         service = self.table._services.find(TRUE.device_id, TRUE.urn)
@@ -159,7 +159,7 @@ class CapacityTests(TableTestCase):
         self.assertIn("D", {each.advertisement.device_id for each in self.table})
 
     def test_full_table_of_forged_replies(self) -> None:
-        """A table full of forged replies accepts a device that replies to a search of its own."""
+        """A table full of forged replies accepts a device that replies to a search of its host alone."""
         self.table = AdvertisementTable(limit=5)
         for number in range(5):
             host = f"10.0.1.{number}"

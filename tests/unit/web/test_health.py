@@ -47,7 +47,7 @@ class HealthTests(SynchronousTestCase):
         self.assertIn(b"not ready: memory is unavailable", body)
 
     def test_writer(self) -> None:
-        """/readyz says which daemon holds the lock: 200 for the holder, 503 for another daemon."""
+        """/readyz names the daemon that holds the lock: 200 for the holder, 503 for another daemon."""
         backend = LockedBackend()
         self.start(backend)
         self.reactor.advance(10)

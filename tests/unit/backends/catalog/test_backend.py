@@ -307,7 +307,7 @@ class DepartureTests(CatalogTestCase):
         self.assertEqual(self.state.nodes["device-7"]["Meta"], {"external-source": "ssdpreg", "ssdpreg-scope": "test"})
 
     def test_leaves_again(self) -> None:
-        """Each batch has a name of its own, so that a node that is kept does not delay later batches."""
+        """Each batch has another name, so that a node that is kept does not delay later batches."""
         self.state.transact(
             [{"Service": {"Verb": "set", "Node": "device-3", "Service": {"ID": "theirs", "Service": "theirs"}}}]
         )
