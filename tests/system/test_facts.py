@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support import hosts
+from tests.support import hosts, stacks
 from tests.support.consul import find_consul
 from tests.support.hosts import Host
 from tests.support.paths import ROOT
@@ -360,3 +360,19 @@ class MiniUPnPdTests(FactsTestCase):
         self.device.run([program, "-d", "-f", str(config), "-P", str(self.lan.folder / "miniupnpd.pid")])
         meta = self.wait_for_fact("UPnP-device:WANConnectionDevice:2", "ssdp-model")
         self.assertEqual((meta["ssdp-model"], meta["ssdp-friendly-name"]), ("MiniUPnPd", "WANConnectionDevice"))
+
+
+class GerberaTests(FactsTestCase):
+    """The daemon with another real media server."""
+
+    skip = FactsTestCase.skip or stacks.unavailable([stacks.GERBERA])
+
+    def test_facts(self) -> None:
+        """The facts of gerbera are registered, with the URL of its page."""
+        folder = self.lan.folder / "gerbera"
+        folder.mkdir()
+        self.rack.start_daemon(CONFIG)
+        stacks.GERBERA.start(self.device, 50000, folder)
+        meta = self.wait_for_fact("UPnP-device:MediaServer:1", "ssdp-friendly-name", "Gerbera")
+        self.assertEqual((meta["ssdp-manufacturer"], meta["ssdp-model"]), ("Gerbera Contributors", "gerbera"))
+        self.assertEqual((meta["ssdp-serial"], meta["ssdp-presentation-url"]), ("1", "http://10.77.0.3:50000/"))
