@@ -77,7 +77,7 @@ ENTRIES_PER_SERVICE = 30
 ENTRIES = 6_000
 #: Entries in memory for each byebye that the table keeps, and their number.
 ENTRIES_PER_BYEBYE = 5
-BYEBYES = 4_096
+BYEBYES = 1_024
 #: Services that the reconciler may keep although they are neither live nor in Consul: those of one plan.
 REMEMBERED = 300
 #: Seconds for which a device holds its service longer than every other host, so that it is certainly the home.
