@@ -50,8 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(open(name, "rb").read())
     def log_message(self, *arguments):
         pass
+server = ThreadingHTTPServer((sys.argv[1], 80), Handler)
 print("ready", flush=True)
-ThreadingHTTPServer((sys.argv[1], 80), Handler).serve_forever()
+server.serve_forever()
 """
 
 _DESCRIPTION = """<?xml version="1.0"?>
