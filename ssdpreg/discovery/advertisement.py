@@ -166,7 +166,7 @@ class Advertisement:
 
     def is_same(self, other: Advertisement) -> bool:
         """Return whether all values are equal, also those that the comparison of advertisements ignores."""
-        return (
+        return self is other or (
             self == other
             and self.boot_id == other.boot_id
             and self.config_id == other.config_id
