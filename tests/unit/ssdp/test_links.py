@@ -176,7 +176,7 @@ class KernelLinksTests(SynchronousTestCase):
         """A list that is the same as the one before is not parsed again. Any other is."""
         first, second = link(2, UP | RUNNING, 6), link(2, UP | RUNNING, 7)
         done = message(DONE, b"\0\0\0\0")
-        self.replace_socket([], [first, done], [], [first + done], [], [second, done])
+        self.replace_socket([], [first, done], [first + done], [second, done])
         parsed = mock.Mock(wraps=links._parse)
         self.patch(links, "_parse", parsed)
         found = [self.links.read()[1] for _ in range(3)]
