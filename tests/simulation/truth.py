@@ -34,6 +34,7 @@ class Truth(ChangeChecks):
         """Replace the search terms."""
         now = self._seconds()
         self._terms = SearchTerms(terms)
+        self._urns.clear()
         for device, expected in self._by_device.items():
             matched: dict[str, None] = {}
             for nt in device.types:
