@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm, search_target
 from ssdpreg.discovery.shared import shared_text
+from ssdpreg.values import value
 
 #: Seconds of validity of an advertisement without a readable max-age: the minimum that UPnP Device Architecture 2.0
 #: (UDA), section 1.2.2, recommends.
@@ -47,7 +48,7 @@ def short_location(location: str, endpoint: Endpoint) -> str:
     return shared_text(rest) if location.startswith(origin) and rest[:1] in ("", ":", "/", "?", "#") else location
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Advertisement:
     """
     Announcement of one service by its device, matched with a search term.
@@ -165,7 +166,7 @@ class Advertisement:
 
     def is_same(self, other: Advertisement) -> bool:
         """Return whether all values are equal, also those that the comparison of advertisements ignores."""
-        return (
+        return self is other or (
             self == other
             and self.boot_id == other.boot_id
             and self.config_id == other.config_id

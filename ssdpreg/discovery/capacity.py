@@ -80,7 +80,8 @@ class Capacity:
 
     def is_full_for(self, sender: str) -> bool:
         """Return whether a sender has reached its number of services."""
-        return self._created[sender] >= self._limit_per_sender
+        # get() makes no call of Python for a missing key.
+        return self._created.get(sender, 0) >= self._limit_per_sender
 
     @property
     def is_full(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.standing import Standing
+from ssdpreg.values import value
 
 #: Reason why a service is no longer live: its device sent a byebye; max-age and the grace period passed; the table was
 #: full and another service needed the place; no search term of the operator matches it any more.
@@ -16,7 +17,7 @@ Reason = Literal["byebye", "expired", "evicted", "unconfigured"]
 RemovalReason = Reason | Literal["stopped"]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Appeared:
     """
     A service is live that was not live before.
@@ -28,7 +29,7 @@ class Appeared:
     standing: Standing = Standing.DIRECT
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Changed:
     """
     A live service has another LOCATION, other facts after a restart of its device, another BOOTID or CONFIGID, or a
@@ -41,7 +42,7 @@ class Changed:
     standing: Standing = Standing.DIRECT
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Left:
     """
     A service is no longer live.
@@ -66,7 +67,7 @@ class SearchUrgency(IntEnum):
     UNFOUNDED = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SearchNeeded:
     """
     A search for a service is needed. The replies decide whether the current claim stays.
@@ -138,7 +139,7 @@ class TrackedState:
     move_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LiveService:
     """
     Snapshot of a live service.

@@ -14,13 +14,14 @@ from ssdpreg.discovery.shared import shared_number, shared_text, shared_with
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.messages import Alive, ByeBye, Message, SearchResponse, Update
 from ssdpreg.ssdp.usn import device_id, is_usable, means_whole_device
+from ssdpreg.values import value
 
 #: Reason of the rejection of a type that no search term matches. Most announcements of a network are of that kind.
 UNMATCHED = "no search term"
 NO_DEVICE_ID = "no device ID"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Departure:
     """
     End of one service of a device, or of all its services.
@@ -33,7 +34,7 @@ class Departure:
     urn: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Rejection:
     """
     An announcement that cannot be registered.

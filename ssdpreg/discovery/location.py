@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ssdpreg.discovery.hosts import (
     ZONE_NOT_STORED,
@@ -19,12 +18,12 @@ from ssdpreg.discovery.hosts import (
 from ssdpreg.discovery.shared import shared_number
 from ssdpreg.errors import RejectedError
 from ssdpreg.ssdp.networks import Networks, ipv4_number
+from ssdpreg.values import value
 
 #: RFC 3986, sections 3.1 to 3.3: scheme, user, host, port, and the rest. The parser of urllib accepts control
 #: characters, blanks and backslashes, and raises exceptions from its properties.
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<user>[^/?#\\@]*@)?(?P<host>\[[^/?#\\@\[\]]*\]|[^/?#\\@:\[\]]*)"
-    r"(?::(?P<port>\d{0,5}))?(?:[/?#].*)?",
+    r"(https?)://([^/?#\\@]*@)?(\[[^/?#\\@\[\]]*\]|[^/?#\\@:\[\]]*)(?::(\d{0,5}))?(?:[/?#].*)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -33,7 +32,7 @@ _MAX_LENGTH = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Endpoint:
     """
     Address at which a service is reached.
@@ -100,13 +99,14 @@ class LocationRules:
         # Devices send blanks and umlauts in paths unquoted. A path is displayed, and quoted for requests.
         if match is None or not location.isprintable():
             raise RejectedError("LOCATION is no http or https URL")
-        if match["user"] is not None:
+        scheme, user, host, port_text = match.groups()
+        if user is not None:
             raise RejectedError("LOCATION has a user or password")
-        scheme = "https" if match["scheme"].lower() == "https" else "http"
-        port = shared_number(int(match["port"] or _DEFAULT_PORTS[scheme]))
+        scheme = "https" if scheme.lower() == "https" else "http"
+        port = shared_number(int(port_text or _DEFAULT_PORTS[scheme]))
         if not 1 <= port <= 65535:
             raise RejectedError("LOCATION's port is not 1 to 65535")
-        return Endpoint(scheme, self._host(match["host"], sender), port)
+        return Endpoint(scheme, self._host(host, sender), port)
 
     def _host(self, text: str, sender: str) -> str:
         number = ipv4_number(text)

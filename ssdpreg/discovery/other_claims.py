@@ -36,6 +36,9 @@ class OtherClaims:
 
     def update(self, service: TrackedService) -> None:
         """Count the other claims of a service again, and remove one for each claim beyond the limit."""
+        if not service.others and service not in self._services:
+            # As for nearly all services.
+            return
         added = self._recount(service)
         while self._count > self.limit and self._services:
             self.displaced += 1

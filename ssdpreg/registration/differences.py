@@ -13,6 +13,7 @@ from ssdpreg.registration.model import Outcome, Plan, Registration
 from ssdpreg.registration.pending import PendingChanges, Urgency
 from ssdpreg.registration.plan import plan
 from ssdpreg.registration.rejections import RejectedChanges
+from ssdpreg.values import value
 
 #: Reason of the removal of a registration whose service was not live in this run.
 _UNCONFIGURED: Reason = "unconfigured"
@@ -31,7 +32,7 @@ class ServiceState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AppliedChange:
     """
     Change that the backend applied.

@@ -44,7 +44,8 @@ class PendingChanges:
         :param host: Address of the service.
         :param priority: Among services of the same urgency, those of a higher priority come first.
         """
-        self.discard(service_id)
+        if service_id in self._places:
+            self.discard(service_id)
         place = (int(urgency), -priority)
         queue = self._queues.get(place)
         if queue is None:

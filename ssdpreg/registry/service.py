@@ -312,8 +312,9 @@ class Registry(Service):
 
     def priority(self, service_id: str) -> int:
         """Return the priority with which a service is registered: those of a higher standing come first."""
-        service = self.service(service_id)
-        return Standing.INDIRECT if service is None else min(service.standing, Standing.DIRECT)
+        registration = self._live.by_id.get(service_id)
+        service = None if registration is None else self._table.find(registration.advertisement)
+        return Standing.INDIRECT if service is None else min(service.claim.standing, Standing.DIRECT)
 
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:

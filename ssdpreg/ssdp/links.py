@@ -91,6 +91,9 @@ class KernelLinks:
         except OSError:
             self._socket.close()
             raise
+        # The latest list of the kernel, and its meaning. It changes rarely, and is read every second.
+        self._bodies: list[bytes] = []
+        self._present: list[LinkState] = []
 
     def read(self) -> tuple[Sequence[LinkState], Sequence[LinkState]]:
         """
@@ -101,19 +104,25 @@ class KernelLinks:
         """
         earlier = list(self._drain())
         self._socket.send(_REQUEST)
-        present: list[LinkState] = []
-        while True:
-            for kind, body in _messages(self._socket.recv(_LONGEST)):
-                if kind == _NLMSG_DONE:
-                    return earlier, present
-                if kind == _NLMSG_ERROR:
-                    raise OSError(-struct.unpack_from("@i", body)[0], "netlink")
-                if kind == _RTM_NEWLINK and (state := _parse(body)):
-                    present.append(state)
+        bodies = list(self._receive_list())
+        if bodies != self._bodies:
+            self._bodies, self._present = bodies, [state for body in bodies if (state := _parse(body))]
+        return earlier, self._present
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+    def _receive_list(self) -> Iterator[bytes]:
+        """Yield the bodies of the messages about links that the kernel sends on request."""
+        while True:
+            for kind, body in _messages(self._socket.recv(_LONGEST)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    raise OSError(-struct.unpack_from("@i", body)[0], "netlink")
+                if kind == _RTM_NEWLINK:
+                    yield body
 
     def _drain(self) -> Iterator[LinkState]:
         """Yield the states of which the kernel has notified."""

@@ -7,8 +7,9 @@ sender nor the time of its reception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
+
+from ssdpreg.values import value
 
 #: Multicast group and UDP port of SSDP over IPv4: UDA, 1.
 GROUP = "239.255.255.250"
@@ -28,7 +29,7 @@ ALL_RECEIVED_GROUPS = frozenset(group for groups in RECEIVED_GROUPS.values() for
 SEARCH_ALL = "ssdp:all"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Alive:
     """
     Announcement of a device or service: NOTIFY with NTS ``ssdp:alive``. UDA, 1.2.2.
@@ -57,7 +58,7 @@ class Alive:
     search_port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ByeBye:
     """
     End of an announcement: NOTIFY with NTS ``ssdp:byebye``. UDA, 1.2.3.
@@ -73,7 +74,7 @@ class ByeBye:
     usn: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Update:
     """
     Notice that a device is about to raise its BOOTID: NOTIFY with NTS ``ssdp:update``. UDA, 1.2.4.
@@ -93,7 +94,7 @@ class Update:
     next_boot_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SearchRequest:
     """
     Search of a control point: M-SEARCH. UDA, 1.3.2.
@@ -109,7 +110,7 @@ class SearchRequest:
     mx: int | None = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SearchResponse:
     """
     Reply of a device to a search. UDA, 1.3.3.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ssdpreg.ssdp.networks import Networks, ipv4_number
+from ssdpreg.values import value
 
 #: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
 _CACHED_SENDERS = 2048
 
 
-class Channel(Enum):
-    """Socket that received a datagram."""
+class Channel(str, Enum):
+    """Socket that received a datagram. A text, because the hash of any other member is computed in Python."""
 
     #: Socket bound to the SSDP group: announcements.
     GROUP = "group"
@@ -26,7 +26,7 @@ class Channel(Enum):
     UNICAST = "unicast"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reception:
     """
     Circumstances of the reception of a datagram.

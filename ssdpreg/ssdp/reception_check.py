@@ -53,22 +53,25 @@ class ReceptionCheck:
         now = self._reactor.seconds()
         if now >= self._receiving_until:
             self._links.update()
-            unusable = {name for name, _ in self._missing}
-            unusable.update(name for (name, _), sockets in self._sockets.items() if not sockets.alive)
-            self._receiving = frozenset(
-                name
-                for (name, _), sockets in self._sockets.items()
-                if name not in unusable
-                and not self._links.problem(sockets.interface.index)
-                and not (self._missing and name in self._loopback)
-            )
-            self._receiving_until = now + _CACHED_FOR
+            self._find_receiving(now)
         return self._receiving
+
+    def _find_receiving(self, now: float) -> None:
+        """Find the interfaces that can receive, from states that were read just now."""
+        unusable = {name for name, _ in self._missing}
+        unusable.update(name for (name, _), sockets in self._sockets.items() if not sockets.alive)
+        self._receiving = frozenset(
+            name
+            for (name, _), sockets in self._sockets.items()
+            if name not in unusable
+            and not self._links.problem(sockets.interface.index)
+            and not (self._missing and name in self._loopback)
+        )
+        self._receiving_until = now + _CACHED_FOR
 
     def take(self) -> Mapping[str, str]:
         """Return the reason of a loss since the last call, by the name of the interface."""
         self._links.update()
-        self._receiving_until = -math.inf
         self._record(self._sockets)
         now = self._reactor.seconds()
         for (name, version), (reason, since) in list(self._missing.items()):
@@ -78,6 +81,7 @@ class ReceptionCheck:
                 del self._missing[name, version]
             else:
                 self._lost[name] = reason
+        self._find_receiving(now)
         lost, self._lost = self._lost, {}
         return lost
 

@@ -11,12 +11,13 @@ from zope.interface import implementer
 
 from ssdpreg.interfaces import IRegistrationListener
 from ssdpreg.registration import Registration
+from ssdpreg.values import value
 
 _MINUTES = 60
 _EVENTS = 50
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class PastEvent:
     """
     An event of a service.
@@ -65,7 +66,7 @@ class History:
         self._reactor = reactor
         self._registrations = registrations
         self._events: deque[PastEvent] = deque(maxlen=_EVENTS)
-        first = Minute(self._present_minute(), services=len(registrations))
+        first = Minute(_minute(reactor.seconds()), services=len(registrations))
         self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
         self.counts: Counter[str] = Counter()
         self._latest = 0
@@ -83,7 +84,7 @@ class History:
     @property
     def minutes(self) -> Sequence[Minute]:
         """Up to 60 minutes, the present one at the end."""
-        self._add_minutes()
+        self._add_minutes(self._reactor.seconds())
         return list(self._minutes)
 
     def appeared(self, registration: Registration) -> None:
@@ -96,10 +97,11 @@ class History:
         self._record(reason, registration)
 
     def _record(self, kind: str, registration: Registration) -> None:
-        self._add_minutes()
+        now = self._reactor.seconds()
+        self._add_minutes(now)
         self.counts[kind] += 1
         self._latest += 1
-        self._events.append(PastEvent(self._latest, self._reactor.seconds(), kind, registration))
+        self._events.append(PastEvent(self._latest, now, kind, registration))
         minute = self._minutes[-1]
         minute.services = len(self._registrations)
         if kind == "alive":
@@ -109,11 +111,15 @@ class History:
         elif kind == "expired":
             minute.expired += 1
 
-    def _present_minute(self) -> int:
-        return int(self._reactor.seconds() // 60)
-
-    def _add_minutes(self) -> None:
+    def _add_minutes(self, now: float) -> None:
         """Append the minutes up to the present one. If the clock was set back, the last minute goes on."""
-        last, now = self._minutes[-1], self._present_minute()
-        for number in range(max(last.number + 1, now - _MINUTES + 1), now + 1):
+        last, present = self._minutes[-1], _minute(now)
+        if present <= last.number:
+            return
+        for number in range(max(last.number + 1, present - _MINUTES + 1), present + 1):
             self._minutes.append(Minute(number, services=last.services))
+
+
+def _minute(seconds: float) -> int:
+    """Return the number of a minute."""
+    return int(seconds // 60)

@@ -29,6 +29,7 @@ LAYERS = (
     "ssdpreg.discovery",
     "ssdpreg.ssdp",
     "ssdpreg.timers",
+    "ssdpreg.values",
     "ssdpreg.errors",
     # The package itself: it contains the version and imports nothing.
     "ssdpreg",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from unittest import mock
 
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.ssdp import links
 from ssdpreg.ssdp.links import KernelLinks, LinkState, LinkWatch
 from tests.support.memory_reactor import MemoryLinks
 
@@ -169,6 +171,17 @@ class KernelLinksTests(SynchronousTestCase):
             earlier, [LinkState(2, False, False, 5), LinkState(3, True, False, 7), LinkState(4, True, True, None)]
         )
         self.assertEqual(present, [LinkState(2, True, True, 6)])
+
+    def test_list_without_a_change(self) -> None:
+        """A list that is the same as the one before is not parsed again. Any other is."""
+        first, second = link(2, UP | RUNNING, 6), link(2, UP | RUNNING, 7)
+        done = message(DONE, b"\0\0\0\0")
+        self.replace_socket([], [first, done], [first + done], [second, done])
+        parsed = mock.Mock(wraps=links._parse)
+        self.patch(links, "_parse", parsed)
+        found = [self.links.read()[1] for _ in range(3)]
+        self.assertEqual(found, [[LinkState(2, True, True, 6)]] * 2 + [[LinkState(2, True, True, 7)]])
+        self.assertEqual(parsed.call_count, 2)
 
     def test_message_without_a_body(self) -> None:
         """A message at the end of a datagram may have no body."""

@@ -66,6 +66,15 @@ class ReceptionCheckTests(NetworkTestCase):
         network.refresh()
         self.assertEqual(network.receiving, {"eth0"})
 
+    def test_one_reading(self) -> None:
+        """A check reads the states once, also for the names of the receiving interfaces afterwards."""
+        network = self.network()
+        read = mock.Mock(wraps=self.links.read)
+        self.patch(self.links, "read", read)
+        network.check_reception()
+        self.assertEqual(network.receiving, {"eth0", "eth1"})
+        read.assert_called_once_with()
+
     def test_receiving_at_once(self) -> None:
         """The names of receiving interfaces are read for the first time when they are requested."""
         check = ReceptionCheck(self.reactor, {}, lambda: self.links)
