@@ -76,7 +76,7 @@ bench: .bench-venv/installed
 	.bench-venv/bin/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .bench-venv .ci-venvs .fuzz .npm faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage build dist *.egg-info
+	rm -rf .venv .bench-venv .ci-venvs .fuzz .npm faults .hypothesis .mypy_cache .ruff_cache _trial_temp* .coverage* build dist *.egg-info
 	rm -f twisted/plugins/dropin.cache
 
 .venv/installed: $(PACKAGING)

@@ -25,7 +25,9 @@ async def run_changes(changes: Iterable[Change], limit: int) -> Outcome:
     applied: set[str] = set()
     refused: dict[str, BackendRefusedError] = {}
     unavailable: BackendUnavailableError | None = None
-    waiting = iter(changes)
+    started = tuple(changes)
+    limit = min(limit, len(started))
+    waiting = iter(started)
 
     async def work() -> None:
         nonlocal unavailable

@@ -141,15 +141,17 @@ def parse_registration(service: Mapping[str, Any], check_ids: Collection[str]) -
 
 def represents(service: Mapping[str, Any], check_ids: Collection[str], registration: Registration) -> bool:
     """Return whether :func:`parse_registration` would return a registration that is equal to another one."""
-    return (
+    if not (
         service["Address"] == registration.address
         and service["Port"] == registration.port
         and service["Service"] == registration.name
         and (service["Meta"] or {}) == registration.meta
         and tuple(service["Tags"] or ()) == registration.tags
-        and len(check_ids) == len(registration.checks)
-        and all(check.check_id in check_ids for check in registration.checks)
-    )
+    ):
+        return False
+    # A live service makes its checks whenever they are read.
+    checks = registration.checks
+    return len(check_ids) == len(checks) and all(check.check_id in check_ids for check in checks)
 
 
 def format_duration(seconds: float) -> str:

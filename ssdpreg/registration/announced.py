@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -118,6 +117,6 @@ def _shared_origin(scope: str, rule: CheckRule | None) -> tuple[str, CheckRule |
 def _configured_check(service_id: str, rule: CheckRule, endpoint: Endpoint) -> Check:
     target = endpoint.netloc if rule.http is None else f"{endpoint.scheme}://{endpoint.netloc}{rule.http}"
     kind = "tcp" if rule.http is None else "http"
-    check = Check("", kind, target, rule.interval, rule.timeout, rule.tls_skip_verify, rule.deregister_after)
-    digest = hashlib.sha256(repr(check).encode()).hexdigest()[:8]
-    return replace(check, check_id=f"{service_id}-{kind}-{digest}")
+    values = kind, target, rule.interval, rule.timeout, rule.tls_skip_verify, rule.deregister_after
+    digest = hashlib.sha256(repr(Check("", *values)).encode()).hexdigest()[:8]
+    return Check(f"{service_id}-{kind}-{digest}", *values)

@@ -52,6 +52,8 @@ class CheckerState:
         self._seconds, self._trace, self._consul = seconds, trace, consul
         self._rules = make_rules()
         self._terms = SearchTerms({})
+        # Meanings of the types that devices and attackers announce, which are few.
+        self._urns: dict[str, str | None] = {}
         self._expected: dict[str, Expectation] = {}
         self._by_device: dict[Device, dict[str, Expectation]] = {}
         self._wrong: dict[str, Expectation] = {}
@@ -86,8 +88,10 @@ class CheckerState:
         self.violation: ViolationError | None = None
 
     def _urn(self, nt: str) -> str | None:
-        term = self._terms.match(nt)
-        return None if term is None else term.identity(nt)
+        if nt not in self._urns:
+            term = self._terms.match(nt)
+            self._urns[nt] = None if term is None else term.identity(nt)
+        return self._urns[nt]
 
     # Faults.
 

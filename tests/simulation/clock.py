@@ -88,8 +88,9 @@ class WorldClock:
         keywords: dict[str, Any],
     ) -> SimulatedCall:
         """Make a call later, in a process or in the world itself."""
-        call = SimulatedCall(self, self._now + delay, process, function, arguments, keywords)
-        heapq.heappush(self._heap, (call.time, self._random(), next(self._serial), call))
+        time = self._now + delay
+        call = SimulatedCall(self, time, process, function, arguments, keywords)
+        heapq.heappush(self._heap, (time, self._random(), next(self._serial), call))
         return call
 
     def move(self, call: SimulatedCall, delay: float) -> None:
@@ -114,13 +115,14 @@ class WorldClock:
 
     def run_until(self, end: float) -> None:
         """Make all calls up to a time."""
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
         while heap and heap[0][0] <= end:
-            time, _, _, call = heapq.heappop(heap)
+            time, _, _, call = pop(heap)
             if not call.active_ or call.time != time:
                 continue
             self._now = time
-            if call.process is not None and not call.process.admit(call):
+            process = call.process
+            if process is not None and (process.killed or process.suspended) and not process.admit(call):
                 continue
             call.active_ = False
             self.steps += 1

@@ -25,6 +25,8 @@ _REAP_INTERVAL = 30.0
 _SHORTEST_REAP = 60.0
 #: Stands for a process where it does not matter which one.
 ANY_PROCESS: Any = None
+# Consul sends no blanks.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -80,8 +82,9 @@ class SimulatedConsul:
         self._reap_after: dict[str, float] = {}
         self._alias: dict[str, str] = {}
         self._listings: dict[str, bytes] = {}
-        # Entries of services as JSON, and the services that alias checks refer to.
+        # Entries of services and checks as JSON, and the services that alias checks refer to.
         self._texts: dict[str, str] = {}
+        self._check_texts: dict[str, str] = {}
         self._targets: set[str] = set()
         self.fault: Callable[[str, str, bytes], str | None] | None = None
         self.reachable, self.silent, self.hidden, self.only_own = True, False, False, False
@@ -114,6 +117,7 @@ class SimulatedConsul:
         for service_id in list(self.services):
             self.remove_service(service_id, by)
         self._checks.clear()
+        self._check_texts.clear()
         self._listings.clear()
 
     def restart(self) -> None:
@@ -148,6 +152,7 @@ class SimulatedConsul:
             "Type": kind,
         }
         self._checks_of.setdefault(service_id, {})[check_id] = None
+        self._check_texts.pop(check_id, None)
         self._listings.clear()
 
     def remove_service(self, service_id: str, by: str) -> None:
@@ -167,6 +172,7 @@ class SimulatedConsul:
             table.pop(check_id, None)
         if check is not None:
             self._checks_of.get(check["ServiceID"], {}).pop(check_id, None)
+            self._check_texts.pop(check_id, None)
             self._listings.clear()
 
     def check_ids(self, service_id: str) -> list[str]:
@@ -179,6 +185,7 @@ class SimulatedConsul:
             return
         check["Status"] = status
         self.writes += 1
+        self._check_texts.pop(check_id, None)
         self._listings.clear()
         if status == "critical":
             self._critical_since[check_id] = self._clock.seconds()
@@ -268,15 +275,15 @@ class SimulatedConsul:
             matches = _filter(expression)
             hidden = kind == "services" and self.only_own
             chosen = (lambda entry: matches(entry) and entry["Service"] == "ssdpreg") if hidden else matches
-            texts = self._texts if kind == "services" else {}
+            texts = self._texts if kind == "services" else self._check_texts
             members = []
             for entry_id, entry in sorted(entries.items()):
                 if chosen(entry):
                     text = texts.get(entry_id)
                     if text is None:
-                        text = texts[entry_id] = f"{json.dumps(entry_id)}: {json.dumps(entry)}"
+                        text = texts[entry_id] = f"{_to_json(entry_id)}:{_to_json(entry)}"
                     members.append(text)
-            self._listings[key] = f"{{{', '.join(members)}}}".encode()
+            self._listings[key] = f"{{{','.join(members)}}}".encode()
         return self._listings[key]
 
     def _register(self, body: dict[str, Any], *, replace: bool) -> None:

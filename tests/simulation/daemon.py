@@ -229,9 +229,13 @@ _names: dict[type, tuple[str, ...]] = {}
 
 
 def _attribute_names(cls: type) -> tuple[str, ...]:
+    if cls not in _names:
+        _names[cls] = _find_attribute_names(cls)
+    return _names[cls]
+
+
+def _find_attribute_names(cls: type) -> tuple[str, ...]:
     slots = [name for base in cls.__mro__ for name in getattr(base, "__slots__", ()) if name != "__weakref__"]
     if slots and "__dict__" not in dir(cls):
-        if cls not in _names:
-            _names[cls] = tuple(slots)
-        return _names[cls]
+        return tuple(slots)
     return ("__dict__", *slots)

@@ -118,6 +118,11 @@ class Device:
         self._has_max_age = self.max_age != _DEFAULT_MAX_AGE or random.random() < 0.7
         self._clock, self._network, self._random, self._observer = clock, network, random, observer
         self._announcing: SimulatedCall | None = None
+        # Search targets that it answers, and its replies to each: the same ones are needed thousands of times.
+        self._targets = frozenset(
+            st for st in (SEARCH_ALL, *self.types, MEDIA, REDFISH) if any(_offers(nt, st) for nt in self.types)
+        )
+        self._replies: dict[tuple[str, int, int, tuple[str, ...]], Sequence[tuple[str, Message]]] = {}
         self._take_addresses()
         segment.responders.append(self)
 
@@ -228,6 +233,7 @@ class Device:
 
     def _take_addresses(self) -> None:
         self.addresses = []
+        self._replies.clear()
         for _ in range(self.kind.addresses):
             address = self.segment.new_address()
             self.segment.attach(address, self)
@@ -244,13 +250,20 @@ class Device:
     # Calls of the network.
 
     def matches(self, st: str) -> bool:
-        return self.on and self.answers and (st == SEARCH_ALL or any(_offers(nt, st) for nt in self.offered))
+        if not (self.on and st in self._targets and self.answers):
+            return False
+        return not self.withdrawn or any(_offers(nt, st) for nt in self.offered)
 
     def replies(self, st: str) -> Sequence[tuple[str, Message]]:
         if not self.on:
             return ()
-        chosen = [nt for nt in self.offered if st == SEARCH_ALL or _offers(nt, st)]
-        return [(address, self._reply(nt, address)) for address in self.addresses for nt in chosen]
+        key = st, self.port, self.max_age, self.offered
+        replies = self._replies.get(key)
+        if replies is None:
+            chosen = [nt for nt in self.offered if _offers(nt, st)]
+            replies = [(address, self._reply(nt, address)) for address in self.addresses for nt in chosen]
+            self._replies[key] = replies
+        return replies
 
     def _reply(self, nt: str, address: str) -> Message:
         alive = self.alive(nt, address)
@@ -262,9 +275,9 @@ class Device:
         self._observer.device_heard(self, message, address)
 
     def lost(self, types: str) -> None:
-        self._observer.device_lost(self, [nt for nt in self.types if types == SEARCH_ALL or _offers(nt, types)])
+        self._observer.device_lost(self, [nt for nt in self.types if _offers(nt, types)])
 
 
 def _offers(nt: str, st: str) -> bool:
     """Return whether a device with a type answers a search for a target: later versions answer for earlier ones."""
-    return nt == st or (nt == MEDIA_2 and st == MEDIA) or (nt == REDFISH_MINOR and st == REDFISH)
+    return st in (nt, SEARCH_ALL) or (nt == MEDIA_2 and st == MEDIA) or (nt == REDFISH_MINOR and st == REDFISH)

@@ -166,9 +166,8 @@ _RECONCILIATION = (
         "checks-not-compared",
         "a registration without its checks counts as equal",
         _FORMAT,
-        "        and len(check_ids) == len(registration.checks)\n"
-        "        and all(check.check_id in check_ids for check in registration.checks)\n",
-        "",
+        "    return len(check_ids) == len(checks) and all(check.check_id in check_ids for check in checks)",
+        "    return True",
     ),
     Defect(
         "all-registered-again",

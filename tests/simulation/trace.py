@@ -9,6 +9,8 @@ from itertools import count
 
 #: Events that are kept for the report of a violation: of the world, and of each subject.
 _KEPT = 50
+#: Lines that are added to the digest at a time. Adding each by itself takes longer.
+_LINES = 1000
 
 
 class ViolationError(AssertionError):
@@ -37,14 +39,22 @@ class Trace:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._digest = hashlib.blake2b(digest_size=16)
+        # Lines that are not yet in the digest.
+        self._lines: list[str] = []
         self._serial = count()
-        self._events: dict[str, deque[tuple[float, int, str]]] = {}
+        # Events are formatted when they are reported: nearly all never are.
+        self._events: dict[str, deque[tuple[float, int, str, str]]] = {}
         self.counts: Counter[str] = Counter()
 
     @property
     def digest(self) -> str:
         """Digest of all events so far."""
+        self._update_digest()
         return self._digest.hexdigest()
+
+    def _update_digest(self) -> None:
+        self._digest.update("".join(self._lines).encode())
+        self._lines.clear()
 
     def add(self, subject: str, kind: str, text: str = "") -> None:
         """
@@ -55,18 +65,21 @@ class Trace:
         """
         now = self._seconds()
         self.counts[kind] += 1
-        self._digest.update(f"{now!r} {subject} {kind} {text}\n".encode())
+        self._lines.append(f"{now!r} {subject} {kind} {text}\n")
+        if len(self._lines) >= _LINES:
+            self._update_digest()
         events = self._events.get(subject)
         if events is None:
             events = self._events[subject] = deque(maxlen=_KEPT)
-        events.append((now, next(self._serial), f"{subject or 'world'}: {kind} {text}"))
+        events.append((now, next(self._serial), kind, text))
 
     def last_events(self, subject: str = "") -> list[str]:
         """Return the latest events of the world and of a subject, oldest first."""
-        chosen = [*self._events.get("", ())]
-        if subject:
-            chosen += self._events.get(subject, ())
-        return [f"{format_time(time)} {text.rstrip()}" for time, _, text in sorted(chosen)[-_KEPT:]]
+        chosen = [(*event, name) for name in {"": None, subject: None} for event in self._events.get(name, ())]
+        return [
+            f"{format_time(time)} {name or 'world'}: {kind} {text}".rstrip()
+            for time, _, kind, text, name in sorted(chosen)[-_KEPT:]
+        ]
 
 
 def format_time(seconds: float) -> str:

@@ -36,6 +36,7 @@ class Truth(ChangeChecks):
         now = self._seconds()
         self._terms = SearchTerms(terms)
         self._reload = now, sum(each not in self.foreign for each in self._consul.services), 0
+        self._urns.clear()
         for device, expected in self._by_device.items():
             nt_of: dict[str, str] = {}
             for nt in device.types:

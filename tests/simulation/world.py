@@ -10,6 +10,7 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from tests.simulation import bounds
+from tests.simulation.clock import ProcessClock
 from tests.simulation.daemon import SimulatedFailureError, count_entries
 from tests.simulation.faults import CONSUL_FAULTS, DAEMON_FAULTS, NETWORK_FAULTS, OPERATORS, Fault
 from tests.simulation.operators import EDITS
@@ -146,7 +147,7 @@ class World(Population):
             if not str(event.get("log_namespace", "")).startswith("ssdpreg."):
                 return
             level = event["log_level"]
-            if level < LogLevel.info:
+            if level < LogLevel.info or _is_killed(event.get("log_source")):
                 return
             self.lines += 1
             text = formatEvent(event)
@@ -190,3 +191,14 @@ class World(Population):
             f"quiet checks {counts['quiet check']}; removals of devices that are on: {removals or 'none'}",
             f"steps {self.clock.steps}, digest {self.trace.digest}",
         ]
+
+
+def _is_killed(source: object) -> bool:
+    """
+    Return whether an object belongs to a process that was killed.
+
+    Python closes its unfinished coroutines at the next garbage collection. Their ``finally`` clauses run then, and log:
+    a process that was killed logs nothing, and the time of a garbage collection is no part of a simulation.
+    """
+    clocks = (each for each in getattr(source, "__dict__", {}).values() if isinstance(each, ProcessClock))
+    return any(each.killed for each in clocks)

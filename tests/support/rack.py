@@ -15,6 +15,8 @@ from tests.support.waiting import wait_until
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 REDFISH = "urn:dmtf-org:service:redfish-rest:1"
+#: Seconds that the daemon may take to start on a busy machine.
+_START_TIMEOUT = 30.0
 
 
 def twistd(*arguments: str, before: str = "") -> list[str]:
@@ -90,9 +92,9 @@ class Rack:
             path = self._folder / "registry.json"
             path.write_text(json.dumps(config))
         self.daemon = self.host.run(twistd("ssdpreg", "--config", str(path), before=before), cwd=str(ROOT))
-        self.daemon.wait_for("Listening on eth0")
+        self.daemon.wait_for("Listening on eth0", _START_TIMEOUT)
         if config is None or config.get("web", {}).get("endpoint", "") is not None:
-            self.daemon.wait_for("Serving at")
+            self.daemon.wait_for("Serving at", _START_TIMEOUT)
         return self.daemon
 
     def request(self, path: str, method: str = "GET", body: object = None) -> Answer:

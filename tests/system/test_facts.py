@@ -50,8 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(open(name, "rb").read())
     def log_message(self, *arguments):
         pass
+server = ThreadingHTTPServer((sys.argv[1], 80), Handler)
 print("ready", flush=True)
-ThreadingHTTPServer((sys.argv[1], 80), Handler).serve_forever()
+server.serve_forever()
 """
 
 _DESCRIPTION = """<?xml version="1.0"?>
@@ -288,8 +289,9 @@ class LinkLocalTests(SynchronousTestCase):
         host, device = lan.host("10.77.0.2", "fd00:77::2"), lan.host("", "fd00:77::3")
         description = lan.folder / "desc.xml"
         description.write_text(_DESCRIPTION.format(device=DEVICE))
-        script = _SERVER.replace("ThreadingHTTPServer((", "Server((").replace(
-            'print("ready"', 'Server = type("Server", (ThreadingHTTPServer,), {"address_family": 10})\nprint("ready"'
+        script = _SERVER.replace(
+            "server = ThreadingHTTPServer((",
+            'Server = type("Server", (ThreadingHTTPServer,), {"address_family": 10})\nserver = Server((',
         )
         server = device.run([sys.executable, "-c", script, "::", str(description), ""])
         server.wait_for("ready")

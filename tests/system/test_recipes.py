@@ -118,11 +118,12 @@ class VMAgentRecipeTests(RecipeTestCase):
         (command,) = re.findall(r"^vmagent -.*$", PAGE, re.MULTILINE)
         self.write("prometheus-consul.yml")
         data = f"-remoteWrite.tmpDataPath={self.folder / 'data'}"
-        self.host.run([*command.split(), data, "-httpListenAddr=127.0.0.1:8429"], cwd=str(self.folder))
+        # By default vmagent queries Consul every 30 s.
+        options = ["-promscrape.consulSDCheckInterval=2s", "-httpListenAddr=127.0.0.1:8429"]
+        self.host.run([*command.split(), data, *options], cwd=str(self.folder))
         self.check_target(8429)
         self.device.send(byebye(API, DEVICE))
-        # vmagent queries Consul every 30 s by default.
-        wait_until(lambda: not self.targets(8429), 60, what="end of the target")
+        wait_until(lambda: not self.targets(8429), 20, what="end of the target")
 
 
 class HAProxyRecipeTests(RecipeTestCase):
@@ -140,10 +141,13 @@ class HAProxyRecipeTests(RecipeTestCase):
 
     def test_requests(self) -> None:
         """HAProxy forwards requests to the device at its registered address, and to none after its byebye."""
-        self.host.run(["haproxy", "-db", "-f", self.write("haproxy.cfg")])
+        path = Path(self.write("haproxy.cfg"))
+        # By default the server stays for 30 s after its name is gone.
+        path.write_text(path.read_text().replace("hold valid 5s\n", "hold valid 5s\n    hold nx 2s\n"))
+        self.host.run(["haproxy", "-db", "-f", str(path)])
         self.assertEqual(wait_until(self.request, 30, what="response of the device"), b"device at 10.77.0.3")
         self.device.send(byebye(API, DEVICE))
-        wait_until(lambda: not self.request(), 40, what="end of the responses")
+        wait_until(lambda: not self.request(), 20, what="end of the responses")
 
 
 class AnsibleRecipeTests(RecipeTestCase):
