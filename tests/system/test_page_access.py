@@ -57,6 +57,14 @@ class AccessibilityTests(PageTestCase):
             self.assertGreaterEqual(await self.run_script(_LEAST_CONTRAST), 4.5, scheme)
 
 
+#: Gives all rows the color of a change, and returns their number.
+_HIGHLIGHT = """
+const rows = document.querySelectorAll("main tr[id], main li[id]");
+for (const row of rows) row.style.backgroundColor = "var(--glow)";
+return rows.length;
+"""
+
+
 class AxeTests(PageTestCase):
     """The status page in Chromium, examined by axe-core."""
 
@@ -79,6 +87,18 @@ class AxeTests(PageTestCase):
         await self.use_phone(390)
         await self.open(f"/?q=dev-000&sort=-age&open={service_id}")
         self.assertEqual(await self.violations(), [], "phone")
+
+    async def test_changes(self) -> None:
+        """Rows that have just changed have enough contrast while their color fades."""
+        for number in range(3):
+            self.daemon.receive_alive(f"dev-{number}")
+        self.daemon.receive_byebye("dev-2")
+        for scheme in ("light", "dark"):
+            await self.use_color_scheme(scheme)
+            await self.open()
+            rows = await self.run_script(_HIGHLIGHT)
+            self.assertGreater(rows, 3)
+            self.assertEqual(await self.violations(), [], scheme)
 
     async def test_faults_are_found(self) -> None:
         """axe-core finds an image without a text, so the other test can fail."""
