@@ -14,8 +14,8 @@ from functools import partial
 
 from twisted.logger import globalLogBeginner
 
-from tests.simulation.attacks import ATTACKS
 from tests.simulation.catalog_world import CatalogWorld
+from tests.simulation.further_attacks import ATTACKS
 from tests.simulation.settings import Settings
 from tests.simulation.trace import ViolationError
 from tests.simulation.world import World

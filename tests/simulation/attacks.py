@@ -14,6 +14,8 @@ from tests.simulation.devices import API, PRINTER, Device
 from tests.simulation.network import Network, Segment
 
 _LONG = 86400
+#: Seconds after which a service has left whose device sent a byebye.
+_AWAY = 8.0
 
 
 class AttackObserver(Protocol):
@@ -41,6 +43,8 @@ class AttackKind:
     :ivar duration: Shortest and longest seconds.
     :ivar restarts: Whether the target restarts during the attack.
     :ivar away: Shortest and longest seconds for which it is off then.
+    :ivar waits: Whether it begins when the target has been off for some seconds, so that its service has left.
+    :ivar is_rejected: Whether none of its messages may be registered.
     """
 
     name: str
@@ -55,6 +59,8 @@ class AttackKind:
     duration: tuple[float, float] = (20.0, 240.0)
     restarts: bool = False
     away: tuple[float, float] = (0.05, 1.5)
+    waits: bool = False
+    is_rejected: bool = False
 
     @property
     def is_weak(self) -> bool:
@@ -90,6 +96,7 @@ class Attack:
         self.services = [self.new_device_id() for _ in range(40)]
         self.announced: list[Alive] = []
         self.active = True
+        self._begun = not kind.waits
         self._clock, self._network, self._observer = clock, network, observer
         segment.attach(self.address, self)
         if kind.answers:
@@ -105,13 +112,18 @@ class Attack:
     def _send(self) -> None:
         if not self.active:
             return
-        for address, message in self.kind.messages(self):
+        for address, message in self.kind.messages(self) if self._has_begun() else ():
             if not self.kind.to_searches:
                 self._network.announce(self.segment, address, message, self)
             elif not (self.kind.on_link and self._network.is_searched(self.segment)) or self.kind.in_rounds:
                 # A host on the segment may reply to a search.
                 self._network.send_to_searches(self.segment, address, message, self)
         self._clock.callLater(self.kind.pause * self.random.uniform(0.5, 1.5), self._send)
+
+    def _has_begun(self) -> bool:
+        if not self._begun and self.target is not None:
+            self._begun = not self.target.on and self._clock.seconds() - self.target.changed_at > _AWAY
+        return self._begun
 
     def _end(self) -> None:
         self.active = False
@@ -124,12 +136,12 @@ class Attack:
     # Calls of the network.
 
     def matches(self, st: str) -> bool:
-        if not self.active or not self.kind.answers or self.target is None:
+        if not (self.active and self._begun) or not self.kind.answers or self.target is None:
             return False
         return st == SEARCH_ALL or st in self.target.types or any(nt.startswith(st + ":") for nt in self.target.types)
 
     def replies(self, st: str) -> Sequence[tuple[str, Message]]:
-        if not self.active or self.target is None:
+        if not (self.active and self._begun) or self.target is None:
             return ()
         return [
             (self.address, SearchResponse(nt, self.target.usn(nt), _own(self), _LONG, "Evil/1.0"))
@@ -273,5 +285,5 @@ ATTACKS = (
     AttackKind("flood-from-many", "", 0.2, _flood_from_many, duration=(10.0, 40.0)),
     AttackKind("come-and-go", "", 0.2, _come_and_go, duration=(20.0, 60.0)),
     AttackKind("moving-services", "", 0.2, _move_services, duration=(20.0, 60.0)),
-    AttackKind("nonsense", "", 0.1, _nonsense, duration=(20.0, 60.0)),
+    AttackKind("nonsense", "", 0.1, _nonsense, duration=(20.0, 60.0), is_rejected=True),
 )

@@ -15,6 +15,8 @@ GUARD = 100.0
 RECOVERY = 60.0
 #: A service is in Consul after the daemon received a message of its device.
 HEARD = 5.0
+#: Time after the start in which adopted services give way to no others, when the table is full.
+ADOPTION = 90.0
 #: A service is at its new address after the daemon received a message from there: two search rounds, and the budget for
 #: moves. The same holds for the first message of a device after an attack on it.
 MOVED = 65.0
@@ -26,6 +28,8 @@ SECOND_MESSAGE = 310.0
 THREE_SEARCHES = 900.0
 #: A device that answers searches is in Consul after the next search, if no datagram of that was lost.
 NEXT_SEARCH = 315.0
+#: The same after the end of a fault of the network: the daemon notices it within 10 s, and searches at once.
+NEXT_SEARCH_AFTER_FAULT = 30.0
 #: A service whose device sends nothing that the daemon receives, although it is switched on: six search intervals.
 UNHEARD = 1860.0
 #: A device that never answers searches takes over from another claim when that has been silent for its max-age, at most
@@ -34,11 +38,17 @@ SILENT_CLAIM = 1800.0
 #: A byebye that the daemon received takes effect: 2 s for the reply that would void it, 5 s if the search for that
 #: reply waits for the budget, and :data:`CATALOG`.
 BYEBYE = 5.0 + CATALOG
+#: Seconds without a change of the device, or a fault, after which a forged byebye must be voided by its reply.
+VOIDED = 20.0
 #: A service leaves at the end of its lifetime: two search rounds if most services expire at once.
 EXPIRED = 12.0 + CATALOG
 #: The same after the end of an interruption of the reception: the devices are searched for first, which takes 15 s. An
 #: expiry that is held is examined every 30 s.
 HELD = 45.0
+#: Seconds after which a second comparison can confirm a removal of more than half of all services, and of more than so
+#: many.
+SECOND_LOOK = 19.0
+FEW = 5
 #: A service leaves that no search term matches any more.
 UNCONFIGURED = 10.0 + GUARD
 
@@ -65,9 +75,21 @@ REQUESTS_PER_CHANGE = 4
 #: Writes to the raft log a minute besides those for changes, and for each change.
 WRITES = 4
 WRITES_PER_CHANGE = 3
-#: Log lines a minute that do not belong to a change, and for each change.
-LINES = 60
-LINES_PER_CHANGE = 3
+#: Log lines a minute: 60 that unsolicited datagrams cause, changes included, and those about faults.
+LINES = 60 + 40
+#: Further lines after a restart, and while two daemons run: each process has a budget of its own.
+LINES_OF_OTHER = 60
+#: Registrations a minute that are equal to what Consul has. After a timeout, the daemon does not know the outcome.
+NEEDLESS = 20
+#: Searches a minute on one interface: one a second on average and a burst of 32 are the budget of datagrams. The daemon
+#: searches for all search terms by itself, at most every 5.5 s.
+SEARCHES = 92 + 48
+#: Seconds until the daemon searches because a receive buffer had no space, and before that in which a search suffices.
+SEARCH_AFTER_OVERFLOW = 8.0
+#: Searches on one interface at the same moment: those for several search terms are spaced.
+SEARCHES_AT_ONCE = 3
+#: Seconds for which the socket of a search is open at most: it is used for 3 s, and replies are received for 3.5 s.
+SOCKET = 7
 #: Changes of one service in Consul that the daemon makes in ten minutes.
 CHANGES_OF_SERVICE = 25
 #: Moves of a device in Consul in an hour, while it does not move and is not attacked.
@@ -83,6 +105,7 @@ REMEMBERED = 300
 #: Seconds for which a device holds its service longer than every other host, so that it is certainly the home.
 HOME = 660.0
 HOME_MARGIN = 60.0
+HOME_TIME = HOME + HOME_MARGIN + 60.0
 #: Requests a minute in quiet times, and writes that are not the end of a service.
 QUIET_REQUESTS = 20
 QUIET_WRITES = 0

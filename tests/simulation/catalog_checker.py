@@ -152,7 +152,7 @@ class CatalogChecker(Checker):
             if found is entry or found is None or expected is None or expected.wrong:
                 continue
             device = expected.device
-            calm = now - max(device.changed_at, expected.attack_ended_at, expected.forged_until)
+            calm = now - max(expected.changed_at, expected.attack_ended_at, expected.forged_until)
             calm = min(calm, now - self._calm_since.get(device.segment.name, 0.0))
             if self._disturbances[device.segment.name] or expected.attacks or len(device.addresses) > 1:
                 continue
@@ -202,7 +202,7 @@ class CatalogChecker(Checker):
         if since > max(lifetime(device.max_age), 60.0) + _TAKE_OVER:
             super()._check_removal(expected, now)
             return
-        calm = now - max(device.changed_at, expected.attack_ended_at, expected.forged_until)
+        calm = now - max(expected.changed_at, expected.attack_ended_at, expected.forged_until)
         quiet = not expected.attacks and calm > lifetime(device.max_age)
         if since < _TAKE_OVER and quiet and not expected.wrong and device.answers and not self._is_full(now):
             self.fail("nothing is removed at a take-over", expected.service_id, device)

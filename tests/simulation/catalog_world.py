@@ -285,6 +285,7 @@ class CatalogWorld(World):
     def _check_minute(self) -> None:
         self.clock.callLater(MINUTE, self._check_minute)
         now = self.clock.seconds()
+        self._work.check(now)
         tracked = [daemon.table.tracked for daemon in self.running.values()]
         self._most_services = max(self._most_services, len(self.consul.services), *tracked)
         self._minutes.append((self.consul.requests, self.consul.writes, self.lines, 0, 0))

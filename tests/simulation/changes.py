@@ -25,7 +25,10 @@ class ChangeChecks(CheckerState):
     def held(self, registration: Registration) -> None:
         """Process that a service is live in the registry, at the address of the registration."""
         expected = self._expected.get(registration.service_id)
-        if expected is not None and expected.holder != registration.address:
+        if expected is None:
+            return
+        expected.published_at = self._seconds()
+        if expected.holder != registration.address:
             self._change_holder(expected, registration.address)
 
     def _change_holder(self, expected: Expectation, holder: str) -> None:
@@ -54,6 +57,8 @@ class ChangeChecks(CheckerState):
             expected.evicted_at = self._seconds()
         elif reason == "expired":
             self._check_expiry(expected, registration)
+        elif reason == "byebye":
+            self._check_byebye(expected, registration)
 
     def _check_expiry(self, expected: Expectation, registration: Registration) -> None:
         now, device = self._seconds(), expected.device
@@ -61,11 +66,15 @@ class ChangeChecks(CheckerState):
         at_device = registration.address in device.addresses and registration.port == device.port
         attacked = expected.attacks or now - expected.attack_ended_at < bounds.MOVED or now < expected.forged_until
         unknown = device.segment.name in self.absent_at_start and expected.last_heard < self.daemon_began_at
-        if not device.on or not at_device or attacked or unknown or now - device.changed_at < age:
+        if not expected.offered or not at_device or attacked or unknown or now - expected.changed_at < age:
             return
         text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
         if now < expected.last_heard + age - 0.01:
             self.fail("a service does not expire while its announcement is valid", text, device)
+        known = expected.last_heard > max(self.daemon_began_at, expected.adopted_at)
+        deaf = self._deafness.since(expected.last_heard, device.segment.name) if known and not device.answers else 0.0
+        if now < expected.last_heard + age + deaf:
+            self.fail("time without reception does not count for a device that never replies", text, device)
         calm = min(self.undisturbed_for, now - self._calm_since.get(device.segment.name, -math.inf))
         interrupted = self._disturbed(device) or calm < age
         needed = bounds.FAILED_EXCHANGES_AFTER_INTERRUPTION if interrupted else bounds.FAILED_EXCHANGES
@@ -74,7 +83,24 @@ class ChangeChecks(CheckerState):
             text += f", {expected.failed} searches failed because of losses"
             self.fail("a device that answers does not expire before it is searched for", text, device)
 
+    def _check_byebye(self, expected: Expectation, registration: Registration) -> None:
+        """Check that a device that replies to the search after a forged byebye voids it."""
+        now, device = self._seconds(), expected.device
+        calm = min(self.undisturbed_for, now - self._calm_since.get(device.segment.name, -math.inf))
+        at_device = registration.address in device.addresses and registration.port == device.port
+        forged = expected.said_bye_at < max(expected.last_heard, self.daemon_began_at) and at_device
+        heard = expected.last_heard > max(expected.changed_at, self.daemon_began_at)
+        calm = 0.0 if self._disturbed(device) else min(calm, now - expected.changed_at)
+        if forged and heard and expected.offered and device.answers and calm > bounds.VOIDED and not expected.failed:
+            text = f"{expected.service_id} of {device.name}, last received {now - expected.last_heard:.1f} s ago"
+            self.fail("a device that answers voids a forged byebye", text, device)
+
     # Consul.
+
+    def probed(self, service_id: str, host: str) -> None:
+        """Process that the daemon aims a health check of Consul at a host."""
+        if host not in self._heard_hosts:
+            self.fail("health checks are aimed only at hosts that announced themselves", f"{service_id} at {host}")
 
     def _requested(self, method: str, path: str, process: ProcessClock) -> None:
         if "_service_maintenance" in path:
@@ -111,14 +137,29 @@ class ChangeChecks(CheckerState):
         expected.changes.append(now)
         if not removed:
             expected.registered_at = now
+        elif expected.unconfigured_at == self._reload[0]:
+            self._check_mass_removal(now)
         while expected.changes[0] < now - 600:
             expected.changes.popleft()
         if len(expected.changes) > bounds.CHANGES_OF_SERVICE:
             self.fail("changes of one service", f"{expected.service_id}: {len(expected.changes)} in 10 minutes", device)
-        if removed and device.on and now - device.changed_at > bounds.STARTED and expected.unconfigured_at > now:
+        if (
+            removed
+            and expected.offered
+            and now - expected.changed_at > bounds.STARTED
+            and expected.unconfigured_at > now
+        ):
             self._check_removal(expected, now)
         elif not removed and not expected.wrong and not expected.attacks and now - expected.attack_ended_at > 90:
             self._check_flaps(expected, now)
+
+    def _check_mass_removal(self, now: float) -> None:
+        """Check that a second comparison confirms the removal of most services because of other search terms."""
+        reloaded_at, total, removed = self._reload
+        self._reload = reloaded_at, total, removed + 1
+        if now - reloaded_at < bounds.SECOND_LOOK and removed + 1 > max(bounds.FEW, total / 2):
+            text = f"{removed + 1} of {total} services, {now - reloaded_at:.1f} s after a reload"
+            self.fail("most services are not removed without a second comparison", text)
 
     def _check_forged_change(self, service_id: str) -> None:
         """Check that an attacker does not let its own service move without end."""
@@ -134,14 +175,20 @@ class ChangeChecks(CheckerState):
         An attacker that had the service before, because the device was off, may be its home.
         """
         device, now = expected.device, self._seconds()
-        is_known = expected.last_heard > max(expected.said_bye_at, device.changed_at) and address not in expected.held
+        is_known = expected.last_heard > max(expected.said_bye_at, expected.changed_at) and address not in expected.held
         calm = self.network_undisturbed_for > 60.0 and not expected.failed and now >= self._full_until
-        if device.on and device.answers and not (expected.wrong or expected.strong_attacks) and is_known and calm:
+        if (
+            expected.offered
+            and device.answers
+            and not (expected.wrong or expected.strong_attacks)
+            and is_known
+            and calm
+        ):
             text = f"{expected.service_id} is at {address}"
             self.fail("a claim that its host does not confirm moves no device that answers", text, device)
 
     def _check_flaps(self, expected: Expectation, now: float) -> None:
-        if self.network_undisturbed_for < 120 or now - expected.device.changed_at < 3600:
+        if self.network_undisturbed_for < 120 or now - expected.changed_at < 3600:
             return
         expected.flaps.append(now)
         while expected.flaps[0] < now - 3600:
@@ -161,7 +208,7 @@ class ChangeChecks(CheckerState):
         elif expected.said_bye_at > expected.last_heard:
             # The announcement that followed the byebye was lost.
             reason = "byebye"
-        elif max(self.daemon_began_at, device.changed_at) > expected.last_heard and not heard:
+        elif max(self.daemon_began_at, expected.changed_at) > expected.last_heard and not heard:
             reason = "not received since the start"
         elif self._is_full(now) and max(expected.said_bye_at, expected.evicted_at) > expected.registered_at:
             # The device has to wait until there is a place in the table.
@@ -187,8 +234,8 @@ class ChangeChecks(CheckerState):
         return bool(self._disturbances[name]) or recent or self.undisturbed_for < lifetime(device.max_age)
 
     def _update(self, expected: Expectation) -> None:
-        device, entry = expected.device, self._consul.services.get(expected.service_id)
-        wanted = device.on and expected.unconfigured_at == math.inf
+        entry = self._consul.services.get(expected.service_id)
+        wanted = expected.offered and expected.unconfigured_at == math.inf
         if wanted and entry is None:
             wrong = "missing"
         elif wanted and not self._is_right(expected, entry or {}):
@@ -209,7 +256,7 @@ class ChangeChecks(CheckerState):
     def _begin_wrong(self, expected: Expectation) -> None:
         """Let the bounds of a service count from now."""
         expected.wrong_since = self._seconds()
-        expected.heard_at = expected.known_at = math.inf
+        expected.heard_at = expected.replied_at = expected.known_at = math.inf
 
     def _is_right(self, expected: Expectation, entry: Mapping[str, object]) -> bool:
         return entry["Address"] in expected.device.addresses and entry["Port"] == expected.device.port

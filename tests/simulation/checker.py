@@ -25,6 +25,7 @@ class Checker(Truth):
         super().__init__(seconds, trace, consul, measure=measure)
         consul.changed = self._consul_changed
         consul.requested = self._requested
+        consul.probed = self.probed
 
     # Checks.
 
@@ -121,15 +122,29 @@ class Checker(Truth):
 
     def _absent_deadline(self, expected: Expectation, start: float) -> float:
         device = expected.device
-        attacked = expected.attack_ended_at > device.changed_at - 1 or expected.forged_until > start
-        full = bounds.UNHEARD if start < self._full_until else 0.0
+        attacked = expected.attack_ended_at > expected.changed_at - 1 or expected.forged_until > start
+        full = 0.0
+        if start < self._full_until:
+            # A device that replies to the next search takes the place of one that never replied.
+            full = bounds.NEXT_SEARCH * (1 + expected.failed) if device.answers else bounds.UNHEARD
         if not device.answers and self._seconds() < self._full_until:
             # It evicts no other service that never answers. Those of an attacker may live for a day.
             return math.inf
         # The registry may have received a delayed message from the old address first.
         misplaced = expected.wrong == "misplaced" or self._is_known_elsewhere(expected)
+        settled = expected.replied_at > self.daemon_began_at + bounds.ADOPTION
+        if full and device.answers and not (misplaced or attacked) and expected.replied_at < math.inf and settled:
+            # It takes the place of a service whose device never replied.
+            return expected.replied_at + bounds.HEARD
         slow = misplaced or attacked or expected.last_heard < expected.attack_ended_at
         if expected.heard_at == math.inf:
+            if (
+                device.answers
+                and not attacked
+                and start == self._deafness.searched_at(device.segment.name)
+                and not expected.failed
+            ):
+                return start + bounds.NEXT_SEARCH_AFTER_FAULT + full
             if device.answers and not attacked:
                 return start + bounds.NEXT_SEARCH * (1 + expected.failed) + full
             bound = bounds.UNHEARD + (0.0 if device.answers else 3 * device.max_age)
@@ -172,22 +187,40 @@ class Checker(Truth):
                 )
         for service_id, entry in self._consul.services.items():
             known = service_id in self._expected or service_id in self.foreign or entry["Service"] == "ssdpreg"
-            if not known and now > self._forged.get(service_id, -math.inf) + bounds.EXPIRED:
+            if not known and now > self._forged_until(service_id) + bounds.EXPIRED:
                 self.fail("Consul equals the truth at quiet times", f"{service_id} is left of an attack")
             if service_id in self._expected and service_id not in self._wrong:
                 self._check_entry(service_id, entry)
 
+    def _forged_until(self, service_id: str) -> float:
+        """Return the time at which a service of an attacker expires at the latest. None of them replies to searches."""
+        heard = self._forged_heard.get(service_id)
+        deaf = 0.0 if heard is None else self._deafness.at_most_since(*heard)
+        return self._forged.get(service_id, -math.inf) + deaf
+
+    def check_repaired(self, service_id: str) -> None:
+        """Check the entry of a service that an operator has changed some time ago."""
+        entry, expected = self._consul.services.get(service_id), self._expected.get(service_id)
+        if entry is None or expected is None or expected.excused_until > self._seconds() or expected.attacks:
+            return
+        self._check_entry(service_id, entry)
+
     def _check_entry(self, service_id: str, entry: Mapping[str, object]) -> None:
         """Check the names and the checks of an entry."""
         registration = None if self.daemon is None else self.daemon.registry.registrations.get(service_id)
-        if registration is None:
+        if (
+            registration is None
+            or self._seconds() < self._expected[service_id].published_at + bounds.CATALOG + self.busy
+        ):
             return
-        invariant = "entries are complete at quiet times"
+        invariant = "entries are complete"
         device, urn = self._expected[service_id].device, self._expected[service_id].urn
         meta = entry["Meta"]
         assert isinstance(meta, dict)
         if meta.get(META_DEVICE) != device.device_id or self._urn(str(meta.get(META_NT))) != urn:
             self.fail(invariant, f"{service_id} has the Meta {meta}", device)
+        if (entry["Address"], entry["Port"], meta) != (registration.address, registration.port, registration.meta):
+            self.fail(invariant, f"{service_id} is {entry}, and not {registration}", device)
         if (entry["Service"], entry["Tags"]) != (registration.name, list(registration.tags)):
             self.fail(invariant, f"{service_id} has the name {entry['Service']} and tags {entry['Tags']}", device)
         found = {each for each in self._consul.check_ids(service_id) if not each.startswith("_service_maintenance")}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ssdpreg.discovery.search_terms import SearchTerms
 from tests.simulation import bounds
 from tests.simulation.daemon import LIMIT, make_rules
+from tests.simulation.deafness import Deafness
 from tests.simulation.devices import Device
 from tests.simulation.expectation import Expectation
 from tests.simulation.trace import Trace, ViolationError, format_time
@@ -58,11 +59,18 @@ class CheckerState:
         self._wrong: dict[str, Expectation] = {}
         # Services of attackers, with the end of their lifetime.
         self._forged: dict[str, float] = {}
+        # Time and interface of the latest reception of each.
+        self._forged_heard: dict[str, tuple[float, str | None]] = {}
         # Times at which the daemon registered each of them.
+        # Hosts that the daemon received a datagram from, on their own network.
+        self._heard_hosts: dict[str, None] = {}
         self._forged_changes: dict[str, deque[float]] = {}
         self._disturbances: Counter[str] = Counter()
         self._calm_since: dict[str, float] = {"": 0.0}
         self._epoch = 0
+        self._deafness = Deafness()
+        # Time of the latest reload, services of the daemon in Consul then, and those of them that were removed.
+        self._reload = (-math.inf, 0, 0)
         self._settled_at = bounds.RECOVERY
         # Time until which the table counts as full, and until which removals may wait for a second comparison.
         self._full_until = self._guarded_until = -math.inf
@@ -95,6 +103,7 @@ class CheckerState:
         """
         self._trace.add("", "fault", f"{what} {place}".rstrip())
         self._disturbances[place] += 1
+        self._deafness.began(place, what, self._seconds())
         if not place:
             self.end_second()
         self._epoch += 1
@@ -109,8 +118,13 @@ class CheckerState:
             self._settled_at = max(self._settled_at, self._seconds() + recovery)
         self._trace.add("", "end of fault", f"{what} {place}".rstrip())
         self._disturbances[place] -= 1
+        self._deafness.ended(place, what, self._seconds())
         self._calm_since[place] = self._seconds()
         self._epoch += 1
+
+    def expect_recovery(self) -> None:
+        """Process a change of most services: Consul may need as long for them as after a fault."""
+        self._settled_at = max(self._settled_at, self._seconds() + bounds.RECOVERY)
 
     def disturb(self, what: str) -> None:
         """Process something that happens in a moment, and needs time to be repaired."""
@@ -125,6 +139,11 @@ class CheckerState:
         """Process that Consul refuses one service."""
         if service_id in self._expected:
             self._expected[service_id].excused_until = until
+
+    @property
+    def searches_for_all(self) -> bool:
+        """Whether a search term is a pattern, so that the daemon searches for all types."""
+        return any(term.endswith("*") for term in self._terms.tags)
 
     @property
     def undisturbed_for(self) -> float:
@@ -169,7 +188,7 @@ class CheckerState:
     def _renew_epoch(self, expected: Expectation) -> None:
         if expected.epoch != self._epoch:
             expected.epoch = self._epoch
-            expected.heard_at = expected.known_at = math.inf
+            expected.heard_at = expected.replied_at = expected.known_at = math.inf
 
     def _is_full(self, now: float) -> bool:
         """Return whether the table is full, or was full during the last search interval."""
@@ -185,7 +204,7 @@ class CheckerState:
     @property
     def live(self) -> int:
         """Number of services of devices that are switched on."""
-        return sum(each.device.on and each.unconfigured_at == math.inf for each in self._expected.values())
+        return sum(each.offered and each.unconfigured_at == math.inf for each in self._expected.values())
 
     def fail(self, invariant: str, text: str, device: Device | None = None) -> None:
         """

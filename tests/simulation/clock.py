@@ -140,6 +140,7 @@ class ProcessClock:
     :ivar at_resume: Functions that are called after the overdue calls at the end of the suspension.
     :ivar suspended: Whether the process is suspended.
     :ivar killed: Whether the process was killed.
+    :ivar resumed_at: Time of the end of its latest suspension.
     """
 
     def __init__(self, world: WorldClock) -> None:
@@ -148,6 +149,7 @@ class ProcessClock:
         self.at_resume: list[Callable[[], None]] = []
         self.suspended = False
         self.killed = False
+        self.resumed_at = -1.0
 
     def seconds(self) -> float:
         return self._world.seconds()
@@ -169,6 +171,7 @@ class ProcessClock:
     def resume(self) -> None:
         """Continue the process: it makes the overdue calls."""
         self.suspended = False
+        self.resumed_at = self.seconds()
         waiting, self._waiting = self._waiting, []
         self._world.make_overdue([call for call in waiting if call.active_])
         functions, self.at_resume = self.at_resume, []

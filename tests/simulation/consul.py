@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 
 from ssdpreg.backends.http_connection import PreparedURL
 from tests.simulation.clock import ProcessClock, WorldClock
+from tests.simulation.pauses import Pauses
 
 #: Seconds between two searches of the agent for services with checks that have been critical for too long.
 _REAP_INTERVAL = 30.0
@@ -65,6 +66,9 @@ class SimulatedConsul:
     :ivar requests: Number of requests so far.
     :ivar writes: Number of writes to the raft log so far.
     :ivar changed: Called with the ID after each change of a service, and whether the daemon or the agent made it.
+    :ivar probed: Called with the service ID and the host of each health check that the daemon aims at one.
+    :ivar pauses: Pauses between requests that it rejects.
+    :ivar needless: Number of registrations by the daemon that changed nothing, so far.
     :ivar requested: Called with the method and path of each request that is carried out, and the process that sent it.
     """
 
@@ -88,6 +92,9 @@ class SimulatedConsul:
         self.tokens = {self.token_file: True}
         self.latency = (0.001, 0.02)
         self.requests = 0
+        self.needless = 0
+        self.pauses = Pauses()
+        self.probed: Callable[[str, str], None] = lambda service_id, host: None
         self.writes = 0
         self.changed: Callable[[str, str], None] = lambda service_id, by: None
         self.requested: Callable[[str, str, ProcessClock], None] = lambda method, path, process: None
@@ -154,11 +161,12 @@ class SimulatedConsul:
             return
         self._texts.pop(service_id, None)
         for check_id in list(self._checks_of.pop(service_id, ())):
-            self._remove_check(check_id)
+            self.remove_check(check_id)
         self._listings.clear()
         self.changed(service_id, by)
 
-    def _remove_check(self, check_id: str) -> None:
+    def remove_check(self, check_id: str) -> None:
+        """Remove a check."""
         check = self._checks.pop(check_id, None)
         for table in (self._ttl, self._critical_since, self._reap_after, self._alias):
             table.pop(check_id, None)
@@ -248,7 +256,7 @@ class SimulatedConsul:
             case "/v1/agent/check/deregister":
                 if name in self._checks:
                     self.writes += 1
-                self._remove_check(name)
+                self.remove_check(name)
                 return b""
             case "/v1/agent/check/pass":
                 if name not in self._ttl:
@@ -281,6 +289,7 @@ class SimulatedConsul:
     def _register(self, body: dict[str, Any], *, replace: bool) -> None:
         service_id, now = body.get("ID") or body["Name"], self._clock.seconds()
         self.writes += 1
+        before = self.services.get(service_id)
         self.put_service(
             service_id,
             {
@@ -295,7 +304,10 @@ class SimulatedConsul:
             },
             "daemon",
         )
+        self.needless += before == self.services[service_id]
         for check in sorted(body.get("Checks") or (), key=lambda check: str(check["CheckID"])):
+            if "HTTP" in check:
+                self.probed(service_id, str(urlsplit(check["HTTP"]).hostname))
             check_id = check["CheckID"]
             # The registration of an existing check does not change its status.
             before = self._checks.get(check_id, {}).get("Status")
@@ -313,7 +325,7 @@ class SimulatedConsul:
         for check_id in [each for each in self.check_ids(service_id) if replace and each not in given]:
             if check_id.startswith("_service_maintenance"):
                 self.requested("PUT", f"{check_id} is replaced", ANY_PROCESS)
-            self._remove_check(check_id)
+            self.remove_check(check_id)
         self._update_aliases(service_id)
 
     def _update_aliases(self, service_id: str) -> None:
@@ -406,6 +418,8 @@ class SimulatedClient:
         if self._process.killed:
             return answered
         consul.requests += 1
+        if consul.pauses.recording:
+            consul.pauses.add(self._process.seconds())
 
         def refuse() -> None:
             if not answered.called:

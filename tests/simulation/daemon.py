@@ -134,6 +134,7 @@ class Daemon:
             search_interval=SEARCH_INTERVAL,
             random=Random(random.random()),
             budget=budget,
+            backlog=lambda: self.reconciler.pending,
         )
         self.registry.set_search_terms(terms)
         self.reconciler = Reconciler(
@@ -141,6 +142,7 @@ class Daemon:
             backend,
             self.registry.registrations,
             self._adopt,
+            priority=self.registry.priority,
             random=Random(random.random()),
             budget=budget,
         )

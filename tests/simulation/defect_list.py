@@ -473,7 +473,7 @@ _DEAF = (
     Defect(
         "expiry-never",
         "no service expires",
-        (Edit(_DUE, "        if claim.expires_at <= now and self._holds.until(service) <= now:", "        if False:"),),
+        (Edit(_CLAIMS, "        return self.received_at + self.lifetime", "        return self.received_at + 1e9"),),
     ),
 )
 

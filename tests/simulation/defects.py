@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.simulation.defect_list import DEFECTS, Defect
+from tests.simulation.defect_list import DEFECTS as EARLIER_DEFECTS
+from tests.simulation.defect_list import Defect
+from tests.simulation.further_defects import FURTHER_DEFECTS
 from tests.support.paths import ROOT
 
 #: Seconds after which a run with a defect counts as a violation: an honest one takes a tenth.
 _TIMEOUT = 600.0
+#: All defects.
+DEFECTS = (*EARLIER_DEFECTS, *FURTHER_DEFECTS)
 
 
 class EditError(Exception):

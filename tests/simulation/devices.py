@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol
 
@@ -20,6 +20,8 @@ REDFISH = "urn:dmtf-org:service:redfish-rest:1"
 REDFISH_MINOR = "urn:dmtf-org:service:redfish-rest:1:6"
 #: Not listed by the operator.
 PRINTER = "urn:schemas-upnp-org:device:Printer:1"
+#: Seconds of validity of an announcement without max-age.
+_DEFAULT_MAX_AGE = 1800
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Kind:
     :ivar addresses: Number of addresses.
     :ivar byebye: Probability that it sends byebye before it leaves, restarts or moves.
     :ivar move: Probability that its next change is a move.
+    :ivar both: Probability that it has all types.
     """
 
     name: str
@@ -49,13 +52,14 @@ class Kind:
     addresses: int = 1
     byebye: float = 0.7
     move: float = 0.15
+    both: float = 0.15
 
 
 KINDS = (
     Kind("announcing", 30, (API, MEDIA, AGENT), (120, 300, 900, 1800)),
     Kind("bmc", 25, (REDFISH_MINOR,), (300, 900, 1800, 1800, 1800), None, byebye=0.1),
     Kind("lazy", 8, (MEDIA, MEDIA_2), (100, 900, 1800), (0.97, 1.02), copies=1),
-    Kind("mute", 8, (API, AGENT), (300, 1800), (0.25, 0.45), answers="", copies=2),
+    Kind("mute", 8, (API, AGENT), (300, 1800), (0.25, 0.45), answers="", copies=2, both=0.6),
     Kind("notifying", 6, (API, MEDIA_2), (300, 1800), (0.4, 0.5), answers="notify"),
     Kind("two-addresses", 6, (MEDIA, API), (300, 1800), (0.3, 0.5), addresses=2, move=0.0),
     Kind("restarting", 6, (API, MEDIA), (300, 1800), byebye=1.0, move=0.0),
@@ -79,6 +83,10 @@ class Device:
     :ivar name: Name in the record of events.
     :ivar on: Whether it is switched on.
     :ivar changed_at: Time of its latest change.
+    :ivar offers_changed_at: Time at which it began or ceased to offer a type while it was switched on, by type.
+    :ivar withdrawn: Types that it does not offer now, although it is switched on.
+    :ivar departure: Type of the only byebye that it sends when it leaves: ``upnp:rootdevice`` or its UUID. Empty for a
+        byebye of each service, and ``max-age`` for an announcement of each with max-age 0.
     """
 
     def __init__(
@@ -95,7 +103,7 @@ class Device:
         self.kind = kind
         self.device_id = str(uuid.UUID(int=random.getrandbits(128)))
         self.segment = segment
-        types = random.sample(kind.types, 1 if random.random() < 0.85 else len(kind.types))
+        types = random.sample(kind.types, len(kind.types) if random.random() < kind.both else 1)
         # A device announces one version of a type.
         self.types = tuple(nt for nt in types if nt != MEDIA or MEDIA_2 not in types)
         self.max_age = random.choice(kind.max_ages)
@@ -103,13 +111,18 @@ class Device:
         self.addresses: list[str] = []
         self.on = False
         self.changed_at = 0.0
+        self.offers_changed_at: dict[str, float] = {}
+        self.withdrawn: dict[str, None] = {}
+        self.departure = random.choice(("", "", "", "upnp:rootdevice", f"uuid:{self.device_id}", "max-age"))
+        # Some devices do not announce the lifetime that the daemon assumes then.
+        self._has_max_age = self.max_age != _DEFAULT_MAX_AGE or random.random() < 0.7
         self._clock, self._network, self._random, self._observer = clock, network, random, observer
         self._announcing: SimulatedCall | None = None
         # Search targets that it answers, and its replies to each: the same ones are needed thousands of times.
         self._targets = frozenset(
             st for st in (SEARCH_ALL, *self.types, MEDIA, REDFISH) if any(_offers(nt, st) for nt in self.types)
         )
-        self._replies: dict[tuple[str, int, int], Sequence[tuple[str, Message]]] = {}
+        self._replies: dict[tuple[str, int, int, tuple[str, ...]], Sequence[tuple[str, Message]]] = {}
         self._take_addresses()
         segment.responders.append(self)
 
@@ -119,6 +132,11 @@ class Device:
     def answers(self) -> bool:
         """Whether it answers searches."""
         return bool(self.kind.answers)
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Types that it offers now, while it is switched on."""
+        return tuple(nt for nt in self.types if nt not in self.withdrawn) if self.withdrawn else self.types
 
     def usn(self, nt: str) -> str:
         """Return the USN of one of its services."""
@@ -130,13 +148,15 @@ class Device:
 
     def alive(self, nt: str, address: str) -> Alive:
         """Return the announcement of one of its services."""
-        return Alive(nt, self.usn(nt), self.location(address), self.max_age, "Simulated/1.0 UPnP/1.1")
+        max_age = self.max_age if self._has_max_age else None
+        return Alive(nt, self.usn(nt), self.location(address), max_age, "Simulated/1.0 UPnP/1.1")
 
     # Actions.
 
     def boot(self) -> None:
         """Switch the device on. It announces itself, unless it never does."""
         self.on = True
+        self.withdrawn.clear()
         self._change("boots at " + " and ".join(self.addresses))
         if self.kind.pause is not None and self._random.random() < 0.3:
             # Many devices take back what they announced before their last end.
@@ -162,22 +182,49 @@ class Device:
             self.segment.detach(address, self)
         self._take_addresses()
         self._change("moves to " + " and ".join(self.addresses))
+        self._announce_again()
+
+    def _announce_again(self) -> None:
         if self._announcing is not None and self._announcing.active():
             self._announcing.cancel()
         self._announce()
 
-    def send_byebyes(self) -> None:
-        """Send a byebye for each service from each address."""
-        for address in self.addresses:
-            for nt in self.types:
+    def withdraw(self, nt: str, byebye: bool) -> None:
+        """End one service, while the others go on."""
+        self.withdrawn[nt] = None
+        self._change_offer([nt], f"withdraws {nt} with{'' if byebye else 'out'} byebye")
+        if byebye:
+            for address in self.addresses:
                 for _ in range(self.kind.copies):
                     self._network.announce(self.segment, address, ByeBye(nt, self.usn(nt)), self)
+
+    def restore(self) -> None:
+        """Offer all services again."""
+        types = list(self.withdrawn)
+        self.withdrawn.clear()
+        self._change_offer(types, "offers all services")
+        self._announce_again()
+
+    def send_byebyes(self) -> None:
+        """Send byebyes from each address: for each service, or for the whole device."""
+        for address in self.addresses:
+            for message in self._byebyes(address):
+                for _ in range(self.kind.copies):
+                    self._network.announce(self.segment, address, message, self)
+
+    def _byebyes(self, address: str) -> list[Message]:
+        if self.departure == "max-age":
+            return [replace(self.alive(nt, address), max_age=0) for nt in self.offered]
+        if self.departure:
+            usn = f"uuid:{self.device_id}"
+            return [ByeBye(self.departure, usn if self.departure == usn else f"{usn}::{self.departure}")]
+        return [ByeBye(nt, self.usn(nt)) for nt in self.offered]
 
     def _announce(self) -> None:
         if self.kind.pause is None or not self.on:
             return
         for address in self.addresses:
-            for nt in self.types:
+            for nt in self.offered:
                 for _ in range(self.kind.copies):
                     self._network.announce(self.segment, address, self.alive(nt, address), self)
         shortest, longest = self.kind.pause
@@ -192,6 +239,10 @@ class Device:
             self.segment.attach(address, self)
             self.addresses.append(address)
 
+    def _change_offer(self, types: Sequence[str], what: str) -> None:
+        self.offers_changed_at.update(dict.fromkeys(types, self._clock.seconds()))
+        self._observer.device_changed(self, what)
+
     def _change(self, what: str) -> None:
         self.changed_at = self._clock.seconds()
         self._observer.device_changed(self, what)
@@ -199,15 +250,17 @@ class Device:
     # Calls of the network.
 
     def matches(self, st: str) -> bool:
-        return self.on and st in self._targets and self.answers
+        if not (self.on and st in self._targets and self.answers):
+            return False
+        return not self.withdrawn or any(_offers(nt, st) for nt in self.offered)
 
     def replies(self, st: str) -> Sequence[tuple[str, Message]]:
         if not self.on:
             return ()
-        key = st, self.port, self.max_age
+        key = st, self.port, self.max_age, self.offered
         replies = self._replies.get(key)
         if replies is None:
-            chosen = [nt for nt in self.types if _offers(nt, st)]
+            chosen = [nt for nt in self.offered if _offers(nt, st)]
             replies = [(address, self._reply(nt, address)) for address in self.addresses for nt in chosen]
             self._replies[key] = replies
         return replies

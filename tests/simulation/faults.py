@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation import bounds
 from tests.simulation.consul import Answer, SimulatedConsul
-from tests.simulation.daemon import supports_instances
+from tests.simulation.daemon import Daemon, supports_instances
 from tests.simulation.devices import MEDIA
 from tests.simulation.network import Segment
+from tests.simulation.operators import remove_most_terms
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -44,6 +45,9 @@ class ConsulFault:
         self._begin(consul)
         if self._total:
             world.outage_since = world.clock.seconds()
+        measured = self._total and world.daemon is not None and "Retry-After" not in self.what and not consul.silent
+        if measured and isinstance(consul, SimulatedConsul):
+            consul.pauses.begin(world.checker.daemon_began_at)
         duration = world.random.uniform(3.0, self._longest)
         # Changes during the fault show whether it has an effect later.
         world.burst(world.random.randrange(1, 9), 0.9 * duration)
@@ -51,6 +55,8 @@ class ConsulFault:
         def end() -> None:
             consul.reachable, consul.silent, consul.hidden, consul.fault = True, False, False, None
             consul.only_own = False
+            if measured and isinstance(consul, SimulatedConsul):
+                world.check_pauses()
             world.outage_since = math.inf
             consul.latency = (0.001, 0.02)
             world.consul_fault = ""
@@ -149,11 +155,12 @@ def refuse_one(world: World) -> None:
     duration = world.random.uniform(30.0, 300.0)
     # It is tried again after 30 s, then after twice as long each time.
     world.checker.excuse(ids[0], world.clock.seconds() + 3 * duration + 120.0)
-    world.trace.add("", "fault", f"Consul: 400 for {ids[0]}")
+    status, text = world.random.choice(((400, "Invalid Service Meta"), (403, "Permission denied"), (404, "not found")))
+    world.trace.add("", "fault", f"Consul: {status} for {ids[0]}")
 
     def fault(method: str, path: str, body: bytes) -> str | None:
-        if path.endswith("/register") and ids[0].encode() in body:
-            raise Answer(400, "Invalid Service Meta")
+        if (path.endswith("/register") and ids[0].encode() in body) or path.endswith(f"/deregister/{ids[0]}"):
+            raise Answer(status, text)
         return None
 
     def end() -> None:
@@ -244,7 +251,10 @@ def _on_segment(
             del world.segment_faults[segment.name]
             world.checker.fault_ended(segment.name, what)
 
-        world.clock.callLater(world.random.uniform(2.0, longest), finish)
+        duration = world.random.uniform(2.0, longest)
+        # Changes that the daemon does not receive show whether it searches afterwards.
+        world.burst(world.random.randrange(1, 6), duration, segment)
+        world.clock.callLater(duration, finish)
 
     return fault
 
@@ -269,7 +279,12 @@ def _duplicate(segment: Segment, world: World) -> None:
     segment.duplicates = 0.5
 
 
+def _overflow(segment: Segment, world: World) -> None:
+    segment.overflow = 0.9
+
+
 def _normal(segment: Segment) -> None:
+    segment.overflow = 0.0
     segment.loss, segment.delay, segment.duplicates = segment.normal_loss, (0.0002, 0.005), 0.0
 
 
@@ -280,6 +295,7 @@ NETWORK_FAULTS: tuple[Fault, ...] = (
     _on_segment("loss", 600.0, _lose, _normal),
     _on_segment("delay and reordering", 600.0, _delay, _normal),
     _on_segment("duplicates", 600.0, _duplicate, _normal),
+    _on_segment("receive buffer overflow", 20.0, _overflow, _normal),
 )
 
 
@@ -358,7 +374,14 @@ def fail_adoption(world: World) -> None:
 
     def start() -> None:
         world.start_daemon(failures)
-        world.clock.callLater(31.0 * failures, world.checker.fault_ended, "", what)
+        end(world.daemon)
+
+    def end(daemon: Daemon | None) -> None:
+        # A fault of Consul delays the adoptions.
+        if daemon is not None and daemon is world.daemon and daemon.failing_adoptions:
+            world.clock.callLater(5.0, end, daemon)
+        else:
+            world.clock.callLater(31.0, world.checker.fault_ended, "", what)
 
     world.clock.callLater(world.random.uniform(0.5, 5.0), start)
 
@@ -438,6 +461,7 @@ OPERATORS: tuple[Fault, ...] = (
     edit_service,
     delete_own_service,
     reload_terms,
+    remove_most_terms,
 )
 CONSUL_FAULTS += (
     refuse_one,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network
@@ -20,6 +21,7 @@ from ssdpreg.ssdp.repeats import Repeat, RepeatMemo
 from ssdpreg.ssdp.search_rounds import Deliver, Drop
 from ssdpreg.ssdp.sockets import MOST_HOST_SOCKETS
 from tests.simulation.clock import ProcessClock, WorldClock
+from tests.simulation.search_counts import SearchCounts
 
 #: Longest time in seconds that a host waits before it replies to a search that was sent to it alone.
 _HOST_REPLY = 0.3
@@ -27,6 +29,8 @@ _HOST_REPLY = 0.3
 _ROUND = 6.5
 #: Datagrams that the receive buffers of the sockets of one interface hold.
 _BUFFER = 2000
+#: Seconds without an overflow after which another one is reported.
+_OVERFLOW_PAUSE = 120.0
 #: Seconds that the daemon needs for one of them.
 _PROCESSING = 20e-6
 
@@ -69,6 +73,7 @@ class Segment:
     :ivar delay: Shortest and longest seconds that a datagram takes.
     :ivar responders: Hosts that receive searches.
     :ivar searched_at: Time of the latest search on it.
+    :ivar overflow: Probability that the receive buffer of the daemon has no space for a datagram.
     """
 
     def __init__(self, number: int, random: Random, loss: float) -> None:
@@ -79,7 +84,7 @@ class Segment:
         self.searched_at = -1000.0
         self.carrier, self.present = True, True
         self.normal_loss = self.loss = loss
-        self.duplicates = 0.0
+        self.duplicates = self.overflow = 0.0
         self.delay = (0.0002, 0.005)
         self.responders: list[Responder] = []
         self._by_address: dict[str, Responder] = {}
@@ -118,20 +123,29 @@ class Network:
     :param clock: Clock of the world.
     :param random: Source of losses and delays.
     :param segments: The segments.
+    :ivar random: Returns a random number from 0 to 1.
     :ivar sent: Number of datagrams that were sent to the daemon.
     :ivar received: Number of datagrams that it received.
     :ivar searches: Number of searches that it sent.
     :ivar observed: Process whose receptions are reported to the senders.
+    :ivar overflowed: Called with the sockets and the segment of the first datagram for which a receive buffer had no
+        space, for two minutes.
     :ivar unobserved: Called with the sender, the message and its source address for receptions of other processes.
     """
 
     def __init__(self, clock: WorldClock, random: Random, segments: Sequence[Segment]) -> None:
         self._clock, self._random = clock, random
+        self.random = random.random
         self.segments = segments
         self.listeners: list[SimulatedSockets] = []
         self.observed: ProcessClock | None = None
         self.unobserved: Callable[[Sender, Message, str], None] = lambda sender, message, address: None
+        self.overflowed: Callable[[SimulatedSockets, Segment], None] = lambda sockets, segment: None
         self.sent = self.received = self.searches = 0
+
+    def call_later(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function later, independently of any process."""
+        self._clock.callLater(delay, function, *arguments)
 
     def announce(self, segment: Segment, address: str, message: Message, sender: Sender) -> None:
         """Send a message to the group."""
@@ -156,6 +170,7 @@ class Network:
         self.searches += 1
         segment.searched_at = self._clock.seconds()
         if address == GROUP:
+            sockets.searches.add(segment.name, request.st, self._clock.seconds(), sockets.process.resumed_at)
             for host in list(segment.responders):
                 if host.matches(request.st):
                     self._ask(opened, host, request.st, request.mx or 1)
@@ -193,6 +208,10 @@ class Network:
             if opened is not None and segment.usable:
                 self._count_loss(sockets, sender, _type(message))
             return
+        if segment.overflow and sockets.overflows_now(segment, opened):
+            if opened is not None:
+                self._count_loss(sockets, sender, _type(message))
+            return
         for _ in range(2 if segment.duplicates and random() < segment.duplicates else 1):
             delay = _between(segment.delay, random())
             self._clock.callLater(delay, sockets.arrive, segment, encoded(message), address, sender, opened)
@@ -219,6 +238,8 @@ class _Socket:
     def __init__(self, sockets: SimulatedSockets, segment: Segment, protocol: SSDPProtocol) -> None:
         self.sockets, self.segment, self.protocol = sockets, segment, protocol
         self.alive = True
+        self.opened_at = sockets.process.seconds()
+        self.overflows = 0
         transport: Any = self
         protocol.transport = transport
 
@@ -229,7 +250,9 @@ class _Socket:
         self.sockets.network.search(self, request, address[0])
 
     def take_overflows(self) -> int:
-        return 0
+        """Return the number of datagrams that the kernel dropped since the last call."""
+        overflows, self.overflows = self.overflows, 0
+        return overflows
 
     def close(self) -> None:
         """Close the socket."""
@@ -249,6 +272,7 @@ class SimulatedSockets:
     :param deliver: Called with each message and the circumstances of its reception.
     :param drop: Called with the error of each invalid datagram.
     :ivar searching: Open sockets for searches by the name of the interface.
+    :ivar searches: Searches of the groups.
     """
 
     def __init__(
@@ -262,6 +286,8 @@ class SimulatedSockets:
         self._deliver, self._drop = deliver, drop
         self._buffer: list[tuple[bytes, str, Sender, _Socket]] = []
         self._overflowed: dict[str, None] = {}
+        self._overflowed_at: dict[str, float] = {}
+        self.searches = SearchCounts()
         self._known: dict[str, None] = {}
         self._opened: dict[str, InterfaceSockets] = {}
         self._groups: dict[str, _Socket] = {}
@@ -314,7 +340,11 @@ class SimulatedSockets:
                 sockets.search_hosts(st, chosen)
 
     def check_reception(self) -> Mapping[str, str]:
-        losses = dict.fromkeys(self._overflowed, "receive buffer overflow")
+        losses = {
+            name: "receive buffer overflow"
+            for name in self._overflowed
+            if name in self._opened and self._opened[name].take_overflows()
+        }
         self._overflowed.clear()
         for segment in self.network.segments:
             if segment.name not in self._known:
@@ -371,6 +401,10 @@ class SimulatedSockets:
         self.searching.setdefault(interface.name, {})[opened] = None
         return opened
 
+    def open_searches(self) -> list[_Socket]:
+        """Return the open sockets for searches."""
+        return [opened for sockets in self.searching.values() for opened in sockets]
+
     # Calls of the network.
 
     def arrive(self, segment: Segment, data: bytes, address: str, sender: Sender, opened: _Socket | None) -> None:
@@ -388,7 +422,25 @@ class SimulatedSockets:
                 self.process.at_resume.append(self._read_buffer)
             self._buffer.append((data, address, sender, receiver))
         else:
-            self._overflowed[segment.name] = None
+            self._overflow(receiver)
+
+    def overflows_now(self, segment: Segment, opened: _Socket | None) -> bool:
+        """Return whether the receive buffer of a socket has no space for a datagram now."""
+        receiver = opened or self._groups.get(segment.name)
+        if receiver is None or not receiver.alive or self.process.killed or self.process.suspended:
+            return False
+        if self.network.random() >= segment.overflow:
+            return False
+        self._overflow(receiver)
+        return True
+
+    def _overflow(self, receiver: _Socket) -> None:
+        receiver.overflows += 1
+        segment, now = receiver.segment, self.process.seconds()
+        self._overflowed[segment.name] = None
+        if now - self._overflowed_at.get(segment.name, -math.inf) > _OVERFLOW_PAUSE:
+            self.network.overflowed(self, segment)
+        self._overflowed_at[segment.name] = now
 
     def _read_buffer(self) -> None:
         buffered, self._buffer = self._buffer, []

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
-from tests.simulation.attacks import ATTACKS, Attack
+from tests.simulation import bounds
+from tests.simulation.attacks import Attack
 from tests.simulation.devices import Device
+from tests.simulation.further_attacks import ATTACKS
+from tests.simulation.network import Segment
 from tests.simulation.processes import Processes
 from tests.simulation.settings import ATTACK, MINUTE
 
@@ -35,6 +38,9 @@ class Population(Processes):
             return
         random, kind = self.random, device.kind
         byebye = random.random() < kind.byebye
+        if len(device.types) > 1 and random.random() < 0.4:
+            self._change_offer(device, byebye)
+            return
         if random.random() < kind.move:
             device.move(byebye)
             return
@@ -43,10 +49,23 @@ class Population(Processes):
         self._busy[device] = None
         self.clock.callLater(pause, self._return, device)
 
-    def burst(self, count: int, seconds: float) -> None:
-        """Let some devices leave, restart, move or return within some seconds."""
-        for _ in range(count):
-            device = self.random.choice(self.devices)
+    def _change_offer(self, device: Device, byebye: bool) -> None:
+        """Let a device end one of its services, and offer it again later."""
+        if not device.withdrawn:
+            device.withdraw(self.random.choice(device.types), byebye)
+            self.clock.callLater(self.random.uniform(30.0, 1800.0), self._restore_offer, device)
+
+    def _restore_offer(self, device: Device) -> None:
+        if self.is_quiet:
+            self.clock.callLater(MINUTE, self._restore_offer, device)
+        elif device.on and device.withdrawn:
+            device.restore()
+
+    def burst(self, count: int, seconds: float, segment: Segment | None = None) -> None:
+        """Let some devices, of one segment or of all, leave, restart, move or return within some seconds."""
+        devices = [each for each in self.devices if segment in (None, each.segment)]
+        for _ in range(count if devices else 0):
+            device = self.random.choice(devices)
             self.clock.callLater(self.random.uniform(0.0, seconds), self._change_now, device)
 
     def move_now(self, device: Device) -> None:
@@ -86,6 +105,10 @@ class Population(Processes):
             mute = [each for each in candidates if not each.answers]
             # Devices that never answer searches are few, and have rules of their own.
             part = 0.6 if kind.answers or kind.target == "off" else 0.2
+            if kind.waits:
+                # Only a device that held its service for some time is certainly its home.
+                long_on = [each for each in candidates if self.clock.seconds() - each.changed_at > bounds.HOME_TIME]
+                candidates = long_on or candidates
             target = self.random.choice(mute if mute and self.random.random() < part else candidates)
         segment = target.segment if target is not None else self.random.choice(self.network.segments)
         self._attacks += 1

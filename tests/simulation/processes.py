@@ -20,8 +20,10 @@ from tests.simulation.consul import SimulatedConsul
 from tests.simulation.daemon import Daemon, SimulatedInstance
 from tests.simulation.devices import AGENT, API, KINDS, MEDIA, Device
 from tests.simulation.network import Network, Segment, Sender
+from tests.simulation.operators import foreign_entries
 from tests.simulation.settings import LAST_QUIET, PERIOD, QUIET, RATE_OF_SHORT_RUNS, SHORT, Settings
 from tests.simulation.trace import Trace
+from tests.simulation.work_checks import WorkChecks
 
 TERMS = {API: "RackHD", "urn:dmtf-org:service:redfish-rest:*": "RackHD", AGENT: "Inservice", MEDIA: "Media"}
 
@@ -89,7 +91,9 @@ class Processes:
         self._attacks = 0
         self._busy: dict[Device, None] = {}
         self._minutes: list[tuple[int, int, int, int, int]] = []
-        self._lost_services = 0
+        self._needless = 0
+        self._had_second = False
+        self._work = WorkChecks(self.checker, self.network)
         self.devices = [self._make_device(number) for number in range(settings.devices)]
         self.checker.set_terms(self.terms)
 
@@ -211,8 +215,7 @@ class Processes:
 
     def register_foreign(self) -> None:
         """Register services of other programs, some of which resemble those of the daemon."""
-        meta = {"external-source": "ssdpreg", "ssdpreg-scope": "another-rack"}
-        for service_id, entry_meta in (("web", {}), ("ssdpreg-web", {}), ("ssdpreg-api-2-0-0123456789abcdef", meta)):
+        for service_id, entry_meta in foreign_entries().items():
             self.checker.foreign[service_id] = None
             entry = {
                 "ID": service_id,

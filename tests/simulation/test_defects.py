@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.simulation.defect_list import DEFECTS, Defect, Edit
-from tests.simulation.defects import EditError, edit, try_seeds
+from tests.simulation.defect_list import Defect, Edit
+from tests.simulation.defects import DEFECTS, EditError, edit, try_seeds
 
 #: Defects with the options of a short simulation, the seed that notices each, and the invariant that is violated.
 NOTICED = {
@@ -13,8 +13,8 @@ NOTICED = {
     "byebye-inherits": ("--no-faults --attack mover-once", 1, "a device that left is removed"),
     "any-kind-of-reply": ("--no-faults --attack unicast-byebyes", 1, "no unicast datagram is accepted"),
     "one-plan": ("--no-faults --attack flood-from-many", 1, "Consul is the registry"),
-    "retry-after-unlimited": ("--no-attacks", 1, "the check of the daemon is passing"),
-    "failed-adoption-empties-consul": ("--no-attacks", 1, "a device is not removed while its announcement is valid"),
+    "retry-after-unlimited": ("--no-attacks", 5, "Consul is the registry"),
+    "failed-adoption-empties-consul": ("--no-attacks", 2, "a device is not removed while its announcement is valid"),
     "expiry-while-deaf": ("--no-attacks", 1, "a device that answers does not expire before it is searched for"),
 }
 
@@ -26,6 +26,11 @@ class EditTests(SynchronousTestCase):
         """Every defect fits the code."""
         for defect in DEFECTS:
             self.assertEqual(set(edit(defect)), {each.file for each in defect.edits})
+
+    def test_names(self) -> None:
+        """No two defects have the same name, and each has another effect than the others."""
+        self.assertEqual(len({defect.name for defect in DEFECTS}), len(DEFECTS))
+        self.assertEqual(len({defect.what for defect in DEFECTS}), len(DEFECTS))
 
     def test_other_code(self) -> None:
         """A defect whose text is not in the code, or whose result is no Python, is an error."""
