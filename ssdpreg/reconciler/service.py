@@ -76,7 +76,15 @@ class Reconciler(Service):
         self._differences = Differences(desired, priority)
         self._availability = Availability(reactor, self._lock, random, self.log)
         self._comparison = Comparison(reactor, backend, self._differences, adopt, self.log)
-        self._application = Application(reactor, backend, self._differences, budget or LogBudget(), self.log)
+        self._application = Application(
+            reactor,
+            backend,
+            self._differences,
+            self._check_removals,
+            self._availability.recover,
+            budget or LogBudget(),
+            self.log,
+        )
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
             reactor, backend, self._keep_alive_succeeded, self._restore, self._fail_keep_alive, self.log
@@ -86,6 +94,7 @@ class Reconciler(Service):
         self._changed_in_turn = False
         self._lock_changed_in_turn = False
         self._next_turn = EarliestCall(reactor, self._take_turn)
+        self._next_slice = EarliestCall(reactor, self._application.wake)
         self._compared = False
         self._compare_at = -math.inf
         if self._lock is not None:
@@ -157,8 +166,10 @@ class Reconciler(Service):
         self._wake_for_change()
 
     def _wake_for_change(self) -> None:
-        self._changed_in_turn = self._turn is not None
-        if self.running and self.available:
+        if self._turn is not None:
+            self._changed_in_turn = True
+            self._next_slice.request(self._reactor.seconds() + _COLLECT_TIME)
+        elif self.running and self.available:
             self._wake(_COLLECT_TIME)
 
     # Start and stop.
@@ -172,6 +183,7 @@ class Reconciler(Service):
         super().stopService()
         self._keep_alive.stop()
         self._next_turn.cancel()
+        self._next_slice.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -209,6 +221,7 @@ class Reconciler(Service):
 
     def _end_turn(self, _: None) -> None:
         self._turn = None
+        self._next_slice.cancel()
         unexpected, self._failed_unexpectedly = self._failed_unexpectedly, False
         changed, self._changed_in_turn = self._changed_in_turn, False
         lock_changed, self._lock_changed_in_turn = self._lock_changed_in_turn, False
@@ -229,12 +242,16 @@ class Reconciler(Service):
             self._check_credentials()
             if not self.available or self._compare_at <= self._reactor.seconds():
                 await self._compare()
-            self._check_removals(full=False)
-            await self._application.apply_slice()
+            self._check_removals()
+            await self._application.run(self._may_continue)
         except BackendError as error:
             self._fail(error)
         else:
             self._availability.recover()
+
+    def _may_continue(self) -> bool:
+        """Return whether the turn may apply further changes before the next comparison."""
+        return self._reactor.seconds() < self._compare_at and not self._lock_changed_in_turn
 
     async def _compare(self) -> None:
         """Find all differences."""
@@ -248,7 +265,7 @@ class Reconciler(Service):
         self._compared = True
         self._check_removals(full=True)
 
-    def _check_removals(self, *, full: bool) -> None:
+    def _check_removals(self, *, full: bool = False) -> None:
         before = self._differences.held
         self._differences.check_removals(self._reactor.seconds(), full=full)
         if self._differences.held and not before:
