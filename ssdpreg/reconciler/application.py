@@ -23,10 +23,10 @@ class Application:
     """
     Application of the differences to the backend, the most urgent ones first.
 
-    A slice contains as many changes as the backend begins within about a second. The next slice begins when the backend
-    has begun all of them, although some have not ended: the backend always has changes to apply, and an urgent change
-    waits only until one of those in progress ends. Each service is part of one slice at a time, so that its changes
-    take effect in their order. A backend without ``IOverlappingPlans`` receives one slice after the other.
+    A slice contains as many changes as the backend applies within about a second. The next slice begins when the
+    backend has begun all of them, although some have not ended: the backend always has changes to apply, and an urgent
+    change waits only until one of those in progress ends. Each service is part of one slice at a time, so that its
+    changes take effect in their order. A backend without ``IOverlappingPlans`` receives one slice after the other.
 
     A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all
     registrations or all removals of a slice, the backend is asked to write the entry of the daemon itself. If that
@@ -151,12 +151,12 @@ class Application:
         began_at = self._reactor.seconds()
 
         def note_room() -> None:
-            self._slice.adapt(len(changes), self._reactor.seconds() - began_at)
             self._has_room = True
             self.wake()
 
         try:
             outcome = await self._apply(changes, note_room)
+            self._slice.adapt(len(changes), self._reactor.seconds() - began_at)
             self._log_changes(self._differences.record(changes, outcome, self._reactor.seconds()))
             self._freeze_services()
             await self._record_refusals(changes, outcome)

@@ -972,7 +972,19 @@ class OverlapTests(ReconcilerTestCase):
         while ONE.service_id not in self.backend.in_progress:
             self.end(*(self.desired[each] for each in list(self.backend.in_progress)[:1]))
         self.assertEqual(self.backend.plans[2][-1], ONE.service_id)
-        self.assertLess(len(self.registered()), 40)
+        self.assertLess(len(self.registered()), 20)
+
+    def test_size(self) -> None:
+        """Single changes, which begin at once, do not enlarge the slices."""
+        for number in range(10, 30):
+            single = make_registration(number)
+            self.appear(single)
+            self.advance(0.5)
+            self.end(single)
+        for number in range(100, 1100):
+            self.appear(make_registration(number))
+        self.advance(0.2)
+        self.assertLessEqual(len(self.backend.plans[-1]), 16)
 
     def test_one_change_of_a_service(self) -> None:
         """A service that changes while its change is in progress waits for the end, also if there is room."""
