@@ -100,6 +100,23 @@ class IRegistryBackend(Interface):
         """Close connections and files. Entries stay."""
 
 
+class IOverlappingPlans(Interface):
+    """
+    Optional interface of a backend that can begin with a plan before all changes of the plan before have ended.
+
+    Otherwise a backend that runs several changes at a time would be idle more and more towards the end of each plan.
+    """
+
+    async def apply_overlapping(plan: Plan, room: Callable[[], None]) -> Outcome:
+        """
+        Apply a plan as :meth:`IRegistryBackend.apply` does.
+
+        :param plan: Changes of services of which no other change is in progress.
+        :param room: Called at most once, when no change of the plan waits any more and the backend could begin with
+            another one. The caller may apply another plan from then on.
+        """
+
+
 class ILifetimeStore(Interface):
     """
     Optional interface of a backend that stores the remaining lifetimes of services for the next start of the daemon.

@@ -18,13 +18,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, readBody
+from twisted.web.http_headers import Headers
 
 
 async def send(agent: Agent, url: bytes, bodies: Iterator[bytes]) -> None:
     """Send one request after the other."""
     for body in bodies:
         producer = FileBodyProducer(BytesIO(body))
-        response: Any = await agent.request(b"PUT", url, bodyProducer=producer)
+        # Consul logs a warning for a request without Content-Type.
+        response: Any = await agent.request(b"PUT", url, Headers({"Content-Type": ["application/json"]}), producer)
         answer = await readBody(response)
         if response.code != 200:
             raise RuntimeError(answer)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from zope.interface import implementer
 
-from ssdpreg.backends.changes import run_changes
+from ssdpreg.backends.changes import ChangeRunner
 from ssdpreg.backends.consul_checks import CheckTable
 from ssdpreg.backends.consul_connection import connect
 from ssdpreg.backends.consul_format import (
@@ -35,7 +35,7 @@ from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.instance import Instance
 from ssdpreg.backends.listing_limit import MOST_ENTRIES, ListingLimit
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import IKnownRegistrations, IRegistryBackend, IWriteProbe
+from ssdpreg.interfaces import IKnownRegistrations, IOverlappingPlans, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import ID_PREFIX, SOURCE, Outcome, Plan, Registration
 from ssdpreg.registration.meta import META_SOURCE
 
@@ -49,7 +49,7 @@ _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
 
 
-@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations)
+@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations, IOverlappingPlans)
 class ConsulAgent(ConsulStatistics):
     """
     Backend that registers services with one Consul agent.
@@ -66,6 +66,7 @@ class ConsulAgent(ConsulStatistics):
         self._scope = scope
         self._own = OwnService(http, scope, instance)
         self._checks = CheckTable()
+        self._changes = ChangeRunner(_MAX_CHANGES)
         self._limit = ListingLimit()
         self._objects = LongLivedObjects()
         self.known: Mapping[str, Registration] = {}
@@ -92,6 +93,9 @@ class ConsulAgent(ConsulStatistics):
         return listing.registrations
 
     async def apply(self, plan: Plan) -> Outcome:
+        return await self.apply_overlapping(plan, lambda: None)
+
+    async def apply_overlapping(self, plan: Plan, room: Callable[[], None]) -> Outcome:
         refused: dict[str, BackendRefusedError] = {}
         if plan:
             try:
@@ -105,7 +109,7 @@ class ConsulAgent(ConsulStatistics):
             *((self._deregister, each) for each in plan.deregister),
             *((self._register, each) for each in plan.register if each.service_id not in refused),
         ]
-        outcome = await run_changes(changes, _MAX_CHANGES)
+        outcome = await self._changes.run(changes, room)
         return replace(outcome, refused={**refused, **outcome.refused})
 
     async def probe(self) -> None:

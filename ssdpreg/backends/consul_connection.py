@@ -18,14 +18,14 @@ from twisted.internet.ssl import (
     optionsForClientTLS,
     trustRootFromCertificates,
 )
-from twisted.web.client import URI, Agent
+from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient
-from ssdpreg.backends.http_connection import make_pool, make_treq
+from ssdpreg.backends.http_connection import RepeatingAgent, make_pool, make_treq
 from ssdpreg.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def make_client(reactor: Any, config: ConsulConfig) -> BoundedHTTPClient:
     pool = make_pool(reactor)
     prefix, _, path = config.address.partition("://")
     if prefix == "unix":
-        agent = Agent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
+        agent = RepeatingAgent.usingEndpointFactory(reactor, _UNIXSocket(reactor, path), pool)
         url = "http://localhost"
     else:
-        agent = Agent.usingEndpointFactory(reactor, _Server(reactor, _TLSPolicy(config)), pool)
+        agent = RepeatingAgent.usingEndpointFactory(reactor, _Server(reactor, _TLSPolicy(config)), pool)
         url = f"{config.scheme}://{config.address}"
     return BoundedHTTPClient(reactor, url, make_treq(agent), pool)
 

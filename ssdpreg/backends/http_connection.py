@@ -8,6 +8,7 @@ interfaces of the two permit it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from twisted.internet.interfaces import IConsumer, ISSLTransport
 from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.web import _newclient
-from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -225,6 +226,44 @@ class BytesProducer:
 def make_treq(agent: IAgent) -> HTTPClient:
     """Return a treq client without compression and cookies, whose bodies are bytes."""
     return HTTPClient(UncompressedAgent(agent), cast("Any", NoCookies()), BytesProducer)
+
+
+class RepeatingAgent(Agent):
+    """
+    Agent that parses a URL only once. Nearly all requests go to a few URLs, and parsing takes a tenth of a request.
+
+    It does what :meth:`twisted.web.client.Agent.request` does with the parsed URL.
+    """
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803
+    ) -> Deferred[IResponse]:
+        parsed = _parse_url(uri)
+        requesting: Deferred[IResponse] = self._requestWithEndpoint(
+            (parsed.scheme, parsed.host, parsed.port),
+            self._getEndpoint(parsed),
+            method,
+            parsed,
+            headers,
+            bodyProducer,
+            parsed.originForm,
+        )
+        return requesting
+
+
+@lru_cache(64)
+def _parse_url(url: bytes) -> URI:
+    """
+    Parse a URL.
+
+    :raise ValueError: If it contains characters that have to be quoted.
+    """
+    parsed: URI = URI.fromBytes(_newclient._ensureValidURI(url.strip()))
+    return parsed
 
 
 @implementer(IAgent)

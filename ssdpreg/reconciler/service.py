@@ -9,51 +9,26 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.discovery.events import Reason
 from ssdpreg.discovery.log_limit import LogBudget
-from ssdpreg.errors import (
-    BackendError,
-    BackendInUseError,
-    BackendUnavailableError,
-    NotHolderError,
-)
-from ssdpreg.interfaces import (
-    ICredentials,
-    IKnownRegistrations,
-    ILockedBackend,
-    IRegistrationListener,
-    IRegistryBackend,
-    IWriteProbe,
-    IWriterLock,
-)
+from ssdpreg.errors import BackendError, BackendInUseError, NotHolderError
+from ssdpreg.interfaces import ICredentials, ILockedBackend, IRegistrationListener, IRegistryBackend, IWriterLock
+from ssdpreg.reconciler.application import Application
+from ssdpreg.reconciler.availability import Availability
+from ssdpreg.reconciler.comparison import COMPARE_INTERVAL, Comparison
 from ssdpreg.reconciler.keep_alive import KeepAlive
-from ssdpreg.registration import Outcome, Plan, Registration
-from ssdpreg.registration.change_lines import ChangeLines, Line
-from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
-from ssdpreg.registration.slices import SliceSize
-from ssdpreg.timers import Backoff, EarliestCall
+from ssdpreg.registration import Registration
+from ssdpreg.registration.differences import Differences, ServiceState
+from ssdpreg.timers import EarliestCall
 
-#: Seconds between two full comparisons with the backend.
-_COMPARE_INTERVAL = 30.0
 #: Seconds in which changes are collected for one plan.
 _COLLECT_TIME = 0.1
-#: Seconds of the shortest and longest pause after an error.
-_SHORTEST_PAUSE = 1.0
-_LONGEST_PAUSE = 30.0
-#: Seconds of the longest pause that a backend can request. It is shorter than the TTL of the daemon's check.
-_LONGEST_RETRY_AFTER = 15.0
-#: Seconds between two attempts while another daemon writes the registrations.
-_IN_USE_PAUSE = 5.0
 #: Seconds that the deregistration of everything may delay the end of the daemon.
 _STOP_TIMEOUT = 9.5
-#: Services that are compared or adopted before other events are processed: they take a few milliseconds.
-_PART = 500
 
 
 @implementer(IRegistrationListener)
@@ -65,10 +40,9 @@ class Reconciler(Service):
     and the known content of the backend, and applies them. They are few enough that the turn takes about a second, so
     that no change waits for thousands of less urgent ones. After an error, and every 30 s, the content is read again.
 
-    A rejected change is the fault of one service only if the backend accepts other writes. If it rejects all
-    registrations or all removals of a turn, the backend is asked to write the entry of the daemon itself. If that fails
-    too, the backend is unavailable. Otherwise one of the registrations is tried again at each comparison, so that the
-    end of a fault is found however long it lasted.
+    A rejected change is either the fault of one service or of the backend, see
+    :class:`~ssdpreg.reconciler.application.Application`. One of the registrations that were rejected for a common cause
+    is tried again at each comparison, so that the end of a fault is found however long it lasted.
 
     :param reactor: Provides ``IReactorTime``.
     :param backend: Backend to write to.
@@ -95,18 +69,22 @@ class Reconciler(Service):
         random: Random | None = None,
         budget: LogBudget | None = None,
     ) -> None:
-        self._reactor, self._backend, self._adopt = reactor, backend, adopt
+        self._reactor, self._backend = reactor, backend
         self._deregister_on_stop = deregister_on_stop
+        locked = ILockedBackend(backend, None)
+        self._lock: IWriterLock | None = None if locked is None else locked.lock
         self._differences = Differences(desired, priority)
-        self._slice = SliceSize()
-        self._lines = ChangeLines(budget or LogBudget())
-        self._objects = LongLivedObjects()
-        # The objects of the services that the backend holds, and their largest number so far.
-        self._services, self._most_services = LongLivedObjects(), 0
-        self._backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, random or Random())
-        self._error: BackendError | None = None
-        self._waiting = False
-        self._failed_at = 0.0
+        self._availability = Availability(reactor, self._lock, random, self.log)
+        self._comparison = Comparison(reactor, backend, self._differences, adopt, self.log)
+        self._application = Application(
+            reactor,
+            backend,
+            self._differences,
+            self._check_removals,
+            self._availability.recover,
+            budget or LogBudget(),
+            self.log,
+        )
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
             reactor, backend, self._keep_alive_succeeded, self._restore, self._fail_keep_alive, self.log
@@ -114,12 +92,11 @@ class Reconciler(Service):
         self._turn: Deferred[None] | None = None
         self._failed_unexpectedly = False
         self._changed_in_turn = False
+        self._lock_changed_in_turn = False
         self._next_turn = EarliestCall(reactor, self._take_turn)
+        self._next_slice = EarliestCall(reactor, self._application.wake)
         self._compared = False
         self._compare_at = -math.inf
-        locked = ILockedBackend(backend, None)
-        self._lock: IWriterLock | None = None if locked is None else locked.lock
-        self._lock_changed_in_turn = False
         if self._lock is not None:
             self._lock.subscribe(self._lock_changed)
 
@@ -128,22 +105,22 @@ class Reconciler(Service):
     @property
     def available(self) -> bool:
         """Whether the backend answered the latest request, and this daemon writes its registrations."""
-        return self._compared and self._error is None
+        return self._compared and self._availability.error is None
 
     @property
     def error(self) -> BackendError | None:
         """The error because of which the backend is not available; None if there was none."""
-        return self._error
+        return self._availability.error
 
     @property
     def in_use(self) -> bool:
         """Whether another daemon that is alive writes the registrations of this scope."""
-        return isinstance(self._error, BackendInUseError)
+        return self._availability.in_use
 
     @property
     def waiting(self) -> bool:
         """Whether this daemon may not write now, because another one does, or did a moment ago. That is no fault."""
-        return self._waiting
+        return self._availability.waiting
 
     @property
     def pending(self) -> int:
@@ -163,7 +140,7 @@ class Reconciler(Service):
     @property
     def summarized_changes(self) -> int:
         """Number of changes that were logged in a summary, without a line of their own."""
-        return self._lines.summarized
+        return self._application.summarized_changes
 
     @property
     def keep_alive_failures(self) -> int:
@@ -189,8 +166,10 @@ class Reconciler(Service):
         self._wake_for_change()
 
     def _wake_for_change(self) -> None:
-        self._changed_in_turn = self._turn is not None
-        if self.running and self.available:
+        if self._turn is not None:
+            self._changed_in_turn = True
+            self._next_slice.request(self._reactor.seconds() + _COLLECT_TIME)
+        elif self.running and self.available:
             self._wake(_COLLECT_TIME)
 
     # Start and stop.
@@ -204,30 +183,20 @@ class Reconciler(Service):
         super().stopService()
         self._keep_alive.stop()
         self._next_turn.cancel()
+        self._next_slice.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         if self._turn is not None:
             self._turn.cancel()
         if self._deregister_on_stop:
-            deregistering = Deferred.fromCoroutine(self._deregister_all())
+            deregistering = Deferred.fromCoroutine(self._application.deregister_all())
             deregistering.addTimeout(_STOP_TIMEOUT, self._reactor)
             try:
                 await deregistering
             except Exception as error:
                 self.log.warn("Could not deregister all services: {error}", error=error)
         await self._backend.close()
-
-    async def _deregister_all(self) -> None:
-        found = await self._backend.read()
-        outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
-        for service_id in outcome.applied:
-            change = AppliedChange("Deregistered", found[service_id], "stopped")
-            self._log_lines(self._lines.add(change, self._reactor.seconds()))
-        self._log_lines(self._lines.summarize(self._reactor.seconds()))
-        if outcome.unavailable is not None:
-            raise outcome.unavailable
-        await self._backend.retire()
 
     # The loop: one turn at a time.
 
@@ -246,12 +215,13 @@ class Reconciler(Service):
 
     def _log_unexpected(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self.log.failure("Reconciliation failed, next attempt in {seconds} s", failure, seconds=_COMPARE_INTERVAL)
-            self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
+            self.log.failure("Reconciliation failed, next attempt in {seconds} s", failure, seconds=COMPARE_INTERVAL)
+            self._compare_at = self._reactor.seconds() + COMPARE_INTERVAL
             self._failed_unexpectedly = True
 
     def _end_turn(self, _: None) -> None:
         self._turn = None
+        self._next_slice.cancel()
         unexpected, self._failed_unexpectedly = self._failed_unexpectedly, False
         changed, self._changed_in_turn = self._changed_in_turn, False
         lock_changed, self._lock_changed_in_turn = self._lock_changed_in_turn, False
@@ -260,8 +230,8 @@ class Reconciler(Service):
         if lock_changed:
             self._compare_soon(0.0)
             return
-        if self._error is not None:
-            self._wake(self._pause())
+        if self._availability.error is not None:
+            self._wake(self._availability.pause())
         elif self._compared and (self._differences.queued or changed) and not unexpected:
             self._wake(0.0)
         else:
@@ -272,59 +242,30 @@ class Reconciler(Service):
             self._check_credentials()
             if not self.available or self._compare_at <= self._reactor.seconds():
                 await self._compare()
-            self._check_removals(full=False)
-            await self._apply_slice()
+            self._check_removals()
+            await self._application.run(self._may_continue)
         except BackendError as error:
             self._fail(error)
         else:
-            self._recover()
+            self._availability.recover()
+
+    def _may_continue(self) -> bool:
+        """Return whether the turn may apply further changes before the next comparison."""
+        return self._reactor.seconds() < self._compare_at and not self._lock_changed_in_turn
 
     async def _compare(self) -> None:
-        """Read the content of the backend, adopt it if that is still to be done, and find all differences."""
+        """Find all differences."""
         if not self.available:
             await self._keep_alive.send()
             # The rejections may have had the same cause as the error.
             self._differences.rejected.clear()
-        if IKnownRegistrations.providedBy(self._backend):
-            self._backend.known = self._differences.actual or {}
-        found = dict(await self._backend.read())
-        await self._process_events(len(found) - _PART)
-        self._compare_at = self._reactor.seconds() + _COMPARE_INTERVAL
-        self._differences.load(found, self._reactor.seconds())
-        if not self._differences.adopted:
-            await self._adopt_all(list(found.values()))
-        await self._process_events(len(found) - _PART)
-        ids = self._differences.ids()
-        for start in range(0, len(ids), _PART):
-            await self._process_events(start)
-            now = self._reactor.seconds()
-            for service_id in ids[start : start + _PART]:
-                self._differences.compare(service_id, now)
+        # A keep-alive or the lock may request another comparison meanwhile.
+        self._compare_at = self._reactor.seconds() + COMPARE_INTERVAL
+        await self._comparison.run()
         self._compared = True
         self._check_removals(full=True)
 
-    async def _adopt_all(self, found: list[Registration]) -> None:
-        for start in range(0, len(found), _PART):
-            await self._process_events(start)
-            self._objects.grow(start)
-            try:
-                self._adopt(found[start : start + _PART])
-            except Exception:
-                # Services that are not adopted stay in the backend until the next attempt. New ones are registered.
-                self.log.failure("Adoption failed, next attempt in {seconds} s", seconds=_COMPARE_INTERVAL)
-                return
-        self._differences.adopted = True
-
-    async def _process_events(self, start: int) -> None:
-        """
-        Let the reactor process other events before the next part of a long computation.
-
-        :param start: Number of items that are processed already. Nothing happens if there are none.
-        """
-        if start > 0:
-            await deferLater(self._reactor, 0.0)
-
-    def _check_removals(self, *, full: bool) -> None:
+    def _check_removals(self, *, full: bool = False) -> None:
         before = self._differences.held
         self._differences.check_removals(self._reactor.seconds(), full=full)
         if self._differences.held and not before:
@@ -333,53 +274,6 @@ class Reconciler(Service):
                 count=self._differences.held,
                 all=len(self._differences.actual or ()),
             )
-
-    async def _apply_slice(self) -> None:
-        """Apply the most urgent changes."""
-        changes = self._differences.take(self._slice.count)
-        started_at = self._reactor.seconds()
-        try:
-            if changes:
-                outcome = await self._backend.apply(changes)
-                self._slice.adapt(len(changes), self._reactor.seconds() - started_at)
-                now = self._reactor.seconds()
-                for change in self._differences.record(changes, outcome, now):
-                    self._log_lines(self._lines.add(change, now))
-                self._freeze_services()
-                await self._record_refusals(changes, outcome)
-                if outcome.unavailable is not None:
-                    raise outcome.unavailable
-        finally:
-            self._differences.end_progress(self._reactor.seconds())
-            self._log_lines(self._lines.summarize(self._reactor.seconds()))
-
-    def _freeze_services(self) -> None:
-        """Keep the garbage collector from examining all services again and again while their number grows."""
-        self._most_services = max(self._most_services, len(self._differences.actual or ()))
-        self._services.grow(self._most_services)
-
-    async def _record_refusals(self, changes: Plan, outcome: Outcome) -> None:
-        """
-        Record the rejected changes.
-
-        :raise BackendError: If the backend rejects all writes.
-        """
-        if not outcome.refused:
-            return
-        if any(_all_refused(kind, outcome) for kind in (changes.register, changes.deregister)):
-            if outcome.unavailable is not None:
-                return
-            await self._probe()
-        now = self._reactor.seconds()
-        for service_id, error in self._differences.reject(changes, outcome.refused, now):
-            # The error may contain a text of the device, and so be another one for each service.
-            if self._lines.take_for_refusal(now):
-                self.log.warn("Refused {service_id}: {error}", service_id=service_id, error=error)
-
-    async def _probe(self) -> None:
-        """Find out whether the backend accepts any write."""
-        probe = IWriteProbe(self._backend, None)
-        await (self._backend.keep_alive() if probe is None else probe.probe())
 
     # Credentials of the backend.
 
@@ -393,7 +287,7 @@ class Reconciler(Service):
         if version != self._credentials_version:
             self._credentials_version = version
             self._differences.release_denied(self._reactor.seconds())
-            if self._error is not None and self.running:
+            if self._availability.error is not None and self.running:
                 self._wake(0.0)
             else:
                 self._wake_for_change()
@@ -417,16 +311,16 @@ class Reconciler(Service):
             self._compare_soon(0.0)
 
     def _restore(self) -> None:
-        if self._error is None:
+        if self._availability.error is None:
             self.log.warn("Backend lost its registrations, registering again")
             self._compare_soon(0.0)
 
     def _fail_keep_alive(self, error: BackendError) -> None:
         self._check_credentials()
         # While the backend is unavailable, the turns count the failures.
-        if self._error is None:
+        if self._availability.error is None:
             self._fail(error)
-            self._compare_soon(self._pause())
+            self._compare_soon(self._availability.pause())
 
     def _compare_soon(self, delay: float) -> None:
         self._compare_at = -math.inf
@@ -434,55 +328,8 @@ class Reconciler(Service):
             self._wake(delay)
 
     def _fail(self, error: BackendError) -> None:
-        in_use = isinstance(error, BackendInUseError)
-        not_holder = isinstance(error, NotHolderError)
-        waiting = in_use and not (not_holder and self._lock is not None and self._lock.unreachable)
-        if waiting:
-            self._log_recovery()
-            # The lock itself logs which daemon holds it.
-            if not self._waiting and not not_holder:
-                self.log.info("Waiting: {error}", error=error)
-        elif self._error is None or self._waiting:
-            self._failed_at = self._reactor.seconds()
-            self.log.warn("Backend unavailable: {error}", error=error)
-        self._waiting = waiting
-        if in_use and not not_holder:
+        if isinstance(error, BackendInUseError) and not isinstance(error, NotHolderError):
             # The services that the other daemon registers are adopted when it has ended. A lock shows at its
             # acquisition whether another daemon has written.
             self._differences.adopted = self._compared = False
-        # The tracebacks would keep what the failed call had read, such as a long listing.
-        error.__traceback__ = error.__cause__ = error.__context__ = None
-        self._error = error
-        self._backoff.fail()
-
-    def _recover(self) -> None:
-        if self._error is not None:
-            self._log_recovery()
-            if self._waiting and not isinstance(self._error, NotHolderError):
-                self.log.info("Registering services: no other daemon registers those of this scope any more")
-            self._error, self._waiting = None, False
-            self._backoff.reset()
-
-    def _log_recovery(self) -> None:
-        if self._error is not None and not self._waiting:
-            seconds = round(self._reactor.seconds() - self._failed_at, 1)
-            self.log.info("Backend recovered after {seconds} s", seconds=seconds)
-
-    def _pause(self) -> float:
-        """Return the seconds until the next attempt after an error."""
-        if self.in_use:
-            return _IN_USE_PAUSE
-        requested = self._error.retry_after if isinstance(self._error, BackendUnavailableError) else None
-        return max(self._backoff.pause(), min(requested or 0.0, _LONGEST_RETRY_AFTER))
-
-    # Log lines.
-
-    def _log_lines(self, lines: Iterable[Line]) -> None:
-        for line, fields in lines:
-            self.log.info(line, **fields)
-
-
-def _all_refused(registrations: Iterable[Registration], outcome: Outcome) -> bool:
-    """Return whether the backend rejected some of the registrations, and accepted none of them."""
-    ids = {registration.service_id for registration in registrations}
-    return not ids.isdisjoint(outcome.refused) and ids.isdisjoint(outcome.applied)
+        self._availability.fail(error)

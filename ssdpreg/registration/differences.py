@@ -139,8 +139,12 @@ class Differences:
         return [*self._desired, *(service_id for service_id in self.actual or () if service_id not in self._desired)]
 
     def compare(self, service_id: str, now: float) -> None:
-        """Compare one service, and queue it if its registration in the backend has to change."""
-        if self.actual is None:
+        """
+        Compare one service, and queue it if its registration in the backend has to change.
+
+        A service whose change is in progress is compared when that ends: there is one change of a service at a time.
+        """
+        if self.actual is None or service_id in self._in_progress:
             return
         wanted, found = self._desired.get(service_id), self.actual.get(service_id)
         self._suspects.pop(service_id, None)
@@ -184,14 +188,19 @@ class Differences:
     # Application of changes.
 
     def take(self, count: int) -> Plan:
-        """Return the plan of the most urgent changes, at most so many. They are in progress until :meth:`record`."""
+        """
+        Return the plan of the most urgent changes, at most so many. They are in progress until :meth:`end_progress`.
+
+        Several plans may be in progress at a time. None of their services is in two of them.
+        """
         actual = self.actual or {}
         ids = self._queue.take(count)
-        self._in_progress = dict.fromkeys(ids)
-        return plan(
+        taken = plan(
             {service_id: self._desired[service_id] for service_id in ids if service_id in self._desired},
             {service_id: actual[service_id] for service_id in ids if service_id in actual},
         )
+        self._in_progress.update(dict.fromkeys(taken.service_ids))
+        return taken
 
     def record(self, changes: Plan, outcome: Outcome, now: float) -> Iterator[AppliedChange]:
         """Record which changes the backend applied, and yield them."""
@@ -222,9 +231,11 @@ class Differences:
             if self.rejected.add(service_id, wanted.get(service_id), error, now, common=common):
                 yield service_id, error
 
-    def end_progress(self, now: float) -> None:
-        """End the progress of the latest plan: compare its services again, because they may have changed meanwhile."""
-        ids, self._in_progress = self._in_progress, {}
+    def end_progress(self, changes: Plan, now: float) -> None:
+        """End the progress of a plan: compare its services again, because they may have changed meanwhile."""
+        ids = changes.service_ids
+        for service_id in ids:
+            del self._in_progress[service_id]
         self._compare_all(ids, now)
         for service_id in ids:
             if service_id not in (self.actual or {}):

@@ -124,6 +124,11 @@ class Plan:
     def __len__(self) -> int:
         return len(self.register) + len(self.deregister)
 
+    @property
+    def service_ids(self) -> list[str]:
+        """IDs of all services."""
+        return [registration.service_id for registration in (*self.register, *self.deregister)]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

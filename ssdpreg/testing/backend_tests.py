@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
-from ssdpreg.interfaces import IRegistryBackend
+from ssdpreg.interfaces import IOverlappingPlans, IRegistryBackend
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 
 if TYPE_CHECKING:
@@ -156,6 +157,25 @@ class BackendTestsMixin(TestCase):
         changed = registrations[40:] + registrations[:30]
         self.assertEqual(outcome, Outcome(applied=frozenset(each.service_id for each in changed)))
         self.assertEqual(await backend.read(), {each.service_id: each for each in registrations[30:]})
+
+    async def test_overlapping_plans(self) -> None:
+        """A backend that provides ``IOverlappingPlans`` applies two plans at a time."""
+        backend = self.make_backend()
+        overlapping = IOverlappingPlans(backend, None)
+        if overlapping is None:
+            return
+        verifyObject(IOverlappingPlans, backend)
+        registrations = [make_registration(number) for number in range(60)]
+        await backend.apply(Plan(register=tuple(registrations[:20])))
+        room: Deferred[None] = Deferred()
+        first_plan = Plan(register=tuple(registrations[20:40]), deregister=tuple(registrations[:10]))
+        first = Deferred.fromCoroutine(overlapping.apply_overlapping(first_plan, lambda: room.callback(None)))
+        await room
+        second_plan = Plan(register=tuple(registrations[40:]), deregister=tuple(registrations[10:20]))
+        second = await overlapping.apply_overlapping(second_plan, lambda: None)
+        self.assertEqual(second, Outcome(applied=frozenset(second_plan.service_ids)))
+        self.assertEqual(await first, Outcome(applied=frozenset(first_plan.service_ids)))
+        self.assertEqual(await backend.read(), {each.service_id: each for each in registrations[20:]})
 
     async def test_scopes(self) -> None:
         """``read`` returns no registration of another scope."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import Any
 from unittest import mock
@@ -17,10 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
 
 from ssdpreg.backends import garbage
+from ssdpreg.backends.changes import ChangeRunner
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IWriteProbe
+from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IOverlappingPlans, IWriteProbe
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -876,6 +878,180 @@ class SliceTests(ReconcilerTestCase):
         self.assertLessEqual(max(later - earlier for earlier, later in itertools.pairwise([0.0, *sent])), 10.1)
         self.assertFalse(self.reconciler.available)
         self.assertEqual(self.lines, ["Backend unavailable"])
+
+
+@implementer(IOverlappingPlans)
+class OverlappingBackend(FaultyBackend):
+    """
+    Backend that applies two changes at a time, each of which the test ends.
+
+    :ivar plans: Service IDs of all plans.
+    :ivar in_progress: Deferred by ID of the services whose change is in progress, in the order in which they began.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plans: list[list[str]] = []
+        self.in_progress: dict[str, Deferred[None]] = {}
+        self._runner = ChangeRunner(2)
+
+    async def apply_overlapping(self, plan: Plan, room: Callable[[], None]) -> Outcome:
+        self.plans.append(plan.service_ids)
+        changes = [
+            *((partial(self._apply_one, False), each) for each in plan.deregister),
+            *((partial(self._apply_one, True), each) for each in plan.register),
+        ]
+        return await self._runner.run(changes, room)
+
+    async def _apply_one(self, register: bool, registration: Registration) -> None:
+        service_id = registration.service_id
+        assert service_id not in self.in_progress, "two changes of one service are in progress"
+        self.in_progress[service_id] = Deferred()
+        try:
+            await self.in_progress[service_id]
+        finally:
+            del self.in_progress[service_id]
+        await EmbeddedBackend.apply(self, Plan((registration,)) if register else Plan((), (registration,)))
+
+
+class OverlapTests(ReconcilerTestCase):
+    """Slices of a backend that can begin with one before the slice before has ended."""
+
+    backend: OverlappingBackend
+
+    def make_backend(self) -> FaultyBackend:
+        return OverlappingBackend()
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start()
+
+    def end(self, *registrations: Registration) -> None:
+        """End the changes of services that are in progress, and let the reconciler react."""
+        for each in registrations:
+            self.backend.in_progress[each.service_id].callback(None)
+        self.advance(0.2)
+
+    def test_next_slice(self) -> None:
+        """A new change begins as soon as there is room, while an earlier one is in progress."""
+        self.appear(ONE)
+        self.advance(0.2)
+        self.appear(TWO)
+        self.advance(0.2)
+        self.appear(THREE)
+        self.advance(0.2)
+        self.assertEqual(list(self.backend.in_progress), [ONE.service_id, TWO.service_id])
+        self.assertEqual(len(self.backend.plans), 2)
+        self.end(TWO)
+        self.assertEqual(list(self.backend.in_progress), [ONE.service_id, THREE.service_id])
+        self.assertEqual(self.lines, ["Registered"])
+        self.assertTrue(self.reconciler.available)
+        self.end(ONE, THREE)
+        self.assertEqual(self.registered(), by_id(ONE, TWO, THREE))
+        self.assertEqual(self.reconciler.pending, 0)
+
+    def test_collection(self) -> None:
+        """Changes that come together while a slice is in progress are one slice."""
+        self.appear(ONE)
+        self.advance(0.2)
+        for number in range(4, 10):
+            self.appear(make_registration(number))
+        self.advance(0.2)
+        self.assertEqual(list(map(len, self.backend.plans)), [1, 6])
+
+    def test_urgent_change(self) -> None:
+        """A byebye begins when one change ends, before those that are not part of a slice yet."""
+        self.appear(ONE)
+        self.advance(0.2)
+        self.end(ONE)
+        waiting = [make_registration(number) for number in range(10, 100)]
+        for each in waiting:
+            self.appear(each)
+        self.advance(0.2)
+        self.leave(ONE, "byebye")
+        while ONE.service_id not in self.backend.in_progress:
+            self.end(*(self.desired[each] for each in list(self.backend.in_progress)[:1]))
+        self.assertEqual(self.backend.plans[2][-1], ONE.service_id)
+        self.assertLess(len(self.registered()), 20)
+
+    def test_size(self) -> None:
+        """Single changes, which begin at once, do not enlarge the slices."""
+        for number in range(10, 30):
+            single = make_registration(number)
+            self.appear(single)
+            self.advance(0.5)
+            self.end(single)
+        for number in range(100, 1100):
+            self.appear(make_registration(number))
+        self.advance(0.2)
+        self.assertLessEqual(len(self.backend.plans[-1]), 16)
+
+    def test_one_change_of_a_service(self) -> None:
+        """A service that changes while its change is in progress waits for the end, also if there is room."""
+        moved = replace(ONE, port=9090)
+        self.appear(ONE)
+        self.advance(0.2)
+        self.appear(moved)
+        self.advance(1)
+        self.assertEqual(len(self.backend.plans), 1)
+        self.end(ONE)
+        self.assertEqual(self.backend.plans, [[ONE.service_id]] * 2)
+        self.end(moved)
+        self.assertEqual(self.registered(), by_id(moved))
+
+    def test_comparison(self) -> None:
+        """A comparison waits until all changes have ended, and no slice begins before it."""
+        self.appear(ONE)
+        self.advance(0.2)
+        self.backend.calls.clear()
+        self.advance(31)
+        self.appear(TWO)
+        self.advance(1)
+        self.assertEqual((len(self.backend.plans), self.backend.calls.count("read")), (1, 0))
+        self.end(ONE)
+        self.assertEqual((len(self.backend.plans), self.backend.calls.count("read")), (2, 1))
+        self.end(TWO)
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+
+    def test_unavailable(self) -> None:
+        """After an error no slice begins. The retry waits until all changes have ended."""
+        for each in (ONE, TWO):
+            self.appear(each)
+            self.advance(0.2)
+        self.backend.in_progress[TWO.service_id].errback(BackendUnavailableError("down"))
+        self.appear(THREE)
+        self.advance(5)
+        self.assertEqual((len(self.backend.plans), self.lines), (2, []))
+        self.end(ONE)
+        self.assertEqual(self.lines, ["Registered", "Backend unavailable"])
+        self.advance(3)
+        self.assertEqual(set(self.backend.plans[2]), {TWO.service_id, THREE.service_id})
+        self.end(TWO, THREE)
+        self.assertEqual(self.registered(), by_id(ONE, TWO, THREE))
+        self.assertIn("Backend recovered after", self.lines)
+
+    def test_unexpected_exception(self) -> None:
+        """An unexpected exception in one slice is logged, and does not affect the others."""
+        for each in (ONE, TWO):
+            self.appear(each)
+            self.advance(0.2)
+        self.backend.in_progress[TWO.service_id].errback(ZeroDivisionError())
+        self.end(ONE)
+        self.assertEqual(self.registered(), by_id(ONE))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.advance(31)
+        self.end(TWO)
+        self.assertEqual(self.registered(), by_id(ONE, TWO))
+
+    def test_stop(self) -> None:
+        """A stop cancels all changes in progress."""
+        for each in (ONE, TWO):
+            self.appear(each)
+            self.advance(0.2)
+        self.assertEqual(len(self.backend.in_progress), 2)
+        self.stop()
+        self.assertEqual((self.backend.in_progress, self.backend.closed), ({}, True))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 @implementer(IWriteProbe)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 from typing import Any, cast
+from unittest import mock
 
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import Clock, LoopingCall
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -28,6 +29,7 @@ from ssdpreg.backends.http_connection import (
     BoundedProtocol,
     HeaderTooLongError,
     InterimResponsesError,
+    RepeatingAgent,
     make_pool,
     make_treq,
 )
@@ -311,3 +313,27 @@ class BoundedProtocolTests(SynchronousTestCase):
         """Bytes that no request caused close the connection."""
         self.receive(self.STATUS, 1000)
         self.assertTrue(self.transport.disconnecting)
+
+
+class RepeatingAgentTests(SynchronousTestCase):
+    """Tests for :class:`RepeatingAgent`."""
+
+    def setUp(self) -> None:
+        self.factory, self.pool = mock.Mock(), mock.Mock()
+        self.agent = RepeatingAgent.usingEndpointFactory(Clock(), self.factory, self.pool)
+
+    def test_same_url(self) -> None:
+        """A URL is parsed once. Its scheme, host and port select the connection."""
+        for path in (b"v1/txn?dc=dc1", b"v1/txn?dc=dc1", b"v1/other"):
+            self.agent.request(b"PUT", b"http://127.0.0.1:8500/" + path)
+        first, second, third = (call.args[0] for call in self.factory.endpointForURI.call_args_list)
+        self.assertIs(first, second)
+        self.assertEqual((first.originForm, third.originForm), (b"/v1/txn?dc=dc1", b"/v1/other"))
+        keys = [call.args[0] for call in self.pool.getConnection.call_args_list]
+        self.assertEqual(keys, [(b"http", b"127.0.0.1", 8500)] * 3)
+
+    def test_invalid_url(self) -> None:
+        """A URL with characters that have to be quoted is not accepted."""
+        for url in (b"http://127.0.0.1:8500/a b", b"http://127.0.0.1:8500/\r\nX: y"):
+            self.assertRaises(ValueError, self.agent.request, b"PUT", url)
+        self.pool.getConnection.assert_not_called()

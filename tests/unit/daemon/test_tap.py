@@ -93,7 +93,7 @@ class OptionsTests(TapTestCase):
         """Lines about rejected announcements and about changes have one budget."""
         self.write({**MINIMAL, "backend": {"type": "embedded"}})
         reconciler, registry, *_ = cast("Any", list(cast("Any", makeService(self.options()))))
-        self.assertIs(reconciler._lines._budget, registry._log_limit._budget)
+        self.assertIs(reconciler._application._lines._budget, registry._log_limit._budget)
 
     def test_describe(self) -> None:
         """The service that fetches facts is part of the daemon only if the configuration asks for it."""

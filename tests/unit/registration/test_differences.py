@@ -47,7 +47,7 @@ class DifferencesTests(SynchronousTestCase):
         """Record that the backend applied a whole plan, and return its changes."""
         applied = frozenset(each.service_id for each in (*changes.register, *changes.deregister))
         recorded = list(self.differences.record(changes, Outcome(applied), 0.0))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         return recorded
 
     def test_order(self) -> None:
@@ -103,7 +103,7 @@ class DifferencesTests(SynchronousTestCase):
         changes = self.differences.take(1)
         list(self.differences.record(changes, Outcome(), 0.0))
         list(self.differences.reject(changes, {ONE.service_id: INVALID}, 0.0))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.appear(TWO)
         self.assertEqual((self.differences.pending, self.differences.remembered), (2, 2))
 
@@ -151,18 +151,19 @@ class DifferencesTests(SynchronousTestCase):
         """Nothing is kept for a service that leaves while its registration fails."""
         self.load()
         self.appear(ONE)
-        self.differences.take(10)
+        changes = self.differences.take(10)
         self.leave(ONE)
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.assertEqual((self.differences.remembered, self.differences.pending), (0, 0))
 
     def test_failed_plan(self) -> None:
         """Changes that were not applied are pending again."""
         self.load()
         self.appear(ONE)
-        self.assertEqual(self.differences.take(10), Plan((ONE,)))
+        changes = self.differences.take(10)
+        self.assertEqual(changes, Plan((ONE,)))
         self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.assertEqual(self.differences.take(10), Plan((ONE,)))
 
     def test_one_object(self) -> None:
@@ -178,7 +179,7 @@ class DifferencesTests(SynchronousTestCase):
         self.appear(ONE)
         changes = self.differences.take(10)
         rejected = list(self.differences.reject(changes, {ONE.service_id: INVALID}, 0.0))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.assertEqual(rejected, [(ONE.service_id, INVALID)])
         self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
         self.assertEqual(self.differences.state(ONE.service_id), ServiceState("refused", str(INVALID)))
@@ -194,7 +195,7 @@ class DifferencesTests(SynchronousTestCase):
             self.appear(each)
         changes = self.differences.take(10)
         list(self.differences.reject(changes, {ONE.service_id: INVALID, TWO.service_id: INVALID}, 0.0))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.differences.compare(ONE.service_id, 30.0)
         self.apply(self.differences.take(10))
         self.assertEqual(self.differences.take(10), Plan((TWO,)))
@@ -242,7 +243,7 @@ class DifferencesTests(SynchronousTestCase):
             self.appear(each)
         changes = self.differences.take(10)
         list(self.differences.reject(changes, {ONE.service_id: INVALID, TWO.service_id: INVALID}, 0.0))
-        self.differences.end_progress(0.0)
+        self.differences.end_progress(changes, 0.0)
         self.leave(changed[0])
         self.apply(self.differences.take(10))
         self.assertEqual((self.differences.queued, self.differences.pending), (0, 1))
