@@ -13,6 +13,7 @@ from ssdpreg.discovery.events import Event, SearchNeeded, SearchUrgency
 from ssdpreg.discovery.hosts import is_link_local_ipv6
 from ssdpreg.discovery.moves import Moves
 from ssdpreg.discovery.rates import SenderBuckets
+from ssdpreg.discovery.reasons import home_is_there, is_doubtful, may_have_ceased
 from ssdpreg.discovery.standing import Standing, standing_of
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.discovery.tracked_services import TrackedServices, verification
@@ -173,8 +174,13 @@ class Announcements:
                 service.next_move.superseded = True
             if not service.add_other(claim):
                 raise RejectedError("too many LOCATIONs of one service")
-        elif not claim.renew(advertisement, reception, now):
-            return []
+        else:
+            # Another host can have claimed the LOCATION before its own host did. A link-local address of the device is
+            # no such host.
+            was_foreign = claim.standing is Standing.INDIRECT and not is_link_local_ipv6(claim.sender)
+            if not claim.renew(advertisement, reception, now):
+                return []
+            is_new = was_foreign and claim.is_direct and not home_is_there(service, claim, now)
         if not service.live and claim.standing >= self._services.trust:
             return self._moves.move(service, claim, now)
         if not service.live and claim.answers and not answered:
@@ -198,8 +204,9 @@ class Announcements:
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
-            if is_new and claim.is_direct:
-                # The replies of the contest may be those of an address that the device has left since then.
+            if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):
+                # The replies of the contest may be those of an address that the device has left since then, or of a
+                # host that has ceased to reply.
                 service.deferred_at = min(service.deferred_at, now)
             # A contest that waits for a less urgent search has a better reason now.
             return (
@@ -207,15 +214,18 @@ class Announcements:
                 if is_new and not service.contest.searching
                 else []
             )
-        if is_new or was_superseded or _is_doubtful(service, claim, now):
+        if is_new or was_superseded or is_doubtful(service, claim, now):
             if service.leaves_at == math.inf and service.may_contest(now):
                 return self._moves.begin_contest(service, now)
             if claim.host == service.home and claim.is_direct:
                 # The home is alive: a decision for another host, which waits for the budget, is outdated.
                 service.cancel_move()
-            if not reception.is_reply:
-                # The contest begins after the pause. A reply belongs to the search of the contest before.
+            if is_new or was_superseded or not reception.is_reply:
+                # The contest begins after the pause. Any other reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
+        elif standing_of(advertisement, reception) and may_have_ceased(service, claim):
+            # The addresses of one device reply within a round.
+            self._moves.doubt(service, now - ROUND if reception.is_reply else now, now)
         return []
 
 
@@ -302,23 +312,3 @@ def _is_settled(service: TrackedService, standing: Standing, advertisement: Adve
 def _may_move_itself(current: Claim, claim: Claim) -> bool:
     """Return whether a sender may move its service without a contest: on its own host, or at the same standing."""
     return claim.standing > Standing.INDIRECT or current.standing is Standing.INDIRECT
-
-
-def _is_doubtful(service: TrackedService, claim: Claim, now: float) -> bool:
-    """Return whether another claim, which is not new, is a reason to begin a contest."""
-    current = service.claim
-    # An indirect announcement of the home is not the home's own. It cannot win against a direct claim.
-    if claim.host == service.home != current.host and claim.standing >= min(current.standing, Standing.DIRECT):
-        return True
-    # A device with two LOCATIONs announces both. A forgery, and an address that the device left, are not repeated.
-    if current.received_at < claim.previous_at:
-        return True
-    if claim.sender == current.sender:
-        return False
-    # One device with two addresses: UDA, 1.2.2. A forgery with the number of the device causes fewer searches.
-    is_same_boot = bool(claim.boot_id) and claim.boot_id == current.boot_id
-    return (
-        (claim.standing > current.standing and not (is_same_boot and current.standing))
-        or current.received_at < service.contested_at
-        or current.silence(now) > current.expected_silence / 2
-    )

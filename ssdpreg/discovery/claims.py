@@ -157,6 +157,15 @@ class Claim:
         """Whether the LOCATION's host owns the claim, and was received from its own address."""
         return self.standing is not Standing.INDIRECT and self.sender == self.host
 
+    @property
+    def has_replied(self) -> bool:
+        """Whether the LOCATION's host has ever replied to a search."""
+        return self.replied_at > _NEVER
+
+    def is_established_before(self, other: Claim) -> bool:
+        """Return whether the claim was announced more often than another one, or as often as is counted."""
+        return self.announcements > other.announcements or self.announcements == _ENOUGH_ANNOUNCEMENTS
+
     def renew(self, advertisement: Advertisement, reception: Reception, now: float) -> bool:
         """
         Prolong the claim, if the sender owns it, is the LOCATION's host, or announces it from a neighbour address.
@@ -176,7 +185,8 @@ class Claim:
                 self.neighbours = self.neighbours or Neighbours()
                 self.neighbours.add(self.sender)
             self.sender = reception.sender
-        self.superseded = False
+        if standing is not Standing.INDIRECT or self.standing is Standing.INDIRECT:
+            self.superseded = False
         self._receive(advertisement, standing, reception, now)
         return True
 

@@ -12,9 +12,9 @@ def decide(service: TrackedService, now: float, trust: Standing) -> Claim:
     Return the claim that wins the contest.
 
     The first of these that exists wins: the claim of the home, if the home replied or announced the service, or if
-    its announcement began the contest and is the second since it lost the service; a claim whose host replied; the
-    claim of the home, if its announcement began the contest; another LOCATION of the same host that the holder
-    announced twice; a claim of a higher standing than the current one; the current claim.
+    it has never replied, and its announcement began the contest and is the second since it lost the service; a claim
+    whose host replied; the claim of the home, if its announcement began the contest; another LOCATION of the same host
+    that the holder announced twice; a claim of a higher standing than the current one; the current claim.
 
     :param trust: Lowest standing of a claim that can win.
     """
@@ -35,8 +35,12 @@ def decide(service: TrackedService, now: float, trust: Standing) -> Claim:
         for claim in claims:
             if claim not in answered:
                 claim.miss_search()
+    # The silence of a home that has replied before shows that it is off, unless it has just announced itself.
     insisting = [
-        claim for claim in returned if claim.previous_at >= service.moved_at or claim.received_at > contest.began_at
+        claim
+        for claim in returned
+        if (claim.received_at > contest.began_at and claim.received_at > claim.replied_at)
+        or (claim.previous_at >= service.moved_at and not claim.has_replied)
     ]
     homes = [claim for claim in (*answered, *announced) if claim.host == service.home]
     for alive in (homes or insisting, answered, returned):

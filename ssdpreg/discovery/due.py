@@ -45,6 +45,8 @@ class DueDecisions:
             events += self._end_round(service, service.contest, now)
         elif service.deferred_at < math.inf and service.leaves_at == math.inf and service.may_contest(now):
             events += self._begin_deferred_contest(service, now)
+        elif service.doubt is not None and service.doubt.due <= now:
+            events += self._moves.check_host(service, service.doubt, now)
         elif service.search_is_due(now):
             within = max(claim.expires_at - now, ROUND)
             repeated = service.begin_search(now)

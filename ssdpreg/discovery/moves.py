@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND
+from ssdpreg.discovery.doubts import Doubt
 from ssdpreg.discovery.events import Event, SearchUrgency
 from ssdpreg.discovery.tracked import TrackedService
-from ssdpreg.discovery.tracked_services import TrackedServices
+from ssdpreg.discovery.tracked_services import TrackedServices, verification
 
 
 class Moves:
@@ -35,6 +38,27 @@ class Moves:
         """End a contest, and the wait for its search."""
         service.contest = None
         self._services.searches.cancel_needless(service)
+
+    def doubt(self, service: TrackedService, since: float, now: float) -> None:
+        """
+        Doubt whether the host of the current claim is still there, unless another decision is pending.
+
+        :param since: Time since which a message of that host shows that it is there.
+        """
+        if service.contest is None and service.leaves_at == service.deferred_at == math.inf:
+            if service.doubt is None:
+                service.doubt = Doubt()
+            service.doubt.begin(since, now)
+
+    def check_host(self, service: TrackedService, doubt: Doubt, now: float) -> list[Event]:
+        """Search the doubted host. If it has not replied after that, request a contest."""
+        claim = service.claim
+        if doubt.examine(claim.received_at, now):
+            return [verification(claim)]
+        if claim.received_at <= doubt.since:
+            service.deferred_at = min(service.deferred_at, doubt.since)
+        doubt.end(now)
+        return []
 
     def move(self, service: TrackedService, claim: Claim, now: float) -> list[Event]:
         """Make a claim the current one, at once or when the budget for moves permits it."""

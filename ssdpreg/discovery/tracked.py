@@ -13,6 +13,7 @@ from typing import Any
 
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import ROUND, Contest
+from ssdpreg.discovery.doubts import Doubt
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.rare import Rare
 from ssdpreg.discovery.standing import Standing
@@ -63,6 +64,7 @@ class TrackedService:
     :ivar contest: Current contest, or None.
     :ivar contested_at: Beginning of the latest contest.
     :ivar deferred_at: Time of the first message since then that is a reason for another contest, infinite without one.
+    :ivar doubt: Doubt whether the host of the current claim is still there, None if there never was one.
     :ivar moved_at: Time of the latest move, or else of the first publication.
     :ivar next_move: Claim that becomes the current one at ``move_at``, when the budget for moves permits it.
     :ivar restarted_at: Time at which the facts were replaced because of another BOOTID.
@@ -94,6 +96,7 @@ class TrackedService:
     contest: Rare[Contest | None] = Rare(None)
     contested_at: Rare[float] = Rare(_NEVER)
     deferred_at: Rare[float] = Rare(math.inf)
+    doubt: Rare[Doubt | None] = Rare(None)
     next_move: Rare[Claim | None] = Rare(None)
     move_at: Rare[float] = Rare(math.inf)
     restarted_at: Rare[float] = Rare(_NEVER)
@@ -133,6 +136,8 @@ class TrackedService:
         due = self.move_at if self.contest is None else self.contest.ends_at
         if self.deferred_at < math.inf and self.contest is None and self.leaves_at == math.inf:
             due = min(due, self.contested_at + _CONTEST_PAUSE)
+        if self.doubt is not None:
+            due = min(due, self.doubt.due)
         return min(due, self.leaves_at)
 
     def search_is_due(self, now: float) -> bool:
@@ -238,7 +243,14 @@ class TrackedService:
             if len(self.others) >= MAX_OTHER_CLAIMS:
                 self.give_up_claim()
             self.others += (before,)
+        for other in self.others:
+            # The sender has moved the service, or somebody has forged its address: then the next announcement of the
+            # other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both often.
+            if other.host == claim.host and other.sender == claim.sender and not claim.is_established_before(other):
+                other.superseded = True
         before.latest = None
+        if self.doubt is not None:
+            self.doubt.end(now)
         self.claim = claim
         self.searched = False
         self.leaves_at = self.move_at = math.inf
@@ -285,6 +297,8 @@ class TrackedService:
         self.contest.began_at = min(now, self.deferred_at)
         self.contested_at = now
         self.deferred_at = math.inf
+        if self.doubt is not None:
+            self.doubt.end(now)
 
     def go_live(self, now: float, home: Home | None = None) -> None:
         """

@@ -93,7 +93,7 @@ _TRUST = (
         (
             Edit(
                 _ANNOUNCEMENTS,
-                "        if is_new or was_superseded or _is_doubtful(service, claim, now):",
+                "        if is_new or was_superseded or is_doubtful(service, claim, now):",
                 "        if current.answers and (is_new or was_superseded):",
             ),
         ),
@@ -171,8 +171,8 @@ _TRUST = (
         (
             Edit(
                 _ANNOUNCEMENTS,
-                "            if is_new and claim.is_direct:",
-                "            if False:",
+                "if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):",
+                "if False:",
             ),
         ),
         "catalog",

@@ -21,6 +21,16 @@ of the owner          none                        nowhere, until a host announce
                                                   announces itself from its own address before the service leaves
 ====================  ==========================  ============================================================
 
+A host that has the service can go away at any time. A message of the other host is then a reason to check it:
+
+==========================================  ====================================  ================================
+host that has the service                   it replies to the check               a contest begins
+==========================================  ====================================  ================================
+replied before, or is not the home          yes, or it is received within 3 s     no
+replied before, or is not the home          no                                    yes: as in the table above
+is the home, and never replied              is not searched for                   when it has been silent for long
+==========================================  ====================================  ================================
+
 The specification, :func:`winner`, has one statement for each sentence of this table. The test goes through all
 combinations.
 """
@@ -188,6 +198,32 @@ class AllCasesTests(TableTestCase):
             self.wait(60)
             if self.hosts() != [case.home]:
                 wrong.append((case, self.hosts()))
+        self.assertEqual(wrong, [])
+
+    def test_return_of_any_device_that_replies(self) -> None:
+        """
+        In every case, each of the two hosts has the service within 60 s of its next message, if it replies to searches,
+        and the other one has ceased to.
+
+        The other one keeps it if it is the home and has never replied: then its silence shows nothing.
+        """
+        wrong = []
+        for case in CASES:
+            for host, other, standing, replies in (
+                (INCUMBENT, CLAIMANT, case.claimant, case.claimant_replies),
+                (CLAIMANT, INCUMBENT, case.incumbent, case.incumbent_replies),
+            ):
+                if other == case.home and not replies and standing is not Standing.CONFIRMED:
+                    continue
+                self.setUp()
+                self.prepare(case)
+                self.contest(case)
+                self.repliers.clear()
+                self.reply(advertisement(host))
+                self.receive(advertisement(host))
+                self.wait(60)
+                if self.hosts() != [host]:
+                    wrong.append((host, case, self.hosts()))
         self.assertEqual(wrong, [])
 
     def test_return_of_a_device_that_never_replies(self) -> None:

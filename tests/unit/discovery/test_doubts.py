@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
-from ssdpreg.ssdp.reception import Reception
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import URN, TableTestCase, advertisement
 
 HOME, OTHER = "10.0.0.5", "10.0.0.6"
@@ -54,6 +55,87 @@ class DoubtTests(TableTestCase):
                 self.receive(advertisement(HOME, port=port))
                 self.wait(15)
         self.assertEqual((self.table.contests, len(self.table)), (1, 1))
+
+
+class GoneHostTests(TableTestCase):
+    """
+    Tests for a current host that has ceased to reply a moment ago.
+
+    :ivar moved: Advertisement of the device at its new address.
+    """
+
+    moved: Advertisement
+
+    def hold(self, seconds: float) -> None:
+        """Let another host take a service, and hold it for some time. Both hosts reply and announce themselves."""
+        home, other = advertisement(HOME), advertisement(OTHER, 86400)
+        self.reply(other)
+        self.receive(other)
+        self.wait(seconds)
+        self.reply(home)
+        self.receive(home)
+        self.wait(100)
+        self.assertEqual(self.hosts(), [OTHER])
+        self.receive(other)
+        self.wait(1)
+        self.searched.clear()
+
+    def test_silent_host(self) -> None:
+        """A device that replies has the service back after its next announcement, however lately the other replied."""
+        self.hold(3600)
+        del self.repliers[OTHER]
+        self.receive(advertisement(HOME))
+        self.wait(15)
+        self.assertEqual(self.hosts(), [HOME])
+        # One host alone, then the contest.
+        self.assertEqual([hosts for _, hosts in self.searched], [(OTHER,), (OTHER, HOME), (OTHER, HOME)])
+
+    def test_host_that_replies(self) -> None:
+        """A host that is still there keeps the service, and is searched alone, once in 20 s."""
+        self.hold(3600)
+        for _ in range(40):
+            self.receive(advertisement(HOME))
+            self.wait(1)
+        self.assertEqual((self.hosts(), self.table.contests), ([OTHER], 1))
+        self.assertEqual({hosts for _, hosts in self.searched}, {(OTHER,)})
+        self.assertLessEqual(len(self.searched), 3)
+
+    def move(self) -> None:
+        """Let a device move to a new address, while another host claims its service and replies to searches."""
+        self.moved, other = advertisement("10.0.0.7"), advertisement(OTHER, 86400)
+        for _ in range(4):
+            self.receive(advertisement(HOME))
+            self.wait(900)
+        self.reply(other)
+        self.receive(other)
+        self.wait(10)
+        self.assertEqual(self.hosts(), [OTHER])
+        self.reply(self.moved)
+        self.receive(self.moved)
+        self.wait(70)
+        self.assertEqual(self.hosts(), [OTHER])
+        self.receive(other)
+        self.wait(15)
+
+    def test_device_that_has_moved(self) -> None:
+        """A device that has moved has its service at its next announcement, if the other host is silent by then."""
+        for channel in (Channel.GROUP, Channel.SEARCH):
+            self.setUp()
+            self.move()
+            del self.repliers[OTHER]
+            self.receive(self.moved, channel=channel)
+            self.wait(60)
+            self.assertEqual(self.hosts(), ["10.0.0.7"])
+
+    def test_silence_during_a_contest(self) -> None:
+        """So it has if the other host has replied in the contest during which the device announces itself."""
+        self.move()
+        self.receive(advertisement("10.0.0.8"))
+        self.wait(4.5)
+        del self.repliers[OTHER]
+        self.receive(self.moved)
+        self.wait(60)
+        self.assertEqual(self.hosts(), ["10.0.0.7"])
 
 
 class WaitingContestTests(TableTestCase):

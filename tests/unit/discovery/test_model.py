@@ -258,6 +258,7 @@ class TableMachine(RuleBasedStateMachine):
         self.events_describe_the_table()
         self.counts_agree()
         self.memory_is_bounded()
+        self.contests_end_doubts()
         self.twins_agree()
         self.nothing_lives_too_long()
         self.undisputed_services_are_live()
@@ -284,6 +285,11 @@ class TableMachine(RuleBasedStateMachine):
         assert len(self.table._services._schedule) <= 2 * self.table.tracked + 1024
         for service in self.table._services:
             assert len(service.others) <= 4 and len(service._held or ()) <= 5
+
+    @invariant()
+    def contests_end_doubts(self) -> None:
+        for service in self.table._services:
+            assert service.contest is None or service.doubt is None or service.doubt.due == math.inf
 
     @invariant()
     def repetitions_only_prolong(self) -> None:
