@@ -431,6 +431,19 @@ class TrackedServiceTests(SynchronousTestCase):
             self.assertEqual(self.service.next_move is None, cancelled)
             self.assertEqual(self.service.move_at == math.inf, cancelled)
 
+    def test_outdated_move(self) -> None:
+        """The holder cancels a waiting move, if it is not the home only one that it announced, and not to the home."""
+        for home, sender, host, cancelled in (
+            (OWNER, OTHER, "10.0.0.6", True),
+            (OTHER, OWNER, "10.0.0.6", True),
+            (OTHER, "10.0.0.6", "10.0.0.6", False),
+            (OTHER, OWNER, OTHER, False),
+        ):
+            self.service.home = home
+            self.service.next_move, self.service.move_at = claim(host, sender=sender), 1010.0
+            self.service.cancel_outdated_move()
+            self.assertEqual(self.service.next_move is None, cancelled)
+
     def test_home_that_holds_clearly_longer(self) -> None:
         """Another host becomes the home if it has held the service longer by more than a quarter."""
         for seconds, home in ((125.0, OWNER), (125.1, "10.0.0.6")):
