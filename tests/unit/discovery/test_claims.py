@@ -115,6 +115,45 @@ class ClaimTests(SynchronousTestCase):
         self.renew(one, 1010)
         self.assertFalse(one.superseded)
 
+    def test_superseded_claims_of_both_standings(self) -> None:
+        """An indirect reception by the owner revives an indirect claim, and no other one."""
+        for sender, revived in ((OTHER, True), (OWNER, False)):
+            one = claim(sender=sender)
+            one.superseded = True
+            self.assertTrue(one.renew(one.advertisement, Reception(sender, "eth0", on_link=False), 1010))
+            self.assertIs(one.superseded, not revived)
+
+    def test_is_direct(self) -> None:
+        """A claim is direct if the LOCATION's host owns it, and no router forwarded its message."""
+        forwarded = Claim(advertisement(), Reception(OWNER, "eth0", on_link=False), 1000.0)
+        neighbour = claim("2001:db8::5")
+        neighbour.sender = "fe80::5%eth0"
+        self.assertEqual([each.is_direct for each in (claim(), forwarded, neighbour)], [True, False, False])
+
+    def test_latest_message(self) -> None:
+        """An announcement and a reply with the same values are not repetitions of each other."""
+        for settled in (Channel.GROUP, Channel.SEARCH):
+            one = claim()
+            one.settle(one.advertisement, Reception(OWNER, "eth0", settled))
+            for channel in (Channel.GROUP, Channel.SEARCH):
+                reception = Reception(OWNER, "eth0", channel)
+                self.assertIs(one.is_latest(one.advertisement, reception), channel is settled)
+
+    def test_byebye_for_a_link_local_owner(self) -> None:
+        """The LOCATION's host can end a claim that its link-local address owns, if it replies to searches."""
+        for answers in (True, False):
+            one = claim("2001:db8::5", sender="fe80::5%eth0")
+            one.answers = answers
+            found = [one.owns(sender) for sender in ("fe80::5%eth0", "2001:db8::5", "2001:db8::6")]
+            self.assertEqual(found, [True, answers, False])
+
+    def test_neighbour_without_a_proof(self) -> None:
+        """Three hours after the latest proof, an announcement of a neighbour address makes a claim indirect."""
+        for now, standing in ((11800.0, Standing.CONFIRMED), (11800.1, Standing.INDIRECT)):
+            one = claim("2001:db8::5", max_age=86400, channel=Channel.HOST)
+            self.assertTrue(one.renew(one.advertisement, Reception("fe80::5%eth0", "eth0"), now))
+            self.assertEqual((one.standing, one.answers), (standing, bool(standing)))
+
     def test_previous_reception(self) -> None:
         """The latest reception before the present one is remembered, without copies that follow within 10 s."""
         one = claim()

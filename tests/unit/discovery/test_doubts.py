@@ -140,6 +140,25 @@ class GoneHostTests(TableTestCase):
         self.assertEqual(self.hosts(), ["10.0.0.7"])
 
 
+class PendingDecisionTests(TableTestCase):
+    """Tests for a doubt while another decision is pending."""
+
+    def test_no_doubt(self) -> None:
+        """No doubt begins during a contest, nor while a byebye or another contest waits."""
+        for pending in ("", "contest", "byebye", "deferred contest"):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            [service] = self.table._services
+            if pending == "contest":
+                service.begin_contest(self.now)
+            elif pending == "byebye":
+                service.leaves_at = self.now + 2
+            elif pending:
+                service.deferred_at = self.now
+            self.table._moves.doubt(service, self.now, self.now)
+            self.assertIs(service.doubt is None, bool(pending), pending)
+
+
 class ContestMessageTests(TableTestCase):
     """Tests for messages of a known claim, which is not that of the home, during a contest."""
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 
+from twisted.trial.unittest import SynchronousTestCase
+
+from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.events import Left, SearchNeeded
-from ssdpreg.ssdp.reception import Channel
+from ssdpreg.discovery.holds import Holds
+from ssdpreg.discovery.tracked import TrackedService
+from ssdpreg.ssdp.reception import Channel, Reception
 from tests.support.table_case import OTHER_URN, TRUE, URN, TableTestCase, advertisement
 
 
@@ -159,3 +164,15 @@ class HoldTests(TableTestCase):
                 self.receive(advertisement(f"10.0.1.{number}", device_id=str(number), max_age=1))
             self.now += pause
             self.assertEqual(sum(isinstance(event, Left) for event in self.table.expire(self.now)), left)
+
+
+class UnknownInterfaceTests(SynchronousTestCase):
+    """Tests for a service that was adopted, and whose interface is unknown."""
+
+    def test_limit(self) -> None:
+        """While some interface is down, it is held for max-age after its expiry, and for 10 minutes at least."""
+        holds = Holds()
+        holds.hold(math.inf, "eth1")
+        for max_age, limit in ((60, 600), (1800, 1800)):
+            claim = Claim(advertisement(max_age=max_age), Reception(""), 1000.0)
+            self.assertEqual(holds.until(TrackedService(claim, 1000.0)) - claim.expires_at, limit)

@@ -63,6 +63,14 @@ class MassExpiryTests(TableTestCase):
             self.now += 2
             self.assertEqual(self.expire()[0], expected)
 
+    def test_one_moment(self) -> None:
+        """A search is sent before 2,500 services expire at the same moment, although one call does not examine all."""
+        self.receive_services(2500)
+        self.searching = False
+        self.wait(1.9)
+        self.now = self.start + 2
+        self.assertEqual(self.expire(), (1, 0))
+
     def test_number_of_examined_services(self) -> None:
         """One call does not examine all services, however many there are and are due."""
         self.receive_services(6000)
