@@ -16,6 +16,8 @@ from zope.interface.verify import verifyObject
 from ssdpreg.backends.catalog.backend import ConsulCatalog
 from ssdpreg.backends.catalog.format import CatalogFormat
 from ssdpreg.backends.catalog.migration import AgentMigration
+from ssdpreg.backends.catalog.requests import TransactionTooLargeError
+from ssdpreg.backends.catalog.transactions import Unit, encode_operation
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
@@ -149,6 +151,20 @@ class RequestTests(CatalogTestCase):
         self.assertEqual(len(self.read()), 20)
         self.assertLessEqual(max(map(len, self.writes())), 64)
 
+    def test_limit_becomes_lower_for_two_transactions(self) -> None:
+        """Two transactions under way meet the same lower limit, and both are to be divided."""
+        transactions = self.backend._transactions
+        self.server.most_operations = 128
+        self.read()
+        pieces = [encode_operation({"KV": {"Verb": "check-not-exists", "Key": "x"}})] * 100
+        under_way = [transactions.transaction() for _ in range(2)]
+        for each in under_way:
+            self.assertTrue(each.add(Unit("device", tuple(pieces))))
+        self.server.most_operations = 64
+        for each in under_way:
+            self.failure_of(transactions.write(each), TransactionTooLargeError)
+        self.assertEqual(transactions.limits.operations, 64)
+
     def test_always_too_large(self) -> None:
         """A proxy that rejects every length gets a few attempts, and the services are rejected."""
         self.read()
@@ -273,6 +289,17 @@ class DepartureTests(CatalogTestCase):
         self.assertEqual(len(self.names()), 100)
         self.read()
         self.assertEqual(self.names(), {f"device-{number}" for number in range(90, 100)})
+
+    def test_removal_without_a_response(self) -> None:
+        """After a removal with an unknown outcome, the nodes are deleted at the next comparison, too."""
+        self.read()
+        self.server.lose_responses = 1
+        outcome = self.apply(remove=self.registrations[:90])
+        self.assertIsInstance(outcome.unavailable, BackendUnavailableError)
+        self.assertEqual(outcome.applied, frozenset())
+        self.apply(remove=self.read().values())
+        self.assertEqual((self.state.services, self.read()), ({}, {}))
+        self.assertEqual(self.names(), set())
 
     def test_mark(self) -> None:
         """The mark of a batch does not contain the session of the daemon."""
