@@ -22,7 +22,13 @@ from ssdpreg.backends.changes import ChangeRunner
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IOverlappingPlans, IWriteProbe
+from ssdpreg.interfaces import (
+    ICredentials,
+    IEarlierRegistrations,
+    IKnownRegistrations,
+    IOverlappingPlans,
+    IWriteProbe,
+)
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -322,6 +328,20 @@ class ChangeTests(ReconcilerTestCase):
         self.assertNotIn("apply", self.backend.calls)
         self.advance(60)
         self.assertEqual(len(self.adopted), 1)
+
+    def test_earlier_registrations(self) -> None:
+        """Registrations of an earlier run that the backend finds in another place are adopted, and registered."""
+
+        async def read_earlier() -> list[Registration]:
+            return [ONE, TWO]
+
+        self.put(ONE)
+        self.backend.read_earlier = read_earlier  # type: ignore[attr-defined]
+        directlyProvides(self.backend, IEarlierRegistrations)
+        self.start()
+        self.assertEqual(self.adopted, [[ONE, TWO]])
+        self.advance(30)
+        self.assertEqual((self.registered(), len(self.adopted)), (by_id(ONE, TWO), 1))
 
     def test_not_adopted(self) -> None:
         """A registration of an earlier run that is not adopted is deregistered."""

@@ -22,7 +22,13 @@ from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolderError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
+from ssdpreg.interfaces import (
+    ICredentials,
+    IEarlierRegistrations,
+    IKnownRegistrations,
+    IRequestStatistics,
+    IWriteProbe,
+)
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
 from ssdpreg.testing.fake_consul import FakeResponseError
@@ -115,7 +121,7 @@ class RequestTests(CatalogTestCase):
 
     def test_interfaces(self) -> None:
         """The backend provides the optional interfaces."""
-        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
+        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations, IEarlierRegistrations):
             verifyObject(interface, self.backend)
 
     def test_every_write_is_fenced(self) -> None:
@@ -888,6 +894,26 @@ class MigrationTests(CatalogTestCase):
         self.agent.requests.clear()
         self.read()
         self.assertEqual(self.agent.requests, [])
+
+    def test_earlier_registrations(self) -> None:
+        """Services of agent mode can be adopted until all are removed; there are none if the agent does not respond."""
+        first, second = make_registration(1), make_registration(2)
+        self.result_of(self.before.apply(Plan((first, second))))
+        self.register(first)
+        self.read()
+        self.assertEqual({each.service_id for each in self.earlier()}, {second.service_id})
+        self.agent.faults[""] = (500, "No cluster leader")
+        self.assertEqual(self.earlier(), [])
+        self.agent.faults.clear()
+        self.register(second)
+        self.read()
+        self.agent.requests.clear()
+        self.assertEqual((self.earlier(), self.agent.requests), ([], []))
+        self.assertEqual(list(self.result_of(self.make_backend().read_earlier())), [])
+
+    def earlier(self) -> list[Registration]:
+        """Return the registrations of agent mode."""
+        return list(self.result_of(self.backend.read_earlier()))
 
     def test_nothing_to_remove(self) -> None:
         """Without services of agent mode, nothing is written to the agent."""
