@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend
 from ssdpreg.registration import Registration
-from ssdpreg.registration.differences import Differences
+from ssdpreg.registration.differences import AppliedChange, Differences
 
 #: Seconds between two comparisons.
 COMPARE_INTERVAL = 30.0
@@ -27,6 +27,7 @@ class Comparison:
     :param backend: Backend to read.
     :param differences: Receive the content.
     :param adopt: Called with the registrations of an earlier run, in parts.
+    :param report: Called with the changes with an unknown outcome that turn out to be applied.
     :param log: Logger of the owner.
     """
 
@@ -36,10 +37,11 @@ class Comparison:
         backend: IRegistryBackend,
         differences: Differences,
         adopt: Callable[[Iterable[Registration]], None],
+        report: Callable[[Iterable[AppliedChange]], None],
         log: Logger,
     ) -> None:
         self._reactor, self._backend, self._differences = reactor, backend, differences
-        self._adopt, self._log = adopt, log
+        self._adopt, self._report, self._log = adopt, report, log
         self._objects = LongLivedObjects()
 
     async def run(self) -> None:
@@ -53,7 +55,7 @@ class Comparison:
         found = dict(await self._backend.read())
         earlier = [] if self._differences.adopted else await self._read_earlier(found)
         await self._process_events(len(found) - _PART)
-        self._differences.load(found, self._reactor.seconds())
+        self._report(self._differences.load(found, self._reactor.seconds()))
         if not self._differences.adopted:
             await self._adopt_all([*found.values(), *earlier])
         await self._process_events(len(found) - _PART)

@@ -329,6 +329,21 @@ class ChangeTests(ReconcilerTestCase):
         self.advance(60)
         self.assertEqual(len(self.adopted), 1)
 
+    def test_lost_response(self) -> None:
+        """A change whose response was lost is logged when the next comparison finds it."""
+        apply = self.backend.apply
+
+        async def lose_response(plan: Plan) -> Outcome:
+            await apply(plan)
+            self.backend.apply = apply  # type: ignore[method-assign]
+            return Outcome(unavailable=BackendUnavailableError("the response was lost"))
+
+        self.start()
+        self.backend.apply = lose_response  # type: ignore[method-assign]
+        self.appear(ONE)
+        self.advance(5)
+        self.assertEqual(self.lines, ["Backend unavailable", "Registered", "Backend recovered after"])
+
     def test_earlier_registrations(self) -> None:
         """Registrations of an earlier run that the backend finds in another place are adopted, and registered."""
 
