@@ -467,7 +467,9 @@ def _remove(name: str) -> None:
 
 def _wait_for_link(namespace: str, name: str) -> None:
     # The kernel sets the state in the background, and the card drops what is sent before.
-    wait_until(lambda: "state UP" in _ip("-n", namespace, "link", "show", "dev", name), every=0.01, what=f"{name} is up")
+    wait_until(
+        lambda: "state UP" in _ip("-n", namespace, "link", "show", "dev", name), every=0.01, what=f"{name} is up"
+    )
 
 
 def _ip(*arguments: str) -> str:
