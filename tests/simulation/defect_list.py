@@ -174,8 +174,8 @@ _TRUST = (
         (
             Edit(
                 _ANNOUNCEMENTS,
-                "if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):",
-                "if False:",
+                "(is_new and not is_one_of_many) or (current.host != service.home and not reception.is_reply)",
+                "False",
             ),
         ),
         "catalog",
