@@ -167,6 +167,8 @@ class Announcements:
         claim = service.claim_at(advertisement.location)
         is_new, was_superseded = claim is None, claim is not None and claim.superseded
         answered = claim is not None and claim.answers
+        # A device with more addresses than claims are kept replies from all of them to the search of each contest.
+        is_one_of_many = reception.is_reply and service.has_all_claims
         if claim is None:
             claim = Claim(advertisement, reception, now)
             if service.next_move is not None and service.next_move.sender == claim.sender:
@@ -204,7 +206,9 @@ class Announcements:
                 if claim.host == service.home != current.host and claim.standing >= self._services.trust:
                     # The home lost the service, and is alive: the service returns to it.
                     return self._moves.move(service, claim, now)
-            if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):
+            if claim.is_direct and (
+                (is_new and not is_one_of_many) or (current.host != service.home and not reception.is_reply)
+            ):
                 # The replies of the contest may be those of an address that the device has left since then, or of a
                 # host that has ceased to reply.
                 service.deferred_at = min(service.deferred_at, now)
@@ -220,7 +224,7 @@ class Announcements:
             if claim.host == service.home and claim.is_direct:
                 # The home is alive: a decision for another host, which waits for the budget, is outdated.
                 service.cancel_move()
-            if is_new or was_superseded or not reception.is_reply:
+            if (is_new and not is_one_of_many) or was_superseded or not reception.is_reply:
                 # The contest begins after the pause. Any other reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
         elif standing_of(advertisement, reception) and may_have_ceased(service, claim):

@@ -180,6 +180,11 @@ class TrackedService:
                 return claim
         return None
 
+    @property
+    def has_all_claims(self) -> bool:
+        """Whether another claim can only be added in place of one of the others."""
+        return len(self.others) >= MAX_OTHER_CLAIMS
+
     def add_other(self, claim: Claim) -> bool:
         """
         Add another claim. If there are too many, one of a LOCATION's own host or of the home replaces the least worthy
@@ -187,7 +192,7 @@ class TrackedService:
 
         :return: Whether it was added.
         """
-        if len(self.others) >= MAX_OTHER_CLAIMS:
+        if self.has_all_claims:
             lowest = self._least_worthy(self.others)
             if not (claim.is_direct or claim.host == self.home or lowest.superseded):
                 return False

@@ -58,6 +58,22 @@ class DoubtTests(TableTestCase):
                 self.wait(15)
         self.assertEqual((self.table.contests, len(self.table)), (1, 1))
 
+    def test_more_addresses_than_claims(self) -> None:
+        """A device that replies from more addresses than claims are kept causes no contest by its replies to one."""
+        hosts = [advertisement(f"10.0.0.{number}") for number in range(10, 16)]
+        self.reply(*hosts)
+        for each in hosts:
+            self.receive(each)
+        self.wait(60)
+        contests = self.table.contests
+        self.wait(600)
+        self.assertEqual((self.table.contests - contests, self.hosts()), (0, ["10.0.0.10"]))
+        # A reply to another search, without a contest before, is a reason.
+        for each in hosts:
+            self.receive(each, channel=Channel.SEARCH)
+        self.wait(600)
+        self.assertEqual((self.table.contests - contests, self.hosts()), (1, ["10.0.0.10"]))
+
 
 class GoneHostTests(TableTestCase):
     """
