@@ -6,7 +6,7 @@ Every ``twistd`` of the environment imports this module, so it imports next to n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import Attribute, Interface
@@ -176,6 +176,17 @@ class IKnownRegistrations(Interface):
     known: Mapping[str, Registration] = Attribute(
         "Registrations by service ID, set by the caller. ``read`` returns them in place of equal ones."
     )
+
+
+class IEarlierRegistrations(Interface):
+    """Optional interface of a backend that finds registrations of an earlier run also where it does not write."""
+
+    async def read_earlier() -> Collection[Registration]:
+        """
+        Return registrations that ``read`` does not return. Their services are adopted, and registered like new ones.
+
+        It is empty if they cannot be read.
+        """
 
 
 class IWriterLock(Interface):

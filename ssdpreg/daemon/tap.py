@@ -27,7 +27,7 @@ from ssdpreg.interfaces import ILifetimeStore, ILockedBackend, IRegistryBackend,
 from ssdpreg.reconciler import Reconciler
 from ssdpreg.registration import Registration, RegistrationRules
 from ssdpreg.registry import LifetimeRecorder, Registry
-from ssdpreg.registry.service import Sockets
+from ssdpreg.registry.sockets import Sockets
 from ssdpreg.ssdp.network import Network
 from ssdpreg.web.connections import Connections
 from ssdpreg.web.hosts import AcceptedHosts

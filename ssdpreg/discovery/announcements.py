@@ -260,7 +260,7 @@ def _process_edition(
     if (is_other or restarted) and now < service.restarted_at + _RESTART_PAUSE:
         return False
     if is_owner:
-        claim.boot_id = advertisement.boot_id
+        claim.boot_id = advertisement.boot_id or claim.boot_id
     facts = claim.advertisement
     if restarted:
         service.restarted_at = now

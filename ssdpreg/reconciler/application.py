@@ -118,11 +118,15 @@ class Application:
             if not found:
                 break
             outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
-            self._log_changes(AppliedChange("Deregistered", found[each], "stopped") for each in outcome.applied)
-            self._log_summary()
+            self.report(AppliedChange("Deregistered", found[each], "stopped") for each in outcome.applied)
             if outcome.unavailable is not None:
                 raise outcome.unavailable
         await self._backend.retire()
+
+    def report(self, changes: Iterable[AppliedChange]) -> None:
+        """Log changes that the backend has applied."""
+        self._log_changes(changes)
+        self._log_summary()
 
     async def _wait(self) -> None:
         """Wait until a slice has ended, or until another one may be due."""

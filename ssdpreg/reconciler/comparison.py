@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ssdpreg.backends.garbage import LongLivedObjects
-from ssdpreg.interfaces import IKnownRegistrations, IRegistryBackend
+from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend
 from ssdpreg.registration import Registration
-from ssdpreg.registration.differences import Differences
+from ssdpreg.registration.differences import AppliedChange, Differences
 
 #: Seconds between two comparisons.
 COMPARE_INTERVAL = 30.0
@@ -27,6 +27,7 @@ class Comparison:
     :param backend: Backend to read.
     :param differences: Receive the content.
     :param adopt: Called with the registrations of an earlier run, in parts.
+    :param report: Called with the changes with an unknown outcome that turn out to be applied.
     :param log: Logger of the owner.
     """
 
@@ -36,10 +37,11 @@ class Comparison:
         backend: IRegistryBackend,
         differences: Differences,
         adopt: Callable[[Iterable[Registration]], None],
+        report: Callable[[Iterable[AppliedChange]], None],
         log: Logger,
     ) -> None:
         self._reactor, self._backend, self._differences = reactor, backend, differences
-        self._adopt, self._log = adopt, log
+        self._adopt, self._report, self._log = adopt, report, log
         self._objects = LongLivedObjects()
 
     async def run(self) -> None:
@@ -51,10 +53,11 @@ class Comparison:
         if IKnownRegistrations.providedBy(self._backend):
             self._backend.known = self._differences.actual or {}
         found = dict(await self._backend.read())
+        earlier = [] if self._differences.adopted else await self._read_earlier(found)
         await self._process_events(len(found) - _PART)
-        self._differences.load(found, self._reactor.seconds())
+        self._report(self._differences.load(found, self._reactor.seconds()))
         if not self._differences.adopted:
-            await self._adopt_all(list(found.values()))
+            await self._adopt_all([*found.values(), *earlier])
         await self._process_events(len(found) - _PART)
         ids = self._differences.ids()
         for start in range(0, len(ids), _PART):
@@ -62,6 +65,11 @@ class Comparison:
             now = self._reactor.seconds()
             for service_id in ids[start : start + _PART]:
                 self._differences.compare(service_id, now)
+
+    async def _read_earlier(self, found: Container[str]) -> list[Registration]:
+        backend = IEarlierRegistrations(self._backend, None)
+        read = () if backend is None else await backend.read_earlier()
+        return [each for each in read if each.service_id not in found]
 
     async def _adopt_all(self, found: list[Registration]) -> None:
         for start in range(0, len(found), _PART):

@@ -75,7 +75,6 @@ class Reconciler(Service):
         self._lock: IWriterLock | None = None if locked is None else locked.lock
         self._differences = Differences(desired, priority)
         self._availability = Availability(reactor, self._lock, random, self.log)
-        self._comparison = Comparison(reactor, backend, self._differences, adopt, self.log)
         self._application = Application(
             reactor,
             backend,
@@ -85,6 +84,7 @@ class Reconciler(Service):
             budget or LogBudget(),
             self.log,
         )
+        self._comparison = Comparison(reactor, backend, self._differences, adopt, self._application.report, self.log)
         self._credentials_version = self._read_credentials_version()
         self._keep_alive = KeepAlive(
             reactor, backend, self._keep_alive_succeeded, self._restore, self._fail_keep_alive, self.log

@@ -75,6 +75,9 @@ class Differences:
         # Reasons of departures, for services that the backend holds or may be about to hold.
         self._reasons: dict[str, Reason] = {}
         self._in_progress: dict[str, None] = {}
+        # Registrations before and after the changes with an unknown outcome, None for none. There are no more than
+        # changes in progress at a time: the next attempt begins with a comparison.
+        self._unconfirmed: dict[str, tuple[Registration | None, Registration | None]] = {}
 
     @property
     def queued(self) -> int:
@@ -122,17 +125,35 @@ class Differences:
 
     # Comparison with the backend.
 
-    def load(self, found: dict[str, Registration], now: float) -> None:
+    def load(self, found: dict[str, Registration], now: float) -> list[AppliedChange]:
         """
         Replace the known content of the backend. The caller compares all services afterwards.
 
         One of the registrations that the backend rejects for a common cause may be tried again.
+
+        :return: Changes with an unknown outcome that were applied, as the content shows.
         """
+        # If this daemon has to adopt what it finds, another daemon may have made the changes.
+        confirmed = self._find_confirmed(found) if self.adopted else []
+        self._unconfirmed.clear()
         self.actual = found
         self.rejected.try_one(now)
         self._reasons = {service_id: reason for service_id, reason in self._reasons.items() if service_id in found}
         self._suspects.clear()
         self._queue.clear()
+        return confirmed
+
+    def _find_confirmed(self, found: Mapping[str, Registration]) -> list[AppliedChange]:
+        confirmed = []
+        for service_id, (before, after) in self._unconfirmed.items():
+            if not _equal(found.get(service_id), after):
+                continue
+            if after is not None:
+                confirmed.append(AppliedChange("Registered" if before is None else "Updated", after))
+            elif before is not None:
+                reason = self._reasons.get(service_id, _UNCONFIGURED)
+                confirmed.append(AppliedChange("Deregistered", before, reason))
+        return confirmed
 
     def ids(self) -> list[str]:
         """Return the IDs of all services that are live or in the backend."""
@@ -205,6 +226,8 @@ class Differences:
     def record(self, changes: Plan, outcome: Outcome, now: float) -> Iterator[AppliedChange]:
         """Record which changes the backend applied, and yield them."""
         assert self.actual is not None
+        if outcome.unavailable is not None:
+            self._note_unconfirmed(changes, outcome)
         for wanted in changes.register:
             if wanted.service_id in outcome.applied:
                 verb: Literal["Updated", "Registered"] = "Updated" if wanted.service_id in self.actual else "Registered"
@@ -217,6 +240,12 @@ class Differences:
                 self._accept(found.service_id, now)
                 reason = self._reasons.pop(found.service_id, _UNCONFIGURED)
                 yield AppliedChange("Deregistered", found, reason)
+
+    def _note_unconfirmed(self, changes: Plan, outcome: Outcome) -> None:
+        after = {registration.service_id: registration for registration in changes.register}
+        for service_id in changes.service_ids:
+            if service_id not in outcome.applied and service_id not in outcome.refused:
+                self._unconfirmed[service_id] = ((self.actual or {}).get(service_id), after.get(service_id))
 
     def reject(
         self, changes: Plan, refused: Mapping[str, BackendRefusedError], now: float

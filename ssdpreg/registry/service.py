@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -21,10 +20,8 @@ from ssdpreg.discovery.contests import ROUND
 from ssdpreg.discovery.events import (
     Appeared,
     Changed,
-    ClaimState,
     Event,
     Left,
-    LiveService,
     SearchNeeded,
     SearchUrgency,
 )
@@ -36,14 +33,16 @@ from ssdpreg.discovery.search_terms import SearchTerms
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.table import AdvertisementTable
 from ssdpreg.errors import MessageError, RejectedError
-from ssdpreg.interfaces import IRegistrationListener, ISSDPListener
+from ssdpreg.interfaces import ISSDPListener
 from ssdpreg.registration import Registration, RegistrationRules
-from ssdpreg.registration.meta import NO_FACTS, from_meta, make_facts
-from ssdpreg.registry.live import LiveRegistrations
+from ssdpreg.registration.meta import from_meta
+from ssdpreg.registry.live_services import LiveServices
 from ssdpreg.registry.reception import ReceptionMonitor
 from ssdpreg.registry.repeats import MessageGroups, RepeatedAdvertisement, RepeatedRejection
 from ssdpreg.registry.searching import NeededSearches
-from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
+from ssdpreg.registry.sockets import Sockets
+from ssdpreg.registry.statistics import RegistryStatistics
+from ssdpreg.ssdp.messages import SEARCH_ALL, Alive, ByeBye, Message, SearchResponse, Update
 from ssdpreg.ssdp.protocol import PeerAddress
 from ssdpreg.ssdp.reception import Reception
 from ssdpreg.ssdp.repeats import Repeat
@@ -69,64 +68,8 @@ _SLICE = 500
 _UNKNOWN: Mapping[str, float] = MappingProxyType({})
 
 
-class Sockets(Protocol):
-    """The part of :class:`ssdpreg.ssdp.network.Network` that :class:`Registry` uses."""
-
-    def refresh(self) -> bool: ...
-    def search(self, request: SearchRequest) -> None: ...
-    def search_hosts(self, st: str, hosts: Sequence[str]) -> None: ...
-    def check_reception(self) -> Mapping[str, str]: ...
-    def close(self) -> Deferred[None]: ...
-    @property
-    def interfaces(self) -> Sequence[tuple[str, str]]: ...
-    @property
-    def receiving(self) -> frozenset[str]: ...
-    @property
-    def broadcasts(self) -> frozenset[str]: ...
-    @property
-    def overflows(self) -> int: ...
-    @property
-    def rejected_searches(self) -> int: ...
-    @property
-    def memo_bytes(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryStatistics:
-    """
-    Numbers for the metrics, since the start of the daemon unless stated otherwise.
-
-    :ivar tracked: Services in the table now, those included that are not live.
-    :ivar evictions: Services that gave way to others when the table was full.
-    :ivar displaced_claims: Claims that gave way because services had too many besides their current ones.
-    :ivar homes: Homes that are kept of services that have left.
-    :ivar byebyes: Byebyes that are kept for the adoption of services.
-    :ivar moves: Moves of services.
-    :ivar contests: Contests about services.
-    :ivar rejected_searches: Searches that were not sent, because too many were waiting for their budget or for a
-        socket.
-    :ivar interruptions: Times in which datagrams may have been lost.
-    :ivar overflows: Datagrams that the kernel dropped because a receive buffer was full.
-    :ivar memo_bytes: Size of the memo of repeated datagrams, in bytes.
-    :ivar suppressed_lines: Log lines about rejected announcements that were not logged because of their budget.
-    """
-
-    tracked: int
-    evictions: int
-    displaced_claims: int
-    homes: int
-    byebyes: int
-    moves: int
-    contests: int
-    rejected_searches: int
-    interruptions: int
-    overflows: int
-    memo_bytes: int
-    suppressed_lines: int
-
-
 @implementer(ISSDPListener)
-class Registry(Service):
+class Registry(LiveServices, Service):
     """
     Service that keeps track of the live services among those that the operator listed.
 
@@ -166,14 +109,13 @@ class Registry(Service):
         random: Random | None = None,
         budget: LogBudget | None = None,
     ) -> None:
-        self._reactor = reactor
-        self._table, self._rules, self._locations = table, rules, locations
-        self._table.admit = self._admit
+        super().__init__(reactor, table, rules, describe=describe)
+        self._locations = locations
+        table.admit = self._admit
         self._backlog = backlog
         self._new_services = SenderBuckets(_NEW_RATE, _NEW_BURST)
         self._terms = SearchTerms({})
         self._interpret = interpreter(self._terms, locations)
-        self._live = LiveRegistrations()
         self._messages = MessageGroups(reactor.seconds, self._process, self._reject)
         self._network = open_network(deliver=self.deliver, drop=self.drop)
         random = random or Random()
@@ -183,9 +125,6 @@ class Registry(Service):
         )
         self._delayed = DelayedCalls(reactor)
         self._adopted = 0
-        self._describe = describe
-        # Facts by service ID, of live services only.
-        self._facts: dict[str, Mapping[str, str]] = {}
         self._search_interval = search_interval
         self._searching = RepeatingCall(reactor, search_interval, self._search, self.log, "Search")
         self._refreshing = RepeatingCall(
@@ -239,83 +178,6 @@ class Registry(Service):
         self._rules = rules
         self._apply_in_slices([Changed(each.advertisement, each.standing)] for each in list(self._table))
 
-    # Live services.
-
-    def subscribe(self, listener: IRegistrationListener) -> None:
-        """Publish every further change of the live services to a listener."""
-        self._live.subscribe(listener)
-
-    def observe_claims(self, observe: Callable[[str], object]) -> None:
-        """
-        Call a function when a service appears, moves, has a claim of a higher standing, or has another BOOTID or
-        CONFIGID, after all listeners.
-
-        :param observe: Called with the service ID. An exception is logged.
-        """
-        self._live.observe_claims(observe)
-
-    @property
-    def registrations(self) -> Mapping[str, Registration]:
-        """Read-only view of the registrations of the live services, by service ID."""
-        return self._live.by_id
-
-    def services(self) -> list[tuple[Registration, LiveService]]:
-        """Return the live services with their registrations."""
-        return [(self._live.by_id[self._service_id(service.advertisement)], service) for service in self._table]
-
-    def service(self, service_id: str) -> LiveService | None:
-        """Return the live service with an ID, or None. The time does not grow with the number of services."""
-        registration = self._live.by_id.get(service_id)
-        if registration is None:
-            return None
-        advertisement = registration.advertisement
-        return self._table.get(advertisement.device_id, advertisement.urn)
-
-    def expiry_finder(self) -> Callable[[Registration], float]:
-        """
-        Return a function that returns the time at which a service expires, on the reactor's clock; 0 if it is not live.
-
-        It is called for each of 100,000 services, for which snapshots would take too long.
-        """
-        find = self._table.finder()
-
-        def expires_at(registration: Any) -> float:
-            advertisement = registration.advertisement
-            service = find(advertisement.device_id, advertisement.urn)
-            return 0.0 if service is None else service.claim.expires_at
-
-        return expires_at
-
-    def other_claims(self, service_id: str) -> Sequence[ClaimState]:
-        """Return the claims of other LOCATIONs of a live service."""
-        registration = self._live.by_id.get(service_id)
-        if registration is None:
-            return ()
-        advertisement = registration.advertisement
-        return self._table.other_claims(advertisement.device_id, advertisement.urn, self._reactor.seconds())
-
-    def facts(self, service_id: str) -> Mapping[str, str]:
-        """Return the facts that the device of a live service states about itself."""
-        return self._facts.get(service_id, NO_FACTS)
-
-    def set_facts(self, service_id: str, facts: Mapping[str, str]) -> None:
-        """
-        Set the facts of a live service. Its registration changes if they are others than before.
-
-        :param facts: See :func:`ssdpreg.registration.meta.make_facts`.
-        """
-        service = self.service(service_id)
-        if service is None or facts == self.facts(service_id):
-            return
-        self._facts[service_id] = facts
-        self._live.put(self._rules.registration(service.advertisement, service.standing, facts))
-
-    def priority(self, service_id: str) -> int:
-        """Return the priority with which a service is registered: those of a higher standing come first."""
-        registration = self._live.by_id.get(service_id)
-        service = None if registration is None else self._table.find(registration.advertisement)
-        return Standing.INDIRECT if service is None else min(service.claim.standing, Standing.DIRECT)
-
     @property
     def interfaces(self) -> Sequence[tuple[str, str]]:
         """Names and addresses of the interfaces on which SSDP is received."""
@@ -368,17 +230,6 @@ class Registry(Service):
                 # A large adoption is made in parts.
                 self._delayed.call(_ADOPTION_TIME, self._log_adoption)
             self._adopted += len(self._table) - before
-
-    def _adopt_facts(self, registration: Registration) -> None:
-        """Take the facts of a service over from its registration, unless they were fetched already."""
-        service_id = registration.service_id
-        facts = make_facts(registration.meta) if self._describe else NO_FACTS
-        if not facts or service_id in self._facts:
-            return
-        if service_id in self._live.by_id:
-            self.set_facts(service_id, facts)
-        else:
-            self._facts[service_id] = facts
 
     def _log_adoption(self) -> None:
         self.log.info("Adopted {count} services", count=self._adopted)
@@ -486,14 +337,9 @@ class Registry(Service):
         for event in events:
             match event:
                 case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    facts = self.facts(self._service_id(advertisement)) if self._facts else NO_FACTS
-                    registration = self._rules.registration(advertisement, standing, facts)
-                    self._live.put(registration)
-                    self._live.report_claim(registration.service_id)
+                    self._publish(advertisement, standing)
                 case Left(advertisement, reason):
-                    service_id = self._service_id(advertisement)
-                    self._facts.pop(service_id, None)
-                    self._live.remove(service_id, reason)
+                    self._remove(advertisement, reason)
                     if reason == "byebye":
                         # The byebye may have been forged, and the reply of the device lost or late.
                         search = SearchNeeded(advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
@@ -525,9 +371,6 @@ class Registry(Service):
     def _expire(self) -> None:
         self.reception.check()
         self._apply_events(self._table.expire(self._reactor.seconds()))
-
-    def _service_id(self, advertisement: Advertisement) -> str:
-        return self._rules.service_id(advertisement.device_id, advertisement.urn)
 
     # Searches.
 

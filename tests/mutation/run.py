@@ -77,6 +77,7 @@ TARGETS = (
     "ssdpreg/backends/instance.py",
     "ssdpreg/backends/json_object.py",
     "ssdpreg/backends/listing_limit.py",
+    "ssdpreg/reconciler/application.py",
 )
 #: Folders and modules of the tests that run.
 TESTS = (
@@ -86,6 +87,7 @@ TESTS = (
     "tests/unit/registry",
     "tests/unit/backends",
     "tests/unit/test_datagrams.py",
+    "tests/unit/reconciler",
     "tests/unit/test_reconciler.py",
 )
 #: Libraries that are imported before the forks.

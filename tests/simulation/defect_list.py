@@ -50,6 +50,9 @@ _DUE = "discovery/due.py"
 _TRACKED = "discovery/tracked.py"
 _SEARCH_ROUNDS = "ssdp/search_rounds.py"
 _RECONCILER = "reconciler/service.py"
+_APPLICATION = "reconciler/application.py"
+_AVAILABILITY = "reconciler/availability.py"
+_COMPARISON = "reconciler/comparison.py"
 _KEEP_ALIVE = "reconciler/keep_alive.py"
 _RECEPTION = "registry/reception.py"
 _PENDING = "registration/pending.py"
@@ -63,7 +66,7 @@ _NO_MASS_CHECK = Edit(
 )
 _NO_GUARD = Edit("registration/guard.py", "if count > _HARMLESS and count > (total + recent) / 2:", "if False:")
 _ONE_PLAN = (
-    Edit(_RECONCILER, "self._differences.take(self._slice.count)", "self._differences.take(10**9)"),
+    Edit(_APPLICATION, "self._differences.take(self._slice.count)", "self._differences.take(10**9)"),
     Edit(_PENDING, "        place = (int(urgency), -priority)", '        place, host = (0, 0), ""'),
     Edit(_PENDING, "shares = {Urgency.DEPARTURE: count - 2 * share,", "shares = {Urgency.DEPARTURE: count,"),
     Edit(
@@ -171,8 +174,8 @@ _TRUST = (
         (
             Edit(
                 _ANNOUNCEMENTS,
-                "if claim.is_direct and (is_new or (current.host != service.home and not reception.is_reply)):",
-                "if False:",
+                "(is_new and not is_one_of_many) or (current.host != service.home and not reception.is_reply)",
+                "False",
             ),
         ),
         "catalog",
@@ -222,7 +225,7 @@ _CONSUL = (
         "retry-after-unlimited",
         "Consul may ask for any pause, and the keep-alives wait, too",
         (
-            Edit(_RECONCILER, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),
+            Edit(_AVAILABILITY, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),
             Edit(
                 _KEEP_ALIVE,
                 "        if len(self._waiting) >= _MOST_KEEP_ALIVES:\n            return",
@@ -232,21 +235,21 @@ _CONSUL = (
                 _RECONCILER,
                 "        self._turn: Deferred[None] | None = None\n",
                 "        self._turn: Deferred[None] | None = None\n"
-                "        self._keep_alive.is_held = lambda: self._error is not None\n",
+                "        self._keep_alive.is_held = lambda: self._availability.error is not None\n",
             ),
         ),
     ),
     Defect(
         "retry-after-without-limit",
         "Consul may ask for any pause; the keep-alives go on",
-        (Edit(_RECONCILER, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),),
+        (Edit(_AVAILABILITY, "min(requested or 0.0, _LONGEST_RETRY_AFTER)", "requested or 0.0"),),
     ),
     Defect(
         "all-rejected-for-an-hour",
         "a rejection of everything counts as the fault of each service, which is tried again after an hour",
         (
             Edit(_RECONCILER, "            self._differences.rejected.clear()\n", ""),
-            Edit(_RECONCILER, "            await self._probe()\n", "            pass\n"),
+            Edit(_APPLICATION, "            await self._probe()\n", "            pass\n"),
             Edit("registration/differences.py", "        self.rejected.try_one(now)\n", ""),
             Edit(_REJECTIONS, "_SHORTEST_PAUSE = 30.0", "_SHORTEST_PAUSE = 3600.0"),
             Edit(
@@ -325,9 +328,9 @@ _CONSUL = (
         "after an exception in the adoption, the services that were to be adopted are removed",
         (
             Edit(
-                _RECONCILER,
-                'attempt in {seconds} s", seconds=_COMPARE_INTERVAL)\n                return\n        self',
-                'attempt in {seconds} s", seconds=_COMPARE_INTERVAL)\n'
+                _COMPARISON,
+                'attempt in {seconds} s", seconds=COMPARE_INTERVAL)\n                return\n        self',
+                'attempt in {seconds} s", seconds=COMPARE_INTERVAL)\n'
                 "                self._differences.adopted = True\n                raise\n        self",
             ),
         ),

@@ -9,7 +9,9 @@ _DIFFERENCES = "registration/differences.py"
 _REGISTRY = "registry/service.py"
 _RECEPTION = "registry/reception.py"
 _SEARCH_ROUNDS = "ssdp/search_rounds.py"
-_RECONCILER = "reconciler/service.py"
+_APPLICATION = "reconciler/application.py"
+_AVAILABILITY = "reconciler/availability.py"
+_COMPARISON = "reconciler/comparison.py"
 _AGENT = "backends/consul_agent.py"
 _FORMAT = "backends/consul_format.py"
 
@@ -184,14 +186,14 @@ _RECONCILIATION = (
     _change(
         "rare-comparison",
         "the content of Consul is compared every five minutes",
-        _RECONCILER,
-        "_COMPARE_INTERVAL = 30.0",
-        "_COMPARE_INTERVAL = 300.0",
+        _COMPARISON,
+        "COMPARE_INTERVAL = 30.0",
+        "COMPARE_INTERVAL = 300.0",
     ),
     _change(
         "no-pause-after-error",
         "requests are repeated without a pause",
-        _RECONCILER,
+        _AVAILABILITY,
         "        return max(self._backoff.pause(), min(requested or 0.0, _LONGEST_RETRY_AFTER))",
         "        return 0.0",
     ),
@@ -212,7 +214,7 @@ _RECONCILIATION = (
     _change(
         "unlimited-slices",
         "a plan has any number of changes",
-        _RECONCILER,
+        _APPLICATION,
         "self._differences.take(self._slice.count)",
         "self._differences.take(10**9)",
     ),

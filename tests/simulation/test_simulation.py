@@ -328,7 +328,7 @@ class WorldTests(SynchronousTestCase):
         def keep() -> None:
             assert world.daemon is not None
             reasons = world.daemon.reconciler._differences._reasons
-            world.daemon.reconciler._differences.load = lambda found, now: None  # type: ignore[method-assign]
+            world.daemon.reconciler._differences.load = lambda found, now: []  # type: ignore[method-assign]
             reasons.update({f"gone-{number}": "byebye" for number in range(1000)})
 
         world.clock.callLater(899.0, keep)

@@ -334,6 +334,10 @@ class Host:
         lines = wait_until(lambda: self.call(command).split())
         return lines[lines.index("inet6") + 1].partition("/")[0]
 
+    def wait_for_card(self, name: str) -> None:
+        """Wait until a card, both ends of which are up, sends datagrams."""
+        _wait_for_link(self.name, name)
+
     def unplug(self) -> None:
         """Disconnect the card from the network: it keeps its address and loses its carrier."""
         _ip("-n", self._lan.name, "link", "set", self._port, "down")
@@ -341,6 +345,7 @@ class Host:
     def plug(self) -> None:
         """Connect the card to the network again."""
         _ip("-n", self._lan.name, "link", "set", self._port, "up")
+        _wait_for_link(self._lan.name, self._port)
 
     def close(self) -> None:
         """Kill the processes started here. The host itself is removed with its LAN."""
@@ -401,6 +406,8 @@ class Lan:
         host.set_ipv6("default", setting)
         host.set_ipv6(_CARD, setting)
         _ip("-n", host.name, "link", "set", _CARD, "up")
+        _wait_for_link(host.name, _CARD)
+        _wait_for_link(self.name, host._port)
         if address:
             host.move(address)
         if ipv6:
@@ -418,6 +425,8 @@ class Lan:
         _ip("-n", host.name, "link", "add", name, "type", "veth", "peer", "name", port, "netns", self.name)
         _ip("-n", self.name, "link", "set", port, "master", _BRIDGE, "up")
         _ip("-n", host.name, "link", "set", name, "up")
+        _wait_for_link(host.name, name)
+        _wait_for_link(self.name, port)
         _ip("-n", host.name, "address", "add", f"{address}/24", "dev", name)
 
     def close(self) -> None:
@@ -454,6 +463,11 @@ def _remove(name: str) -> None:
     except subprocess.CalledProcessError:
         if name in _namespaces():
             raise
+
+
+def _wait_for_link(namespace: str, name: str) -> None:
+    # The kernel sets the state in the background, and the card drops what is sent before.
+    wait_until(lambda: "state UP" in _ip("-n", namespace, "link", "show", "dev", name), every=0.01, what=name)
 
 
 def _ip(*arguments: str) -> str:

@@ -101,13 +101,16 @@ class CatalogDaemonTests(DaemonTestCase):
         self.assertEqual(self.rack.request("/v1/catalog/node/d1").json(), before)
 
     def test_migration(self) -> None:
-        """After the change from agent mode, the agent's copies of the services are removed when their nodes exist."""
+        """
+        After the change from agent mode, the agent's copies of the services are removed when their nodes exist.
+
+        The device neither announces itself nor replies to searches meanwhile.
+        """
         daemon = self.rack.start_daemon({"ssdp": {"tags": TAGS}, "backend": {"scope": "rack"}})
         self.announce(self.first, "D1")
         self.assert_soon(lambda: len(self.instances()), 1, 3)
         daemon.stop()
         self.start()
-        self.announce(self.first, "D1")
         self.assert_soon(self.instances, ["d1 RackHD-service:api:2.0 10.77.0.3:8080"], 45)
         self.assertEqual(self.rack.request("/v1/agent/services").json(), {})
 

@@ -84,6 +84,8 @@ class NetworkOnHostsTests(TestCase):
         for host, number in ((self.near, 2), (self.far, 3)):
             host.call(["ip", "address", "add", f"{subnet}.{number}/24", "dev", "eth1"])
             host.call(["ip", "link", "set", "eth1", "up"])
+        for host in (self.near, self.far):
+            host.wait_for_card("eth1")
 
     def send(self, message: Message, card_address: str) -> None:
         """Send a message to the group from one card of the far host."""
@@ -156,6 +158,8 @@ class NetworkOnHostsTests(TestCase):
         for host, address in ((self.near, "10.77.0.4"), (self.other, "10.77.0.3")):
             host.call(["ip", "address", "add", f"{address}/24", "dev", "eth1"])
             host.call(["ip", "link", "set", "eth1", "up"])
+        for host in (self.near, self.other):
+            host.wait_for_card("eth1")
 
     async def test_one_network_address_twice(self) -> None:
         """Two hosts with the same address on two networks are told apart by interface, and both are searched."""

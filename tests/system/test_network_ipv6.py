@@ -82,7 +82,7 @@ class NetworkOverIPv6Tests(TestCase):
             for group in groups:
                 membership = socket.inet_pton(socket.AF_INET6, group) + struct.pack("@I", socket.if_nametoindex("eth0"))
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-            listener.settimeout(5.0)
+            listener.settimeout(10.0)
             return listener
 
         listener = host.inside(join)
@@ -93,7 +93,7 @@ class NetworkOverIPv6Tests(TestCase):
         """Assert that a socket receives no datagram within a short time."""
         listener.settimeout(0.2)
         self.assertRaises(TimeoutError, listener.recv, 2000)
-        listener.settimeout(5.0)
+        listener.settimeout(10.0)
 
     def udp6_ports(self) -> list[tuple[str, int]]:
         """Return the addresses and UDP ports that are bound on the near host over IPv6."""
@@ -107,6 +107,7 @@ class NetworkOverIPv6Tests(TestCase):
         for host in (self.near, self.far):
             host.call(["ip", "link", "set", "eth1", "up"])
         for host in (self.near, self.far):
+            host.wait_for_card("eth1")
             command = ["ip", "-6", "route", "show", "table", "all", "dev", "eth1"]
             wait_until(lambda host=host, command=command: "fe80::" in host.call(command))  # type: ignore[misc]
 

@@ -22,7 +22,13 @@ from ssdpreg.backends.changes import ChangeRunner
 from ssdpreg.backends.embedded import EmbeddedBackend
 from ssdpreg.discovery.events import Reason
 from ssdpreg.errors import BackendForgotError, BackendInUseError, BackendRefusedError, BackendUnavailableError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IOverlappingPlans, IWriteProbe
+from ssdpreg.interfaces import (
+    ICredentials,
+    IEarlierRegistrations,
+    IKnownRegistrations,
+    IOverlappingPlans,
+    IWriteProbe,
+)
 from ssdpreg.reconciler import KeepAlive, Reconciler, ServiceState
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.testing import make_registration
@@ -322,6 +328,35 @@ class ChangeTests(ReconcilerTestCase):
         self.assertNotIn("apply", self.backend.calls)
         self.advance(60)
         self.assertEqual(len(self.adopted), 1)
+
+    def test_lost_response(self) -> None:
+        """A change whose response was lost is logged when the next comparison finds it."""
+        apply = self.backend.apply
+
+        async def lose_response(plan: Plan) -> Outcome:
+            await apply(plan)
+            self.backend.apply = apply  # type: ignore[method-assign]
+            return Outcome(unavailable=BackendUnavailableError("the response was lost"))
+
+        self.start()
+        self.backend.apply = lose_response  # type: ignore[method-assign]
+        self.appear(ONE)
+        self.advance(5)
+        self.assertEqual(self.lines, ["Backend unavailable", "Registered", "Backend recovered after"])
+
+    def test_earlier_registrations(self) -> None:
+        """Registrations of an earlier run that the backend finds in another place are adopted, and registered."""
+
+        async def read_earlier() -> list[Registration]:
+            return [ONE, TWO]
+
+        self.put(ONE)
+        self.backend.read_earlier = read_earlier  # type: ignore[attr-defined]
+        directlyProvides(self.backend, IEarlierRegistrations)
+        self.start()
+        self.assertEqual(self.adopted, [[ONE, TWO]])
+        self.advance(30)
+        self.assertEqual((self.registered(), len(self.adopted)), (by_id(ONE, TWO), 1))
 
     def test_not_adopted(self) -> None:
         """A registration of an earlier run that is not adopted is deregistered."""

@@ -7,7 +7,7 @@ daemons only the one that holds the lock can write.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
 
@@ -24,7 +24,7 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_statistics import ConsulStatistics
 from ssdpreg.backends.scopes.fence import Fence
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
-from ssdpreg.interfaces import IKnownRegistrations, IRegistryBackend, IWriteProbe
+from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend, IWriteProbe
 from ssdpreg.registration import Outcome, Plan, Registration
 
 #: Share of the nodes whose contents are compared each time. With 30 s between two comparisons, a round takes 10 min.
@@ -33,7 +33,7 @@ _SHARE = 1 / 20
 _PART = 1000
 
 
-@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations)
+@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations, IEarlierRegistrations)
 class ConsulCatalog(ConsulStatistics):
     """
     Backend that writes the services of one scope to Consul's catalog.
@@ -42,7 +42,7 @@ class ConsulCatalog(ConsulStatistics):
     :param http: Client of Consul.
     :param fence: Lock of the scope.
     :param format: Format of the scope.
-    :param migration: Removes the services of agent mode after each comparison.
+    :param migration: Finds the services of agent mode, and removes them after each comparison.
     """
 
     def __init__(
@@ -81,6 +81,9 @@ class ConsulCatalog(ConsulStatistics):
         if self._migration is not None:
             await self._migration.run(found.keys())
         return found
+
+    async def read_earlier(self) -> Collection[Registration]:
+        return () if self._migration is None else await self._migration.read()
 
     async def apply(self, plan: Plan) -> Outcome:
         if not plan:

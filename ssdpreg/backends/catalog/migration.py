@@ -9,11 +9,15 @@ from twisted.logger import Logger
 
 from ssdpreg.errors import BackendError, BackendRefusedError
 from ssdpreg.interfaces import IRegistryBackend
-from ssdpreg.registration import Plan
+from ssdpreg.registration import Plan, Registration
 
 
 class Migration(Protocol):
     """Removal of services that the catalog has, too."""
+
+    async def read(self) -> Collection[Registration]:
+        """Return the services that are still to be removed. Never raises :class:`BackendError`."""
+        ...
 
     async def run(self, registered: Collection[str]) -> None:
         """
@@ -32,8 +36,9 @@ class AgentMigration:
     """
     Removal of the services of agent mode: until then, Consul lists each of these services twice.
 
-    A service is removed after its node exists, so that no reader misses it. The agent itself removes the services of
-    devices that do not announce themselves any more, a minute after the end of the daemon that registered them.
+    A service is removed after its node exists, so that no reader misses it. Until then, the agent keeps it for a minute
+    and a half after the end of the daemon that registered it. A device may be silent for longer, so the services are
+    adopted.
 
     :param agent: Backend of the agent.
     :ivar finished: Whether nothing is left to be removed.
@@ -46,6 +51,16 @@ class AgentMigration:
         self.finished = False
         self._failed = False
         self._removed = 0
+
+    async def read(self) -> Collection[Registration]:
+        """See :meth:`Migration.read`."""
+        if self.finished:
+            return ()
+        try:
+            return (await self._agent.read()).values()
+        except BackendError:
+            # The next run logs it.
+            return ()
 
     async def run(self, registered: Collection[str]) -> None:
         """See :meth:`Migration.run`."""

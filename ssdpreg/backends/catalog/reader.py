@@ -98,6 +98,10 @@ class CatalogReader:
         await self._compare_services(keys, uncertain)
         for name in uncertain:
             self._nodes.uncertain.pop(name, None)
+            node = self._nodes.by_name.get(name)
+            if node is not None and node.content.batch:
+                # The services were removed, but the response was lost.
+                self._nodes.emptied[name] = None
         return empty
 
     async def inspect(self, name: str) -> Inspection:

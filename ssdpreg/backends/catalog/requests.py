@@ -169,7 +169,8 @@ class ConsulTransactions:
         except BackendRefusedError as error:
             if error.status != 413:
                 raise
-            if not self.limits.learn(error.reason):
+            # Another transaction of the same size may have shown the limit already.
+            if not self.limits.learn(error.reason) and transaction.fits:
                 raise
             raise TransactionTooLargeError(error.status, error.reason) from error
         answer = self._parse(response.body)

@@ -90,15 +90,21 @@ class Transaction:
     _count: int = 0
     _bytes: int = 0
 
+    @property
+    def fits(self) -> bool:
+        """Whether it is within the limits, which may have become lower since the units were added."""
+        space = room(self.limits, fenced=self.fenced)
+        return self._count <= space.operations and self._bytes <= space.bytes
+
     def add(self, unit: Unit) -> bool:
         """Add a unit, and return True; or return False if it does not fit."""
-        count = self._count + len(unit.pieces)
-        length = self._bytes + sum(map(len, unit.pieces)) + len(unit.pieces)
-        if count > room(self.limits, fenced=self.fenced).operations or length > self.limits.bytes - _RESERVED:
-            return False
-        self._count, self._bytes = count, length
-        self.units.append(unit)
-        return True
+        before = self._count, self._bytes
+        self._append(unit)
+        if self.fits:
+            return True
+        self.units.pop()
+        self._count, self._bytes = before
+        return False
 
     def body(self, fence: str | None) -> bytes:
         """
@@ -134,8 +140,14 @@ class Transaction:
         rest = Transaction(self.limits, self.fenced)
         for unit in self.units:
             if unit.key not in left_out:
-                rest.add(unit)
+                # Also if the limits have become lower: the server decides whether the rest is too large.
+                rest._append(unit)
         return rest
+
+    def _append(self, unit: Unit) -> None:
+        self.units.append(unit)
+        self._count += len(unit.pieces)
+        self._bytes += sum(map(len, unit.pieces)) + len(unit.pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.backends.changes import ChangeRunner
+from ssdpreg.backends.changes import ChangeRunner, run_parallel
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Outcome, Registration
 from ssdpreg.testing import make_registration
@@ -148,3 +150,43 @@ class ChangeRunnerTests(SynchronousTestCase):
         changes = [(change, make_registration(number)) for number in range(5000)]
         running = Deferred.fromCoroutine(ChangeRunner(2).run(changes, lambda: None))
         self.assertEqual(len(self.successResultOf(running).applied), 5000)
+
+
+class RunParallelTests(SynchronousTestCase):
+    """Tests for :func:`run_parallel`."""
+
+    def setUp(self) -> None:
+        self.jobs: list[Deferred[None]] = []
+
+    async def job(self) -> None:
+        """Wait until the test ends the job."""
+        self.jobs.append(Deferred())
+        await self.jobs[-1]
+
+    def run_jobs(self, count: int) -> Deferred[None]:
+        """Run as many jobs, two at a time."""
+        return Deferred.fromCoroutine(run_parallel([self.job] * count, 2))
+
+    def test_limit(self) -> None:
+        """The next job begins when one of those in progress ends. The function returns when all have ended."""
+        running = self.run_jobs(5)
+        for number in range(5):
+            self.assertEqual(len(self.jobs), min(number + 2, 5))
+            self.assertNoResult(running)
+            self.jobs[number].callback(None)
+        self.assertIsNone(self.successResultOf(running))
+        self.successResultOf(self.run_jobs(0))
+
+    def test_exception(self) -> None:
+        """The first exception is raised at once, and no further job begins. Another exception is not logged."""
+        running = self.run_jobs(5)
+        self.jobs[1].errback(ZeroDivisionError())
+        self.failureResultOf(running, ZeroDivisionError)
+        self.jobs[0].callback(None)
+        self.assertEqual(len(self.jobs), 2)
+        again = self.run_jobs(2)
+        for each in self.jobs[2:]:
+            each.errback(ZeroDivisionError())
+        self.failureResultOf(again, ZeroDivisionError)
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -9,28 +9,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.claims import Claim
 from ssdpreg.discovery.contests import Contest
-from ssdpreg.discovery.decision import decide
 from ssdpreg.discovery.homes import Home
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
 from ssdpreg.ssdp.reception import Channel, Reception
+from tests.support.claims import OTHER, OWNER, claim
 from tests.support.table_case import advertisement
 
-OWNER, OTHER = "10.0.0.5", "10.0.0.66"
-#: LOCATIONs of the claims in :class:`DecisionTests`.
+#: LOCATIONs of the claims of a contest.
 CURRENT, FIRST, SECOND = "http://10.0.0.5:80/", "http://10.0.0.6:80/", "http://10.0.0.7:80/"
-
-
-def claim(
-    host: str = OWNER,
-    now: float = 1000.0,
-    max_age: int = 100,
-    sender: str = "",
-    channel: Channel = Channel.GROUP,
-    port: int = 80,
-) -> Claim:
-    """Return the claim that a service is at a host, from that host unless another sender is given."""
-    return Claim(advertisement(host, max_age, port=port), Reception(sender or host, "eth0", channel), now)
 
 
 class ClaimTests(SynchronousTestCase):
@@ -427,143 +414,54 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertTrue(self.service.add_other(home))
         self.assertIn(home, self.service.others)
 
+    def test_repeated_search(self) -> None:
+        """The search is repeated after 6 % of max-age, if the device can reply before the expiry a second later."""
+        self.claim.answers = True
+        for now, expected in ((1103.0, 1109.0), (1103.1, math.inf)):
+            service = TrackedService(self.claim, 1000.0)
+            self.assertFalse(service.begin_search(now))
+            self.assertEqual(service.repeat_at, expected)
 
-class DecisionTests(SynchronousTestCase):
-    """Tests for :func:`ssdpreg.discovery.decision.decide`."""
+    def test_cancelled_move(self) -> None:
+        """The move to a host that is neither the home nor named by the holder is cancelled."""
+        self.service.cancel_move()
+        for host, sender, cancelled in (("10.0.0.6", "", True), ("10.0.0.6", OWNER, False), (OWNER, OTHER, False)):
+            self.service.next_move, self.service.move_at = claim(host, sender=sender, port=81), 1010.0
+            self.service.cancel_move()
+            self.assertEqual(self.service.next_move is None, cancelled)
+            self.assertEqual(self.service.move_at == math.inf, cancelled)
 
-    def setUp(self) -> None:
-        self.current = claim(max_age=1000)
-        self.service = TrackedService(self.current, 1000.0)
-        self.first, self.second = claim("10.0.0.6", 1100, 1000), claim("10.0.0.7", 1101, 1000)
-        self.service.others = (self.first, self.second)
-        self.service.begin_contest(1100)
-        contest = self.service.contest
-        assert contest is not None
-        self.contest = contest
+    def test_outdated_move(self) -> None:
+        """The holder cancels a waiting move, if it is not the home only one that it announced, and not to the home."""
+        for home, sender, host, cancelled in (
+            (OWNER, OTHER, "10.0.0.6", True),
+            (OTHER, OWNER, "10.0.0.6", True),
+            (OTHER, "10.0.0.6", "10.0.0.6", False),
+            (OTHER, OWNER, OTHER, False),
+        ):
+            self.service.home = home
+            self.service.next_move, self.service.move_at = claim(host, sender=sender), 1010.0
+            self.service.cancel_outdated_move()
+            self.assertEqual(self.service.next_move is None, cancelled)
 
-    def assert_winner(self, winner: Claim, trust: Standing = Standing.INDIRECT, now: float = 1106.0) -> None:
-        """Check which claim wins."""
-        self.assertEqual(decide(self.service, now, trust).advertisement.location, winner.advertisement.location)
+    def test_home_that_holds_clearly_longer(self) -> None:
+        """Another host becomes the home if it has held the service longer by more than a quarter."""
+        for seconds, home in ((125.0, OWNER), (125.1, "10.0.0.6")):
+            service = TrackedService(claim("10.0.0.6", 2000.0), 2000.0)
+            service.go_live(2000.0, Home(OWNER, 100.0, 1000.0))
+            self.assertEqual(service.holding_of_home(2000.0 + seconds)[0], home)
 
-    def test_no_evidence(self) -> None:
-        """The current claim wins without evidence."""
-        self.assert_winner(self.current)
-
-    def test_home(self) -> None:
-        """The home wins if it replied or announced itself, although others replied."""
-        self.contest.answered = {FIRST, SECOND}
-        for evidence in (self.contest.answered, self.contest.announced):
-            evidence.add(CURRENT)
-            self.assert_winner(self.current)
-            evidence.remove(CURRENT)
-
-    def test_two_locations_of_the_home(self) -> None:
-        """Of two LOCATIONs of the home, the one with evidence wins, or else the current one."""
-        later = claim(now=1102, port=81)
-        self.service.others = (later,)
-        self.contest.announced = {later.advertisement.location}
-        self.assert_winner(later)
-        self.contest.announced.add(CURRENT)
-        self.assert_winner(self.current)
-
-    def test_replies(self) -> None:
-        """Of the claims whose hosts replied, the current one wins, or else the one received last."""
-        self.contest.answered = {FIRST, SECOND}
-        self.assert_winner(self.second)
-        self.service.home = "10.0.0.99"
-        self.contest.answered.add(CURRENT)
-        self.assert_winner(self.current)
-
-    def test_standing(self) -> None:
-        """A higher standing than the current claim's wins. Among several of them the highest wins."""
-        self.second.standing = Standing.CONFIRMED
-        self.assert_winner(self.second)
-        self.current.standing = Standing.INDIRECT
-        self.assert_winner(self.second)
-        self.second.standing = Standing.INDIRECT
-        self.assert_winner(self.first)
-        self.current.standing = Standing.CONFIRMED
-        self.assert_winner(self.current)
-
-    def test_home_that_began_the_contest(self) -> None:
-        """A home whose own announcement began the contest wins, unless another host replied."""
+    def test_home_that_never_held_the_service(self) -> None:
+        """A home without any time gives way to a host that has held the service for a moment."""
         self.service.home = "10.0.0.6"
-        self.current.standing = Standing.CONFIRMED
-        self.assert_winner(self.first)
-        self.contest.answered = {CURRENT}
-        self.assert_winner(self.current)
-        self.contest.answered = set()
-        self.first.received_at = 1099.9
-        self.assert_winner(self.current)
-        self.first.received_at = 1100
-        self.first.sender = OTHER
-        self.assert_winner(self.current)
-        self.first.sender, self.first.standing = "10.0.0.6", Standing.INDIRECT
-        self.assert_winner(self.current)
+        self.assertEqual(self.service.holding_of_home(1000.0), ("10.0.0.6", 0.0))
+        self.assertEqual(self.service.holding_of_home(1000.5), (OWNER, 0.5))
 
-    def test_repeated_location_of_the_holder(self) -> None:
-        """Another LOCATION that the holder announced twice since it announced the current one wins."""
-        moved = claim(now=1030, max_age=1000, port=81)
-        moved.previous_at = 1010
-        self.service.others = (moved, self.first)
-        self.service.home = "10.0.0.99"
-        self.assert_winner(moved)
-        self.contest.answered = {FIRST}
-        self.assert_winner(self.first)
-        self.contest.answered = set()
-        self.current.received_at = 1010
-        self.assert_winner(self.current)
-        self.current.received_at = 1000
-        moved.sender = OTHER
-        self.assert_winner(self.current)
-        self.service.others = (claim("10.0.0.6", 1030, 1000, sender=OWNER),)
-        self.service.others[0].previous_at = 1010
-        self.assert_winner(self.current)
-
-    def test_latest_repeated_location(self) -> None:
-        """Of several LOCATIONs that the holder repeats, the one received last wins."""
-        moved, later = claim(now=1030, max_age=1000, port=81), claim(now=1031, max_age=1000, port=82)
-        moved.previous_at = later.previous_at = 1010
-        for others in ((moved, later), (later, moved)):
-            self.service.others = others
-            self.assert_winner(later)
-
-    def test_announcement_without_evidence(self) -> None:
-        """An announcement of another host than the home is no reply."""
-        self.contest.announced = {FIRST}
-        self.assert_winner(self.current)
-
-    def test_superseded_claims(self) -> None:
-        """A claim that its owner moved away from does not win."""
-        self.contest.answered = {FIRST, SECOND}
-        self.second.superseded = True
-        self.assert_winner(self.first)
-
-    def test_expired_claims(self) -> None:
-        """A claim that has expired does not win."""
-        self.contest.answered = {FIRST, SECOND}
-        self.second.lifetime = 4.0
-        self.assert_winner(self.first)
-
-    def test_trust(self) -> None:
-        """A claim with a lower standing than the trusted one does not win."""
-        self.contest.answered = {FIRST}
-        self.first.standing = Standing.INDIRECT
-        self.assert_winner(self.current, Standing.DIRECT)
-        self.assert_winner(self.first, Standing.INDIRECT)
-
-    def test_missed_announcement(self) -> None:
-        """A current claim that missed its own announcement loses to one of its standing received in the contest."""
-        self.service.others = (self.first, self.second)
-        self.current.received_at = 107
-        self.assert_winner(self.current, now=1106)
-        self.current.received_at = 106
-        self.assert_winner(self.second, now=1106)
-        self.first.received_at = self.second.received_at = 1099
-        self.assert_winner(self.current, now=1106)
-        self.first.received_at = 1100
-        self.assert_winner(self.first, now=1106)
-        self.first.standing = Standing.INDIRECT
-        self.assert_winner(self.current, now=1106)
-        self.current.standing = self.second.standing = Standing.INDIRECT
-        self.assert_winner(self.current, now=1106)
+    def test_passed_home(self) -> None:
+        """Another address of the device at the home becomes the home, with the time of the home."""
+        self.service.pass_home()
+        self.assertEqual(self.service.holding_of_home(1010.0), (OWNER, 10.0))
+        self.service.go_live(1010.0, Home("10.0.0.6", 5000.0, 900.0))
+        self.service.pass_home()
+        self.assertEqual(self.service.home, OWNER)
+        self.assertEqual(self.service.holding_of_home(1020.0), (OWNER, 5010.0))

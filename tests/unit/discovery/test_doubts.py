@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.events import SearchNeeded, SearchUrgency
 from ssdpreg.ssdp.reception import Channel, Reception
@@ -152,6 +154,42 @@ class GoneHostTests(TableTestCase):
         self.receive(self.moved)
         self.wait(60)
         self.assertEqual(self.hosts(), ["10.0.0.7"])
+
+
+class ContestMessageTests(TableTestCase):
+    """Tests for messages of a known claim, which is not that of the home, during a contest."""
+
+    def deferred_at(self, channel: Channel) -> float:
+        """Receive a known claim in a contest about a third one, and return when the next contest has its reason."""
+        known = advertisement("10.0.0.7")
+        self.receive(known)
+        self.wait(20)
+        self.receive(advertisement("10.0.0.8"))
+        self.wait(1)
+        self.receive(known, channel=channel)
+        [service] = self.table._services
+        self.assertIsNotNone(service.contest)
+        return service.deferred_at
+
+    def test_holder_that_is_not_the_home(self) -> None:
+        """An announcement is a reason for another contest if the holder is not the home. A reply is none."""
+        for channel, expected in ((Channel.GROUP, 931.0), (Channel.SEARCH, math.inf)):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.wait(900)
+            self.reply(advertisement(OTHER, 86400))
+            self.receive(advertisement(OTHER, 86400))
+            self.wait(10)
+            self.assertEqual(self.hosts(), [OTHER])
+            self.assertEqual(self.deferred_at(channel) - self.start, expected)
+
+    def test_home(self) -> None:
+        """Neither is a reason while the home has the service."""
+        for channel in (Channel.GROUP, Channel.SEARCH):
+            self.setUp()
+            self.receive(advertisement(HOME))
+            self.wait(1)
+            self.assertEqual(self.deferred_at(channel), math.inf)
 
 
 class WaitingContestTests(TableTestCase):

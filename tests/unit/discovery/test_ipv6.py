@@ -366,6 +366,31 @@ class BootIDTests(TableTestCase):
             self.assertEqual((service.advertisement.boot_id, service.advertisement.config_id), edition)
             self.wait(11)
 
+    def test_restart_after_a_message_without_boot_id(self) -> None:
+        """A reply without a BOOTID between two announcements does not hide a restart."""
+        after = at("10.0.0.5", boot_id="2", server="new")
+        for each in (at("10.0.0.5", boot_id="1", server="old"), at("10.0.0.5", server="old")):
+            self.receive(each)  # type: ignore[arg-type]
+            self.wait(60)
+        self.assertEqual(self.receive(after), [Changed(after, Standing.DIRECT)])  # type: ignore[arg-type]
+
+    def test_first_boot_id(self) -> None:
+        """The first BOOTID of a device is no restart, so that the next one, a moment later, is processed."""
+        after = at("10.0.0.5", boot_id="2", server="new")
+        for each in (at("10.0.0.5", server="old"), at("10.0.0.5", boot_id="1", server="old")):
+            self.receive(each)  # type: ignore[arg-type]
+            self.wait(1)
+        self.assertEqual(self.receive(after), [Changed(after, Standing.DIRECT)])  # type: ignore[arg-type]
+
+    def test_description_in_the_pause(self) -> None:
+        """Another CONFIGID in the pause after a restart is reported after it."""
+        changes = []
+        for boot_id, config_id, seconds in (("1", 1, 1), ("2", 1, 5), ("2", 2, 5), ("2", 2, 1)):
+            events = self.receive(at("10.0.0.5", boot_id=boot_id, config_id=config_id))  # type: ignore[arg-type]
+            changes.append(len(events))
+            self.wait(seconds)
+        self.assertEqual(changes, [1, 1, 0, 1])
+
     def test_byebye_before_a_restart(self) -> None:
         """A device that sends byebye, and then announces another BOOTID, is reported."""
         self.receive(at("10.0.0.5", boot_id="1"))  # type: ignore[arg-type]
@@ -398,6 +423,14 @@ class BootIDTests(TableTestCase):
         self.wait(20)
         following = at("10.0.0.5", boot_id="2", server="new")
         self.assertEqual(self.receive(following), [])  # type: ignore[arg-type]
+
+    def test_update_after_a_restart(self) -> None:
+        """So it is after an update of a device that has restarted before."""
+        for boot_id in ("1", "2"):
+            self.receive(at("10.0.0.5", boot_id=boot_id, server="old"))  # type: ignore[arg-type]
+            self.wait(20)
+        self.table.change_boot_id("D", "2", "3", "10.0.0.5")
+        self.assertEqual(self.receive(at("10.0.0.5", boot_id="3", server="new")), [])  # type: ignore[arg-type]
 
     def test_update_prolongs_nothing(self) -> None:
         """An update does not prolong the lifetime of a service."""

@@ -77,6 +77,8 @@ class MoveTests(TableTestCase):
         first, second = advertisement("10.1.0.1"), advertisement("10.1.0.2")
         self.receive(first, "10.0.0.9")
         self.assertEqual(self.receive(second, "10.0.0.9"), [Changed(second, Standing.INDIRECT)])
+        (service,) = self.table._services
+        self.assertEqual([(each.host, each.superseded) for each in service.others], [("10.1.0.1", True)])
 
     def test_budget(self) -> None:
         """A service that moves all the time moves at once, after 10 s, then once a minute, last to its last place."""

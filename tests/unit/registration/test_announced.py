@@ -12,6 +12,7 @@ from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.location import Endpoint
 from ssdpreg.discovery.search_terms import SearchTerm
 from ssdpreg.registration import Registration, RegistrationRules
+from ssdpreg.registration.announced import AnnouncedRegistration
 
 API = "urn:schemas-upnp-org:service:api:2.0"
 ADVERTISEMENT = Advertisement.make(
@@ -74,6 +75,13 @@ class AnnouncedRegistrationTests(SynchronousTestCase):
         """The facts are those of the Meta."""
         for name in ("device_id", "location", "nt", "usn", "server", "scope"):
             self.assertEqual(getattr(self.registration, name), getattr(self.plain, name), name)
+
+    def test_shared_origin(self) -> None:
+        """The registrations of all services of one type share the pair of scope and configured check."""
+        one, other = (RULES.registration(replace(ADVERTISEMENT, device_id=device_id)) for device_id in ("1", "2"))
+        assert isinstance(one, AnnouncedRegistration) and isinstance(other, AnnouncedRegistration)
+        self.assertIs(one._origin, other._origin)
+        self.assertEqual(one.checks & other.checks, frozenset())
 
     def test_replace(self) -> None:
         """A copy with other fields is an ordinary registration."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.discovery.events import Reason
-from ssdpreg.errors import BackendRefusedError
+from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Outcome, Plan, Registration
 from ssdpreg.registration.differences import AppliedChange, Differences, ServiceState
 from ssdpreg.testing import make_registration
@@ -135,6 +135,37 @@ class DifferencesTests(SynchronousTestCase):
         self.assertLessEqual(self.differences.remembered, 200)
         self.load()
         self.assertEqual(self.differences.remembered, 0)
+
+    def test_unknown_outcome(self) -> None:
+        """The next content of the backend shows which changes with an unknown outcome were applied."""
+        moved, three, four = replace(TWO, address="192.0.2.99"), make_registration(3), make_registration(4)
+        before = (ONE, TWO, four)
+        moves, news, departure = (
+            AppliedChange("Updated", moved),
+            AppliedChange("Registered", three),
+            AppliedChange("Deregistered", ONE, "byebye"),
+        )
+        for is_adopted, found, expected in (
+            (True, (moved, three, four), [moves, news, departure]),
+            (True, (ONE, TWO, four), []),
+            (True, (ONE, moved), [moves]),
+            (True, (), [departure]),
+            (False, (moved, three, four), []),
+        ):
+            self.setUp()
+            for each in before:
+                self.appear(each)
+            self.load(*before)
+            self.leave(ONE)
+            self.appear(moved)
+            self.appear(three)
+            changes = self.differences.take(10)
+            list(self.differences.record(changes, Outcome(unavailable=BackendUnavailableError("lost")), 0.0))
+            self.differences.end_progress(changes, 0.0)
+            self.differences.adopted = is_adopted
+            content = {each.service_id: each for each in found}
+            self.assertCountEqual(self.differences.load(dict(content), 0.0), expected)
+            self.assertEqual(self.differences.load(content, 0.0), [])
 
     def test_departure_in_progress(self) -> None:
         """A service that leaves while it is registered is removed afterwards, with its reason."""

@@ -16,11 +16,19 @@ from zope.interface.verify import verifyObject
 from ssdpreg.backends.catalog.backend import ConsulCatalog
 from ssdpreg.backends.catalog.format import CatalogFormat
 from ssdpreg.backends.catalog.migration import AgentMigration
+from ssdpreg.backends.catalog.requests import TransactionTooLargeError
+from ssdpreg.backends.catalog.transactions import Unit, encode_operation
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.errors import BackendForgotError, BackendUnavailableError, NotHolderError
-from ssdpreg.interfaces import ICredentials, IKnownRegistrations, IRequestStatistics, IWriteProbe
+from ssdpreg.interfaces import (
+    ICredentials,
+    IEarlierRegistrations,
+    IKnownRegistrations,
+    IRequestStatistics,
+    IWriteProbe,
+)
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
 from ssdpreg.testing.fake_consul import FakeResponseError
@@ -113,7 +121,7 @@ class RequestTests(CatalogTestCase):
 
     def test_interfaces(self) -> None:
         """The backend provides the optional interfaces."""
-        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations):
+        for interface in (IRequestStatistics, IWriteProbe, ICredentials, IKnownRegistrations, IEarlierRegistrations):
             verifyObject(interface, self.backend)
 
     def test_every_write_is_fenced(self) -> None:
@@ -148,6 +156,20 @@ class RequestTests(CatalogTestCase):
         self.register(*(make_registration(number) for number in range(1, 20)))
         self.assertEqual(len(self.read()), 20)
         self.assertLessEqual(max(map(len, self.writes())), 64)
+
+    def test_limit_becomes_lower_for_two_transactions(self) -> None:
+        """Two transactions under way meet the same lower limit, and both are to be divided."""
+        transactions = self.backend._transactions
+        self.server.most_operations = 128
+        self.read()
+        pieces = [encode_operation({"KV": {"Verb": "check-not-exists", "Key": "x"}})] * 100
+        under_way = [transactions.transaction() for _ in range(2)]
+        for each in under_way:
+            self.assertTrue(each.add(Unit("device", tuple(pieces))))
+        self.server.most_operations = 64
+        for each in under_way:
+            self.failure_of(transactions.write(each), TransactionTooLargeError)
+        self.assertEqual(transactions.limits.operations, 64)
 
     def test_always_too_large(self) -> None:
         """A proxy that rejects every length gets a few attempts, and the services are rejected."""
@@ -273,6 +295,17 @@ class DepartureTests(CatalogTestCase):
         self.assertEqual(len(self.names()), 100)
         self.read()
         self.assertEqual(self.names(), {f"device-{number}" for number in range(90, 100)})
+
+    def test_removal_without_a_response(self) -> None:
+        """After a removal with an unknown outcome, the nodes are deleted at the next comparison, too."""
+        self.read()
+        self.server.lose_responses = 1
+        outcome = self.apply(remove=self.registrations[:90])
+        self.assertIsInstance(outcome.unavailable, BackendUnavailableError)
+        self.assertEqual(outcome.applied, frozenset())
+        self.apply(remove=self.read().values())
+        self.assertEqual((self.state.services, self.read()), ({}, {}))
+        self.assertEqual(self.names(), set())
 
     def test_mark(self) -> None:
         """The mark of a batch does not contain the session of the daemon."""
@@ -861,6 +894,26 @@ class MigrationTests(CatalogTestCase):
         self.agent.requests.clear()
         self.read()
         self.assertEqual(self.agent.requests, [])
+
+    def test_earlier_registrations(self) -> None:
+        """Services of agent mode can be adopted until all are removed; there are none if the agent does not respond."""
+        first, second = make_registration(1), make_registration(2)
+        self.result_of(self.before.apply(Plan((first, second))))
+        self.register(first)
+        self.read()
+        self.assertEqual({each.service_id for each in self.earlier()}, {second.service_id})
+        self.agent.faults[""] = (500, "No cluster leader")
+        self.assertEqual(self.earlier(), [])
+        self.agent.faults.clear()
+        self.register(second)
+        self.read()
+        self.agent.requests.clear()
+        self.assertEqual((self.earlier(), self.agent.requests), ([], []))
+        self.assertEqual(list(self.result_of(self.make_backend().read_earlier())), [])
+
+    def earlier(self) -> list[Registration]:
+        """Return the registrations of agent mode."""
+        return list(self.result_of(self.backend.read_earlier()))
 
     def test_nothing_to_remove(self) -> None:
         """Without services of agent mode, nothing is written to the agent."""

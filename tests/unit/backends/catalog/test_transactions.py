@@ -68,6 +68,21 @@ class TransactionTests(SynchronousTestCase):
         encoded = encode_operation({"KV": {"Key": "電源 é\ud800"}})
         self.assertTrue(encoded.isascii())
 
+    def test_limit_becomes_lower(self) -> None:
+        """No unit is lost when the rest is sent again after the limits have become lower."""
+        limits = TransactionLimits()
+        transaction = Transaction(limits)
+        for key in "abc":
+            self.assertTrue(transaction.add(Unit(key, ("{}",) * 20)))
+        self.assertTrue(transaction.fits)
+        limits.operations = 40
+        self.assertFalse(transaction.fits)
+        self.assertFalse(transaction.add(Unit("d", ("{}",))))
+        rest = transaction.without(["a"])
+        self.assertEqual([unit.key for unit in rest.units], ["b", "c"])
+        self.assertFalse(rest.fits)
+        self.assertTrue(rest.without(["b"]).fits)
+
 
 class TransactionLimitsTests(SynchronousTestCase):
     """Tests for :class:`TransactionLimits`."""
