@@ -18,6 +18,10 @@ from ssdpreg.registration.change_lines import ChangeLines
 from ssdpreg.registration.differences import AppliedChange, Differences
 from ssdpreg.registration.slices import SliceSize
 
+#: Number of times that everything is deregistered at the stop, as long as there is anything: registrations that were
+#: cancelled a moment ago may take effect after the backend has been read.
+_DEREGISTRATIONS = 3
+
 
 class Application:
     """
@@ -109,11 +113,14 @@ class Application:
 
         :raise BackendError: If that is not possible.
         """
-        found = await self._backend.read()
-        outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
-        self.report(AppliedChange("Deregistered", found[each], "stopped") for each in outcome.applied)
-        if outcome.unavailable is not None:
-            raise outcome.unavailable
+        for _ in range(_DEREGISTRATIONS):
+            found = await self._backend.read()
+            if not found:
+                break
+            outcome = await self._backend.apply(Plan(deregister=tuple(found.values())))
+            self.report(AppliedChange("Deregistered", found[each], "stopped") for each in outcome.applied)
+            if outcome.unavailable is not None:
+                raise outcome.unavailable
         await self._backend.retire()
 
     def report(self, changes: Iterable[AppliedChange]) -> None:

@@ -1483,6 +1483,32 @@ class StopTests(ReconcilerTestCase):
         self.assertEqual((self.registered(), self.backend.calls[-1]), ({}, "retire"))
         self.assertEqual(self.lines[-1], "Deregistered")
 
+    def test_registration_after_the_stop(self) -> None:
+        """A registration that was cancelled and takes effect nevertheless is removed, too."""
+        self.reconciler = self.make_reconciler(deregister_on_stop=True)
+        self.start()
+        self.appear(ONE)
+        self.advance(1)
+        self.backend.hanging_names = {"apply"}
+        stopping = self.reconciler.stopService()
+        self.successResultOf(Deferred.fromCoroutine(super(FaultyBackend, self.backend).apply(Plan(register=(TWO,)))))
+        self.backend.hanging_names = set()
+        self.backend.waiting.pop().callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual((self.registered(), self.backend.calls[-1]), ({}, "retire"))
+        self.assertEqual(self.lines[-2:], ["Deregistered", "Deregistered"])
+
+    def test_refused_removal_at_the_stop(self) -> None:
+        """A removal that the backend rejects does not keep the daemon from its end."""
+        self.reconciler = self.make_reconciler(deregister_on_stop=True)
+        self.start()
+        self.appear(ONE)
+        self.advance(1)
+        self.backend.refused[ONE.service_id] = BackendRefusedError(403, "Permission denied")
+        self.backend.calls.clear()
+        self.stop()
+        self.assertEqual((self.backend.calls.count("apply"), self.backend.calls[-1]), (3, "retire"))
+
     def test_hanging_backend(self) -> None:
         """A backend that does not respond delays the stop by 10 s at most."""
         self.reconciler = self.make_reconciler(deregister_on_stop=True)
