@@ -112,6 +112,20 @@ class BackendBusyError(BackendUnavailableError):
     """The backend limits the rate of requests, and did not process this one: send the same request after a pause."""
 
 
+class BackendFaultError(BackendUnavailableError):
+    """
+    The backend responded that it failed to process the request. It may process others.
+
+    :ivar status: HTTP status of the response.
+    :ivar reason: Reason given by the backend, truncated.
+    """
+
+    def __init__(self, text: str, status: int, reason: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+
+
 class BackendInUseError(BackendUnavailableError):
     """Another daemon that is alive writes the registrations of this scope: nothing is written until it ends."""
 

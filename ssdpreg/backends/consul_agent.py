@@ -30,6 +30,7 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_lookup import find_service
 from ssdpreg.backends.consul_own_service import OwnService
 from ssdpreg.backends.consul_statistics import ConsulStatistics
+from ssdpreg.backends.fault_checks import FaultCheck
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.backends.http_client import ResponseTooLongError
 from ssdpreg.backends.instance import Instance
@@ -105,9 +106,11 @@ class ConsulAgent(ConsulStatistics):
             except BackendRefusedError as error:
                 # An alias check on a service that does not exist is critical.
                 refused = {registration.service_id: error for registration in plan.register}
+        check = FaultCheck(self.probe)
+        deregister, register = check.guard(self._deregister), check.guard(self._register)
         changes = [
-            *((self._deregister, each) for each in plan.deregister),
-            *((self._register, each) for each in plan.register if each.service_id not in refused),
+            *((deregister, each) for each in plan.deregister),
+            *((register, each) for each in plan.register if each.service_id not in refused),
         ]
         outcome = await self._changes.run(changes, room)
         return replace(outcome, refused={**refused, **outcome.refused})

@@ -16,7 +16,13 @@ from twisted.web.http_headers import Headers
 from ssdpreg.backends.consul_token import TokenSource
 from ssdpreg.backends.http_client import BoundedHTTPClient, Response, ResponseTooLongError
 from ssdpreg.backends.json_object import JSONArrayParser, JSONObjectParser
-from ssdpreg.errors import BackendBusyError, BackendForgotError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.errors import (
+    BackendBusyError,
+    BackendFaultError,
+    BackendForgotError,
+    BackendRefusedError,
+    BackendUnavailableError,
+)
 
 #: Error texts for an unknown ID, which Consul 1.8 sends with status 500. Later versions send status 404. A 404 with
 #: another text comes from a proxy or from another server.
@@ -290,6 +296,9 @@ def _error(url: str, response: Response) -> Exception:
         # HTTP allows a date as well. It is ignored: its use would need the same time on both hosts.
         retry_after = response.header("Retry-After")
         seconds = float(retry_after) if re.fullmatch(r"[0-9]{1,9}", retry_after) else None
+        text = f"{url} answers {status}: {reason}".rstrip(": ")
+        if status == 500 and seconds is None:
+            return BackendFaultError(text, status, reason)
         kind = BackendBusyError if status == 429 else BackendUnavailableError
-        return kind(f"{url} answers {status}: {reason}".rstrip(": "), seconds)
+        return kind(text, seconds)
     return BackendRefusedError(status, reason)

@@ -155,7 +155,9 @@ def refuse_one(world: World) -> None:
     duration = world.random.uniform(30.0, 300.0)
     # It is tried again after 30 s, then after twice as long each time.
     world.checker.excuse(ids[0], world.clock.seconds() + 3 * duration + 120.0)
-    status, text = world.random.choice(((400, "Invalid Service Meta"), (403, "Permission denied"), (404, "not found")))
+    status, text = world.random.choice(
+        ((400, "Invalid Service Meta"), (403, "Permission denied"), (404, "not found"), (500, "Internal error"))
+    )
     world.trace.add("", "fault", f"Consul: {status} for {ids[0]}")
 
     def fault(method: str, path: str, body: bytes) -> str | None:

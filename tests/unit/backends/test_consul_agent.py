@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar, cast
 from unittest import mock
+from urllib.parse import quote
 
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
@@ -184,8 +185,7 @@ class ConsulAgentTests(ConsulAgentTestCase):
         self.agent.faults["/v1/agent/check/deregister"] = (500, "No cluster leader")
         plan = Plan(register=(plain,))
         outcome = self.result_of(self.backend.apply(plan))
-        self.assertEqual(outcome.applied, frozenset())
-        self.assertIsNotNone(outcome.unavailable)
+        self.assertEqual((outcome.applied, set(outcome.refused)), (frozenset(), {plain.service_id}))
         self.agent.faults.clear()
         self.result_of(self.backend.apply(plan))
         self.assertEqual(self.result_of(self.backend.read()), {plain.service_id: plain})
@@ -316,6 +316,33 @@ class ConsulAgentTests(ConsulAgentTestCase):
             outcome = self.result_of(self.backend.apply(plan))
             self.assertEqual((outcome.applied, outcome.refused), (frozenset(), {}))
             self.assertEqual(str(outcome.unavailable), "http://consul.test:8500 answers 500: No cluster leader")
+
+    def test_fault_of_some(self) -> None:
+        """Changes that the agent fails to process are rejected, after one probe, and the others are applied."""
+        registrations = [make_registration(number) for number in range(40)]
+        self.result_of(self.backend.apply(Plan(register=tuple(registrations))))
+        failing = {registrations[3].service_id, registrations[30].service_id}
+        for service_id in failing:
+            self.agent.faults[f"/v1/agent/service/deregister/{quote(service_id, safe='')}"] = (500, "disk full")
+        requests = self.requests_of(self.backend.apply(Plan(deregister=tuple(registrations))))
+        self.assertEqual(requests.count(("PUT", "/v1/agent/service/register")), 1)
+        outcome = self.result_of(self.backend.apply(Plan(deregister=tuple(registrations))))
+        self.assertIsNone(outcome.unavailable)
+        self.assertEqual(
+            {each: str(error) for each, error in outcome.refused.items()}, dict.fromkeys(failing, "500 disk full")
+        )
+        self.assertEqual(outcome.applied, {each.service_id for each in registrations} - failing)
+
+    def test_fault_of_all(self) -> None:
+        """An agent that fails to process all writes is unavailable, after no more requests than are in progress."""
+        self.result_of(self.backend.keep_alive())
+        plan = Plan(register=tuple(make_registration(number) for number in range(100)))
+        self.agent.faults["/v1/agent/service/register"] = (500, "No cluster leader")
+        self.agent.requests.clear()
+        outcome = self.result_of(self.backend.apply(plan))
+        self.assertEqual((outcome.applied, outcome.refused), (frozenset(), {}))
+        self.assertEqual(str(outcome.unavailable), "http://consul.test:8500 answers 500: No cluster leader")
+        self.assertLessEqual(len(self.agent.requests), 18)
 
     def test_stops_when_unavailable(self) -> None:
         """``apply`` starts no further change after the agent became unavailable."""
