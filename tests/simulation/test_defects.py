@@ -13,9 +13,9 @@ NOTICED = {
     "byebye-inherits": ("--no-faults --attack mover-once", 1, "a device that left is removed"),
     "any-kind-of-reply": ("--no-faults --attack unicast-byebyes", 1, "no unicast datagram is accepted"),
     "one-plan": ("--no-faults --attack flood-from-many", 1, "Consul is the registry"),
-    "retry-after-unlimited": ("--no-attacks", 5, "Consul is the registry"),
+    "retry-after-unlimited": ("--no-attacks", 1, "the check of the daemon is passing while Consul accepts keep-alives"),
     "failed-adoption-empties-consul": ("--no-attacks", 2, "a device is not removed while its announcement is valid"),
-    "expiry-while-deaf": ("--no-attacks", 1, "a device that answers does not expire before it is searched for"),
+    "expiry-while-deaf": ("--no-attacks", 2, "a device that answers does not expire before it is searched for"),
 }
 
 
