@@ -154,7 +154,7 @@ _TRUST = (
     ),
     Defect(
         "byebye-not-searched",
-        "a byebye is believed without a search",
+        "a byebye is accepted without a search",
         (
             Edit(
                 _DEPARTURES,
@@ -289,7 +289,7 @@ _CONSUL = (
     ),
     Defect(
         "incomplete-listing-believed",
-        "a listing that the ACL has emptied is believed at once",
+        "a listing that the ACL has emptied is accepted at once",
         (
             Edit(_AGENT, "        if listing.own is None and await self._own.exists():", "        if False:"),
             Edit(_AGENT, "        if missing is None:", "        if True:"),
