@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
@@ -12,8 +12,10 @@ from twisted.python.failure import Failure
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration import Outcome, Registration
 
-#: Function that registers or deregisters one service, and the registration to call it with.
-Change = tuple[Callable[[Registration], Coroutine[Any, Any, None]], Registration]
+#: Function that registers or deregisters one service.
+ChangeFunction: TypeAlias = Callable[[Registration], Coroutine[Any, Any, None]]
+#: Such a function, and the registration to call it with.
+Change: TypeAlias = tuple[ChangeFunction, Registration]
 
 
 class ChangeRunner:
@@ -62,9 +64,7 @@ class ChangeRunner:
                     run.room()
         self._beginning = False
 
-    def _begin(
-        self, run: _Run, change: Callable[[Registration], Coroutine[Any, Any, None]], item: Registration
-    ) -> None:
+    def _begin(self, run: _Run, change: ChangeFunction, item: Registration) -> None:
         self._free -= 1
         changing = Deferred.fromCoroutine(change(item))
         run.in_progress.add(changing)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import DeferredLock
 
+from ssdpreg.backends.changes import ChangeFunction
 from ssdpreg.errors import BackendError, BackendFaultError, BackendRefusedError
 from ssdpreg.registration import Registration
 
@@ -14,6 +14,8 @@ from ssdpreg.registration import Registration
 class FaultCheck:
     """
     Check of the backend after the first fault in a plan. All changes of the plan use its result.
+
+    It is made while the plan is applied, and not after it: in an outage, no more changes fail than are in progress.
 
     :param probe: Makes a write that a backend which works accepts, and raises a :class:`BackendError` otherwise.
     """
@@ -24,9 +26,7 @@ class FaultCheck:
         self._checked = False
         self._error: BackendError | None = None
 
-    def guard(
-        self, change: Callable[[Registration], Coroutine[Any, Any, None]]
-    ) -> Callable[[Registration], Coroutine[Any, Any, None]]:
+    def guard(self, change: ChangeFunction) -> ChangeFunction:
         """
         Return a change that is rejected if the backend fails to process it, but processes the probe.
 

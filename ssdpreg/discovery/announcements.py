@@ -147,8 +147,8 @@ class Announcements:
 
     def _is_to_be_proven(self, claim: Claim, reception: Reception) -> bool:
         """
-        Return whether the host of a claim, which replied to a search of the group, has to reply to one of
-        the host alone.
+        Return whether the host of a claim, which replied to a search of the group, has to reply to a search of this
+        host alone.
 
         Only then is the service kept when a limit is reached: a reply to a search of the group may be forged.
         """
@@ -227,7 +227,7 @@ class Announcements:
             if (is_new and not is_one_of_many) or was_superseded or not reception.is_reply:
                 # The contest begins after the pause. Any other reply belongs to the search of the contest before.
                 service.deferred_at = min(service.deferred_at, now)
-        elif standing_of(advertisement, reception) and may_have_ceased(service, claim):
+        elif standing_of(advertisement, reception) is not Standing.INDIRECT and may_have_ceased(service, claim):
             # The addresses of one device reply within a round.
             self._moves.doubt(service, now - ROUND if reception.is_reply else now, now)
         return []

@@ -54,7 +54,7 @@ class Capacity:
     to a search.
 
     When a sender has reached its number of services, a new service evicts one of the same sender that has never replied
-    to a search, if the host of its own LOCATION sent it. Otherwise a host that forges the address of a device would
+    to a search, if the host of its LOCATION sent it. Otherwise a host that forges the address of a device would
     prevent the registration of its further services. These evictions have a budget. Services whose hosts replied to a
     search of the host alone have a budget of their own, so that others cannot use it up, and evict those that replied
     to a search of the group, too.

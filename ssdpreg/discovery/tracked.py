@@ -245,12 +245,13 @@ class TrackedService:
             del held[min((host for host in held if host != self.home), key=held.__getitem__)]
         self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
-            if len(self.others) >= MAX_OTHER_CLAIMS:
+            if self.has_all_claims:
                 self.give_up_claim()
             self.others += (before,)
         for other in self.others:
-            # The sender has moved the service, or somebody has forged its address: then the next announcement of the
-            # other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both often.
+            # The sender has moved the service, or another host has forged its address: then the next announcement of
+            # the other LOCATION is a reason for a contest. A device may also have two LOCATIONs, and announce both
+            # often.
             if other.host == claim.host and other.sender == claim.sender and not claim.is_established_before(other):
                 other.superseded = True
         before.latest = None

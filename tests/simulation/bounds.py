@@ -77,7 +77,7 @@ WRITES = 4
 WRITES_PER_CHANGE = 3
 #: Log lines a minute: 60 that unsolicited datagrams cause, changes included, and those about faults.
 LINES = 60 + 40
-#: Further lines after a restart, and while two daemons run: each process has a budget of its own.
+#: Further lines after a restart, and while two daemons run: each process has another budget.
 LINES_OF_OTHER = 60
 #: Registrations a minute that are equal to what Consul has. After a timeout, the daemon does not know the outcome.
 NEEDLESS = 20

@@ -80,7 +80,7 @@ _ONE_PLAN = (
 _TRUST = (
     Defect(
         "latest-claim-wins",
-        "a service is at the LOCATION that was announced last, whoever announced it",
+        "a service is at the LOCATION that any host announced last",
         (
             Edit(
                 _ANNOUNCEMENTS,
