@@ -25,8 +25,9 @@ _COPY_DELAY = 0.3
 #: Longest random delay of the first announcement, in seconds. UDA, 1.2.2: devices that start together must not send all
 #: at once.
 _LONGEST_INITIAL_DELAY = 0.1
-#: Range of the random interval between announcements, as shares of max-age. UDA, 1.2.2: less than half of it.
-_INTERVAL_RANGE = (0.4, 0.5)
+#: Range of the random interval between announcements, as shares of max-age. UDA, 1.2.2: less than half of it, here also
+#: when the process or the network is late.
+_INTERVAL_RANGE = (0.35, 0.45)
 #: Longest random delay of the reply to a unicast search, in seconds. UDA, 1.3.3: a device replies within 1 s.
 _LONGEST_UNICAST_DELAY = 0.5
 #: Seconds between two refreshes of the network's interfaces.

@@ -84,11 +84,11 @@ class DaemonOverIPv6Tests(SynchronousTestCase):
             }
         )
 
-    def announce(self, **devices: Mapping[str, Any]) -> hosts.Program:
+    def announce(self, max_age: int = 6, **devices: Mapping[str, Any]) -> hosts.Program:
         """Start the announcer."""
         path = self.lan.folder / "spoof.json"
         path.write_text(json.dumps({"ssdp": {name: {"urnList": [API], **each} for name, each in devices.items()}}))
-        return self.far.run(twistd("ssdpspoof", "--config", str(path), "--max-age", "6"), cwd=str(ROOT))
+        return self.far.run(twistd("ssdpspoof", "--config", str(path), "--max-age", str(max_age)), cwd=str(ROOT))
 
     def addresses(self) -> list[str]:
         """Return the addresses of the registered services."""
@@ -107,7 +107,7 @@ class DaemonOverIPv6Tests(SynchronousTestCase):
     def test_both_families(self) -> None:
         """A device with addresses of both families is one service, which stays where it is until its byebye."""
         self.start("10.77.0.2", "fd00:77::2")
-        devices = self.announce(a={"broadcastIP": ["10.77.0.3:80", "[fd00:77::3]:80"]})
+        devices = self.announce(12, a={"broadcastIP": ["10.77.0.3:80", "[fd00:77::3]:80"]})
         wait_until(self.addresses)
         [before] = self.addresses()
         wait_until(lambda: self.metric("ssdpreg_packets_total") > 60, 30)
