@@ -298,7 +298,9 @@ class CatalogTestsMixin(BackendTestsMixin):
         other = make_registration(service_id="ssdpreg-other-0123456789abcdef", name="RackHD-other")
         outcome = await backend.apply(Plan(register=(other,)))
         self.assertEqual(outcome.applied, frozenset())
-        self.assertIn("index is stale", str(outcome.refused[other.service_id]))
+        self.assertIn(
+            "index is stale: another program has a service on the node", str(outcome.refused[other.service_id])
+        )
         self.assertEqual(self.node("device-0")["Services"]["RackHD-other"]["Port"], 1)
 
     async def test_two_services(self) -> None:
