@@ -48,12 +48,11 @@ class TrackedService:
 
     :ivar claim: Current claim: the service is registered at its LOCATION.
     :ivar others: Other claims, oldest first.
-    :ivar live: Whether the service has been published as live.
     :ivar removed: Whether it is no longer in the table.
-    :ivar published: Standing with which the current claim was published.
+    :ivar published: Standing with which the current claim was published; None if the service is not live.
     :ivar creator: Sender of the first claim, whose quota the service counts against.
+    :ivar rank: See :class:`ssdpreg.discovery.ranks.Ranks`; None for a service without one.
     :ivar appeared_at: Time of the first reception or of the adoption.
-    :ivar home: Host of the current LOCATION for the longest time in all: see the module.
     :ivar searched: Whether the device has been searched for since the latest reception.
     :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
     :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
@@ -77,10 +76,9 @@ class TrackedService:
         "asked_at",
         "claim",
         "creator",
-        "home",
-        "live",
         "moved_at",
         "published",
+        "rank",
         "rare",
         "removed",
         "repeat_at",
@@ -100,6 +98,8 @@ class TrackedService:
     next_move: Rare[Claim | None] = Rare(None)
     move_at: Rare[float] = Rare(math.inf)
     restarted_at: Rare[float] = Rare(_NEVER)
+    # The home, if it is not the host of the current claim.
+    _other_home: Rare[str] = Rare("")
     # Seconds for which each host was the host of the current LOCATION, until the latest move.
     _held: Rare[dict[str, float] | None] = Rare(None)
     # No pause precedes the first move.
@@ -108,17 +108,30 @@ class TrackedService:
     def __init__(self, claim: Claim, now: float) -> None:
         self.rare: dict[str, Any] | None = None
         self.claim = claim
-        self.live = False
         self.removed = False
-        self.published = Standing.INDIRECT
+        self.published: Standing | None = None
         self.creator = claim.sender
+        self.rank: int | None = None
         self.appeared_at = now
-        self.home = claim.host
         self.searched = False
         self.repeat_at = math.inf
         self.asked_at = _NEVER
         self.moved_at = now
         self.scheduled_at = math.inf
+
+    @property
+    def live(self) -> bool:
+        """Whether the service has been published as live."""
+        return self.published is not None
+
+    @property
+    def home(self) -> str:
+        """Host of the current LOCATION for the longest time in all: see the module."""
+        return self._other_home or self.claim.host
+
+    @home.setter
+    def home(self, host: str) -> None:
+        self._other_home = "" if host == self.claim.host else host
 
     @property
     def due(self) -> float:
@@ -240,9 +253,9 @@ class TrackedService:
         held = self._held = self._held or {}
         held[before.host] = held.get(before.host, 0.0) + now - self.moved_at
         self.moved_at = now
-        self.home = _home(held, self.home)
+        home = self.home = _home(held, self.home)
         if len(held) > MAX_OTHER_CLAIMS:
-            del held[min((host for host in held if host != self.home), key=held.__getitem__)]
+            del held[min((host for host in held if host != home), key=held.__getitem__)]
         self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
             if self.has_all_claims:
@@ -257,7 +270,7 @@ class TrackedService:
         before.latest = None
         if self.doubt is not None:
             self.doubt.end(now)
-        self.claim = claim
+        self.claim, self.home = claim, home
         self.searched = False
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
@@ -308,11 +321,10 @@ class TrackedService:
 
     def go_live(self, now: float, home: Home | None = None) -> None:
         """
-        Record that the service is live, and begin to measure the time of each host, for the home.
+        Begin to measure the time of each host, for the home, because the service is live now.
 
         :param home: Home of the service before it left, if it is known.
         """
-        self.live = True
         self.home = self.claim.host
         self._held = None
         self.moved_at = now

@@ -41,6 +41,9 @@ class ClaimTests(SynchronousTestCase):
         one = claim()
         self.assertTrue(self.renew(one, 1050, max_age=10))
         self.assertEqual((one.received_at, one.search_at, one.expires_at, one.interface), (1050, 1058, 1061, "eth1"))
+        # The latest max-age counts, also if it is the first one again.
+        self.assertTrue(one.renew(one.advertisement, Reception(OWNER, "eth1"), 1060))
+        self.assertEqual((one.max_age, one.search_at, one.rare), (100, 1140, {"other_interfaces": ("eth0",)}))
 
     def test_renewal_by_another_sender(self) -> None:
         """Another sender neither prolongs nor shortens a claim, nor becomes its owner."""
@@ -304,7 +307,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.service.set_current(claim("10.0.0.6", 5000), 5000)
         self.assertEqual(self.service.home, OWNER)
         self.service.go_live(5001)
-        self.assertEqual((self.service.home, self.service.live), ("10.0.0.6", True))
+        self.assertEqual(self.service.home, "10.0.0.6")
         self.service.set_current(claim(now=5011), 5011)
         self.service.set_current(claim("10.0.0.6", 5020), 5020)
         self.assertEqual(self.service.home, "10.0.0.6")

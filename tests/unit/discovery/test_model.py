@@ -278,7 +278,7 @@ class TableMachine(RuleBasedStateMachine):
         assert all(not service.removed and service.creator for service in services)
         for sender in {service.creator for service in services}:
             assert self.table._services.capacity._created[sender] == self.created(sender)
-        assert sum(map(len, self.table._services.capacity._ranks)) == len(services)
+        assert len(self.table._services.capacity._ranks) == len(services)
 
     @invariant()
     def memory_is_bounded(self) -> None:
