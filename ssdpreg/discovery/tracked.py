@@ -48,13 +48,12 @@ class TrackedService:
 
     :ivar claim: Current claim: the service is registered at its LOCATION.
     :ivar others: Other claims, oldest first.
-    :ivar removed: Whether it is no longer in the table.
     :ivar published: Standing with which the current claim was published; None if the service is not live.
     :ivar creator: Sender of the first claim, whose quota the service counts against.
-    :ivar rank: See :class:`ssdpreg.discovery.ranks.Ranks`; None for a service without one.
+    :ivar rank: See :class:`ssdpreg.discovery.ranks.Ranks`; None for a service that is not in the table.
     :ivar appeared_at: Time of the first reception or of the adoption.
-    :ivar searched: Whether the device has been searched for since the latest reception.
-    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar repeat_at: Time at which the search for the device is repeated, infinite if it is not; None if the device has
+        not been searched for since the latest reception.
     :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
     :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar awaits: Search target of that search until it is sent, empty afterwards.
@@ -80,10 +79,8 @@ class TrackedService:
         "published",
         "rank",
         "rare",
-        "removed",
         "repeat_at",
         "scheduled_at",
-        "searched",
     )
 
     others: Rare[tuple[Claim, ...]] = Rare(())
@@ -108,13 +105,11 @@ class TrackedService:
     def __init__(self, claim: Claim, now: float) -> None:
         self.rare: dict[str, Any] | None = None
         self.claim = claim
-        self.removed = False
         self.published: Standing | None = None
         self.creator = claim.sender
         self.rank: int | None = None
         self.appeared_at = now
-        self.searched = False
-        self.repeat_at = math.inf
+        self.repeat_at: float | None = None
         self.asked_at = _NEVER
         self.moved_at = now
         self.scheduled_at = math.inf
@@ -123,6 +118,11 @@ class TrackedService:
     def live(self) -> bool:
         """Whether the service has been published as live."""
         return self.published is not None
+
+    @property
+    def removed(self) -> bool:
+        """Whether it is no longer in the table."""
+        return self.rank is None
 
     @property
     def home(self) -> str:
@@ -137,7 +137,7 @@ class TrackedService:
     def due(self) -> float:
         """Time at which the next decision is due."""
         claim = self.claim
-        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
+        due = min(claim.expires_at, claim.search_at if self.repeat_at is None else self.repeat_at)
         return min(due, self.decision_due)
 
     @property
@@ -155,7 +155,7 @@ class TrackedService:
 
     def search_is_due(self, now: float) -> bool:
         """Return whether the device has to be searched for, because it was not received in time."""
-        if self.searched:
+        if self.repeat_at is not None:
             return self.repeat_at <= now
         return min(self.claim.search_at, self.claim.expires_at) <= now
 
@@ -166,10 +166,9 @@ class TrackedService:
 
         :return: Whether it is a repetition.
         """
-        is_repetition, claim = self.searched, self.claim
+        is_repetition, claim = self.repeat_at is not None, self.claim
         claim.latest = None
         if not is_repetition:
-            self.searched = True
             self.asked_at = now
             self.rounds_after_hold = 0
         self.repeat_at = math.inf
@@ -271,7 +270,7 @@ class TrackedService:
         if self.doubt is not None:
             self.doubt.end(now)
         self.claim, self.home = claim, home
-        self.searched = False
+        self.repeat_at = None
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None

@@ -127,7 +127,6 @@ class TrackedServices:
         self.capacity.remove(service)
         self.other_claims.discard(service)
         self._schedule.discard(service)
-        service.removed = True
         service.claim.latest = None
         # The memo of datagrams may keep the service for some time, but not the claims of other hosts.
         service.others = ()

@@ -22,7 +22,7 @@ class ObjectTests(SynchronousTestCase):
         claim = Claim(announced, Reception("10.0.0.5"), 0.0)
         service = TrackedService(claim, 0.0)
         registration = RegistrationRules("rack-7").registration(announced)
-        for each, size in ((announced, 144), (claim, 160), (service, 128), (registration, 64)):
+        for each, size in ((announced, 144), (claim, 160), (service, 112), (registration, 64)):
             self.assertLessEqual(getsizeof(each), size, each)
             self.assertFalse(hasattr(each, "__dict__"), each)
         self.assertEqual((claim.rare, service.rare), (None, None))

@@ -220,12 +220,12 @@ class TrackedServiceTests(SynchronousTestCase):
         service = self.service
         self.assertEqual((service.creator, service.home, service.appeared_at), (OWNER, OWNER, 1000))
         self.assertEqual((service.due, service.leaves_at, service.contest), (1080, math.inf, None))
-        self.assertEqual((service.live, service.removed, service.others), (False, False, ()))
+        self.assertEqual((service.live, service.others), (False, ()))
 
     def test_due(self) -> None:
         """The next decision is the earliest of search, expiry, end of a round, move and departure."""
         service = self.service
-        service.searched = True
+        service.repeat_at = math.inf
         self.assertEqual(service.due, 1110)
         service.begin_contest(1050)
         assert service.contest is not None
@@ -238,7 +238,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(service.due, 1040)
         service.leaves_at = 1002
         self.assertEqual(service.due, 1002)
-        service.searched = False
+        service.repeat_at = None
         service.leaves_at = service.move_at = math.inf
         self.claim.lifetime = 1.0
         self.assertEqual(service.due, 1001)
@@ -258,7 +258,7 @@ class TrackedServiceTests(SynchronousTestCase):
         other = claim("10.0.0.6", 1001)
         service.others = (other,)
         service.begin_contest(1003)
-        service.searched = True
+        service.repeat_at = math.inf
         service.leaves_at, service.move_at, service.next_move = 1002, 1004, other
         service.set_current(other, 1002)
         self.assertIs(service.claim, other)

@@ -296,7 +296,7 @@ class TableMachine(RuleBasedStateMachine):
         for service in self.table._services:
             assert all(claim.latest is None for claim in service.others)
             if service.claim.latest is not None:
-                assert service.live and service.contest is None and not service.searched
+                assert service.live and service.contest is None and service.repeat_at is None
                 assert service.scheduled_at <= service.claim.search_at
 
     @invariant()
