@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ssdpreg.discovery.tracked import TrackedService
 
 #: Number of outdated entries of a rank, in excess of the current ones, at which they are removed.
-_SLACK = 1024
+_SLACK = 64
 
 
 class Ranks:

@@ -66,5 +66,5 @@ class RanksTests(SynchronousTestCase):
             self.ranks.put(first, 0)
             self.ranks.put(self.services[3], 1)
             self.ranks.put(self.services[3], 0)
-        self.assertLess(sum(map(len, self.ranks._entries)), 1100)
+        self.assertLess(sum(map(len, self.ranks._entries)), 150)
         self.assertEqual((self.of(0), len(self.ranks)), ([3, 0, 2, 1], 4))

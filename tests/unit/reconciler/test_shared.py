@@ -70,7 +70,7 @@ class SharedRegistrationsTests(SynchronousTestCase):
         self.assertEqual((self.backend.registrations, self.lines()[4:]), ({}, ["Deregistered"]))
 
     def test_no_copy(self) -> None:
-        """The reconciler keeps no dictionary of its own."""
+        """The reconciler has no copy of the registrations."""
         self.advance(35)
         self.assertIs(self.reconciler._differences.actual, self.backend.registrations)
         self.successResultOf(self.reconciler.stopService())
