@@ -59,7 +59,8 @@ class Announcements:
         events += self._services.add(claim, now)
         if claim.take_proof(reception, now):
             events.append(_proof(claim))
-        service = self._services.find_advertised(advertisement)
+        # Only the decisions below need the service.
+        service = self._services.find_advertised(advertisement) if replaces or reception.is_reply else None
         if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
             # A service whose host replies to a search of this host alone is never evicted.
             events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))

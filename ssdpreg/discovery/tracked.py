@@ -314,7 +314,8 @@ class TrackedService:
         """
         self.live = True
         self.home = self.claim.host
-        self._held = None
+        if self.rare is not None:
+            self._held = None
         self.moved_at = now
         if home is not None:
             self.home = home.host

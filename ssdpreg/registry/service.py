@@ -21,7 +21,6 @@ from ssdpreg.discovery.events import (
     Appeared,
     Changed,
     Event,
-    Left,
     SearchNeeded,
     SearchUrgency,
 )
@@ -335,17 +334,16 @@ class Registry(LiveServices, Service):
 
     def _apply_events(self, events: Iterable[Event]) -> None:
         for event in events:
-            match event:
-                case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    self._publish(advertisement, standing)
-                case Left(advertisement, reason):
-                    self._remove(advertisement, reason)
-                    if reason == "byebye":
-                        # The byebye may have been forged, and the reply of the device lost or late.
-                        search = SearchNeeded(advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
-                        self.needed_searches.request(search)
-                case SearchNeeded():
-                    self.needed_searches.request(event)
+            if isinstance(event, (Appeared, Changed)):
+                self._publish(event.advertisement, event.standing)
+            elif isinstance(event, SearchNeeded):
+                self.needed_searches.request(event)
+            else:
+                self._remove(event.advertisement, event.reason)
+                if event.reason == "byebye":
+                    # The byebye may have been forged, and the reply of the device lost or late.
+                    search = SearchNeeded(event.advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+                    self.needed_searches.request(search)
         self._request_expiry()
 
     def _apply_in_slices(self, events: Iterator[list[Event]]) -> None:
