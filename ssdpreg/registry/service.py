@@ -269,12 +269,15 @@ class Registry(LiveServices, Service):
         group = self._messages.of(message, reception)
         group.count += 1
         meaning = self._interpret(message, reception.sender)
+        if isinstance(meaning, Advertisement):
+            # The announcement of a new service is no repetition yet: one that is received once is not kept.
+            service = self._table.find(meaning)
+            self._process(meaning, reception)
+            if service is not None and not service.removed:
+                return RepeatedAdvertisement(group, service, meaning, reception)
+            return None
         self._process(meaning, reception)
-        if isinstance(meaning, Rejection):
-            return RepeatedRejection(group, meaning, reception.sender)
-        if isinstance(meaning, Advertisement) and (service := self._table.find(meaning)) is not None:
-            return RepeatedAdvertisement(group, service, meaning, reception)
-        return None
+        return RepeatedRejection(group, meaning, reception.sender) if isinstance(meaning, Rejection) else None
 
     @property
     def received(self) -> Counter[tuple[str, str]]:

@@ -56,7 +56,8 @@ def parse_fields(text: str) -> dict[str, str]:
         name = "" if fields.get(found) else found
         if name:
             fields[name] = after.strip()
-    _unfold(fields, name, folded)
+    if folded:
+        _unfold(fields, name, folded)
     return fields
 
 
@@ -76,5 +77,5 @@ def _unfold(fields: dict[str, str], name: str, folded: list[str]) -> None:
 
     :param name: Name of the field, empty if it is skipped.
     """
-    if name and folded:
+    if name:
         fields[name] = " ".join([fields[name], *folded]).lstrip()

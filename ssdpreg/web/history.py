@@ -65,7 +65,8 @@ class History:
     def __init__(self, reactor: Any, registrations: Mapping[str, Registration]) -> None:
         self._reactor = reactor
         self._registrations = registrations
-        self._events: deque[PastEvent] = deque(maxlen=_EVENTS)
+        # Arguments of PastEvent: most of many events are never read.
+        self._events: deque[tuple[int, float, str, Registration]] = deque(maxlen=_EVENTS)
         first = Minute(_minute(reactor.seconds()), services=len(registrations))
         self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
         self._minute_ends_at = _end(first)
@@ -75,7 +76,7 @@ class History:
     @property
     def events(self) -> Sequence[PastEvent]:
         """The latest events, the last one first."""
-        return list(reversed(self._events))
+        return [PastEvent(*event) for event in reversed(self._events)]
 
     @property
     def latest(self) -> int:
@@ -103,7 +104,7 @@ class History:
             self._add_minutes(now)
         self.counts[kind] += 1
         self._latest += 1
-        self._events.append(PastEvent(self._latest, now, kind, registration))
+        self._events.append((self._latest, now, kind, registration))
         minute = self._minutes[-1]
         minute.services = len(self._registrations)
         if kind == "alive":
