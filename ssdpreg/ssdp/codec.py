@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 import re
 from functools import lru_cache
+from typing import TypeVar
 
 from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
@@ -67,6 +68,10 @@ _LONGEST_MX = 5
 #: UDA, 1.3.2: operating system, UPnP version and product. The version is 1.1, since a control point of version 2.0 must
 #: send its user's name in every search (CPFN.UPNP.ORG).
 USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/1.1 ssdpreg/{__version__}"
+
+
+#: An announcement or a reply.
+M = TypeVar("M", Alive, SearchResponse)
 
 
 def decode(datagram: bytes) -> Message:
@@ -162,7 +167,7 @@ def _parse_response(fields: dict[str, str]) -> SearchResponse:
     # UDA, 1.3.3: ST and USN are required. Some devices send NT in place of ST.
     st = fields.get("ST") or _required(fields, "NT")
     usn = _required(fields, "USN")
-    return SearchResponse(st, usn, *_parse_description(fields))
+    return _parse_announcement(SearchResponse, st, usn, fields)
 
 
 def _parse_notify(fields: dict[str, str]) -> Message:
@@ -170,7 +175,7 @@ def _parse_notify(fields: dict[str, str]) -> Message:
     nt, nts, usn = _required(fields, "NT"), _required(fields, "NTS"), _required(fields, "USN")
     match nts.strip('"').lower():
         case "ssdp:alive":
-            return Alive(nt, usn, *_parse_description(fields))
+            return _parse_announcement(Alive, nt, usn, fields)
         case "ssdp:byebye":
             return ByeBye(nt, usn)
         case "ssdp:update":
@@ -183,11 +188,9 @@ def _parse_notify(fields: dict[str, str]) -> Message:
     raise HeaderError("NTS", f"unknown {nts[:80]!r}")
 
 
-def _parse_description(
-    fields: dict[str, str],
-) -> tuple[str, int | None, str, str, int | None, int | None]:
+def _parse_announcement(kind: type[M], nt: str, usn: str, fields: dict[str, str]) -> M:
     """
-    Parse the header fields that an announcement and a reply have in common.
+    Return an announcement or a reply, whose other header fields are the same.
 
     SECURELOCATION.UPNP.ORG is ignored on purpose: it names the same description, and the address that is registered
     must not depend on a second URL.
@@ -195,9 +198,11 @@ def _parse_description(
     location, max_age, server = _location(fields), _max_age(fields), _server(fields)
     if _NUMBERED.isdisjoint(fields):
         # Most devices are older than these fields.
-        return location, max_age, server, "", None, None
+        return kind(nt, usn, location, max_age, server)
     port = _number(fields, "SEARCHPORT.UPNP.ORG", _LARGEST_SEARCH_PORT)
-    return (
+    return kind(
+        nt,
+        usn,
         location,
         max_age,
         server,
