@@ -71,9 +71,8 @@ class RegistrationRules:
         Text from the network is reduced to letters, digits and hyphens, which need no quoting in URLs. A digest makes
         the ID unique.
         """
-        digest = _digest_of_scope(self.scope).copy()
-        digest.update(f"{device_id.casefold()}\0{urn}".encode())
-        return f"{ID_PREFIX}{_slug(urn)}-{digest.hexdigest()[:16]}"
+        digest = hashlib.sha256(f"{self.scope}\0{device_id.casefold()}\0{urn}".encode()).hexdigest()[:16]
+        return f"{ID_PREFIX}{_slug(urn)}-{digest}"
 
     def _check_rule(self, advertisement: Advertisement, standing: Standing) -> CheckRule | None:
         rule = self.checks.get(advertisement.term.urn)
@@ -81,12 +80,6 @@ class RegistrationRules:
             return None
         is_direct = standing is not Standing.INDIRECT
         return rule if may_probe(advertisement.endpoint, is_direct, self.named_networks) else None
-
-
-@lru_cache(16)
-def _digest_of_scope(scope: str) -> hashlib._Hash:
-    """Return the digest with which those of all service IDs of a scope begin. A copy is faster than a new digest."""
-    return hashlib.sha256(f"{scope}\0".encode())
 
 
 @lru_cache(1024)

@@ -186,12 +186,12 @@ class Catalogue:
 
     def appeared(self, registration: Registration) -> None:
         self._index += 1
-        key = _node(registration), registration.service_id, self._index
-        if self._by_node.add(key, width=1):
-            self._node_indexes[key[0]] = self._index
-        else:
+        node = _node(registration)
+        if self._by_node.first((node,)) is None:
             self.devices += 1
-        self._add(registration, key)
+        else:
+            self._node_indexes[node] = self._index
+        self._add(registration, (node, registration.service_id, self._index))
         self._request_notification()
 
     def changed(self, registration: Registration, before: Registration) -> None:
@@ -236,9 +236,10 @@ class Catalogue:
         return Entry(registration, node_name(registration.device_id), created, self._modified.get(service_id, created))
 
     def _add(self, registration: Registration, key: CatalogueKey) -> None:
-        """Add a service to its name, and set the index of the name."""
+        """Add a service, and set the index of its name."""
         name = registration.name.casefold()
         self.by_name.add(name, key)
+        self._by_node.add(key)
         self._name_indexes[name] = self._index
         tags = self._tags.get(registration.name)
         if tags is None:

@@ -39,22 +39,16 @@ class SortedKeys(Generic[K]):
         block = self._blocks[number]
         return block[bisect_left(block, key)] == key
 
-    def add(self, key: K, width: int = 0) -> bool:
-        """
-        Add a key, unless it is contained.
-
-        :param width: Number of the first parts of a tuple.
-        :return: Whether a key that begins with the same parts was contained before.
-        """
+    def add(self, key: K) -> None:
+        """Add a key, unless it is contained."""
         if not self._blocks:
             self._blocks, self._last, self._count = [[key]], [key], 1
-            return False
+            return
         number = min(bisect_left(self._last, key), len(self._blocks) - 1)
         block = self._blocks[number]
         place = bisect_left(block, key)
         if place < len(block) and block[place] == key:
-            return True
-        is_known = width > 0 and self._has_neighbour(number, place, key[:width])
+            return
         block.insert(place, key)
         self._count += 1
         if len(block) > _LARGEST_BLOCK:
@@ -63,16 +57,6 @@ class SortedKeys(Generic[K]):
             self._last[number : number + 1] = [block[half - 1], block[-1]]
         else:
             self._last[number] = block[-1]
-        return is_known
-
-    def _has_neighbour(self, number: int, place: int, prefix: Any) -> bool:
-        """Return whether the key at a place of a block, or the one before it, begins with a prefix."""
-        block, width = self._blocks[number], len(prefix)
-        if place < len(block) and block[place][:width] == prefix:
-            return True
-        # The key belongs into the first block whose last key is greater, or at the end.
-        before = block[place - 1] if place else self._last[number - 1] if number else None
-        return before is not None and before[:width] == prefix
 
     def discard(self, key: K) -> None:
         """Remove a key, if it is contained."""

@@ -24,7 +24,7 @@ class ParseFieldsTests(SynchronousTestCase):
         self.assertEqual(parse_fields("HOST: a\n b\nDate: c\r\n\td\r\nEXT:\r\n e\r\nST: f\r\n"), {"ST": "f"})
 
     def test_first_value(self) -> None:
-        """The first of two fields with a value counts, whatever their spellings are."""
+        """Of two fields with the same name, the first one with a value counts. Their spellings may differ."""
         self.assertEqual(parse_fields("NT:\r\nnt: a\r\nNt: b\r\nnT: c\r\n d\r\n"), {"NT": "a"})
 
     def test_no_colon(self) -> None:

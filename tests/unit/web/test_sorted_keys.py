@@ -46,17 +46,6 @@ class SortedKeysTests(SynchronousTestCase):
             keys.discard(key)
         self.assertEqual((len(keys), all_of(keys), keys.at(0, 1), keys.after(None, 1)), (0, [], [], []))
 
-    def test_known_prefix(self) -> None:
-        """At the addition of a key, a key with the same beginning is found on either side, also in another block."""
-        random = Random(2)
-        keys: SortedKeys[Key] = SortedKeys()
-        expected: set[Key] = set()
-        for _ in range(5000):
-            key = (f"{random.randrange(2500):04}", f"{random.randrange(100):02}")
-            is_known = any((key[0], f"{number:02}") in expected for number in range(100))
-            self.assertEqual(keys.add(key, width=1), is_known)
-            expected.add(key)
-
     def test_prefix(self) -> None:
         """The keys with a prefix are found in parts, and no others."""
         keys: SortedKeys[Key] = SortedKeys([("a", "1"), ("b", "1"), ("b", "2"), ("b", "3"), ("bb", "1"), ("c", "1")])
