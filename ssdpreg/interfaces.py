@@ -178,6 +178,18 @@ class IKnownRegistrations(Interface):
     )
 
 
+class ISharedRegistrations(Interface):
+    """
+    Optional interface of a backend that stores registrations in the memory of the daemon, and that only the daemon
+    changes. The daemon does not keep a copy of them.
+    """
+
+    registrations: dict[str, Registration] = Attribute(
+        "The registrations by service ID. ``apply`` changes this mapping. The caller makes the same changes again after"
+        " it has returned."
+    )
+
+
 class IEarlierRegistrations(Interface):
     """Optional interface of a backend that finds registrations of an earlier run also where it does not write."""
 

@@ -108,7 +108,7 @@ class Announcements:
             # It has been announced from another address only, and its host has not replied for a long time.
             claim.end()
             return proof
-        service.searched = False
+        service.repeat_at = None
         if (claim.standing, claim.answers, claim.is_adopted) != before:
             self._services.capacity.update(service)
         standing = standing_of(advertisement, reception)

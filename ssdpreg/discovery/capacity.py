@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
+from ssdpreg.discovery.ranks import Ranks
 from ssdpreg.discovery.rates import SenderBuckets, TokenBucket
 from ssdpreg.discovery.standing import Standing
 from ssdpreg.discovery.tracked import TrackedService
@@ -66,7 +67,7 @@ class Capacity:
 
     def __init__(self, limit: int, limit_per_sender: int) -> None:
         self._limit, self._limit_per_sender = limit, limit_per_sender
-        self._ranks: tuple[dict[TrackedService, None], ...] = ({}, {}, {}, {})
+        self._ranks = Ranks(_PROVEN + 1)
         # Adopted services that have the highest rank because they were adopted, in the order of their adoption.
         self._on_probation: dict[TrackedService, None] = {}
         self._created: Counter[str] = Counter()
@@ -113,29 +114,27 @@ class Capacity:
             return None
         self._end_probations(now)
         for rank in range(_rank(standing, answers)):
-            if self._ranks[rank]:
+            evicted = self._ranks.latest(rank)
+            if evicted is not None:
                 self.evictions += 1
-                return next(reversed(self._ranks[rank]))
+                return evicted
         raise RejectedError(TOO_MANY)
 
     def add(self, service: TrackedService) -> None:
         """Add a new service to the numbers."""
         if service.claim.is_adopted:
             self._on_probation[service] = None
-        self._ranks[self._rank_of(service)][service] = None
+        self._ranks.put(service, self._rank_of(service))
         self._created[service.creator] += 1
         self._count += 1
 
     def update(self, service: TrackedService) -> None:
         """Move a service to the rank of its current claim."""
-        rank = self._rank_of(service)
-        if service not in self._ranks[rank]:
-            self._discard(service)
-            self._ranks[rank][service] = None
+        self._ranks.put(service, self._rank_of(service))
 
     def remove(self, service: TrackedService) -> None:
         """Remove a service from the numbers."""
-        self._discard(service)
+        self._ranks.discard(service)
         self._on_probation.pop(service, None)
         self._created[service.creator] -= 1
         if not self._created[service.creator]:
@@ -154,7 +153,7 @@ class Capacity:
         for rank in range(below):
             candidates = (
                 service
-                for service in reversed(self._ranks[rank])
+                for service in self._ranks.latest_first(rank)
                 if service.creator == service.claim.sender == sender and now - service.appeared_at >= _CHANCE
             )
             evicted = min(candidates, key=lambda service: service.claim.announcements, default=None)
@@ -175,10 +174,6 @@ class Capacity:
         if claim.is_adopted and service in self._on_probation:
             return _PROVEN
         return _rank(claim.standing, claim.answers)
-
-    def _discard(self, service: TrackedService) -> None:
-        for services in self._ranks:
-            services.pop(service, None)
 
 
 def _rank(standing: Standing, answers: bool) -> int:

@@ -54,7 +54,6 @@ class Claim:
     :ivar began_at: Time of the first reception.
     :ivar received_at: Time of the latest reception from the owner.
     :ivar previous_at: Time of the reception before that. Copies of one announcement count as one reception.
-    :ivar max_age: Seconds of validity that the latest reception has announced.
     :ivar lifetime: Seconds from the latest reception to the expiry.
     :ivar latest: Advertisement of the latest reception, as long as its repetition only prolongs the claim: see
         :meth:`settle`. None for a claim that is not the current one, and while a decision is pending.
@@ -78,7 +77,6 @@ class Claim:
         "latest",
         "latest_is_reply",
         "lifetime",
-        "max_age",
         "previous_at",
         "rare",
         "received_at",
@@ -90,6 +88,8 @@ class Claim:
     other_interfaces: Rare[tuple[str, ...]] = Rare(())
     neighbours: Rare[Neighbours | None] = Rare(None)
     superseded: Rare[bool] = Rare(False)
+    # Max-age of the latest reception, if it is not that of the advertisement.
+    _other_max_age: Rare[int | None] = Rare(None)
 
     def __init__(self, advertisement: Advertisement, reception: Reception, now: float) -> None:
         self.advertisement = advertisement
@@ -132,6 +132,16 @@ class Claim:
         port = self.advertisement.search_port
         # Only the host itself can name the port.
         return self.host if port is None or self.standing is Standing.INDIRECT else search_address(self.host, port)
+
+    @property
+    def max_age(self) -> int:
+        """Seconds of validity that the latest reception has announced."""
+        other = self._other_max_age
+        return self.advertisement.max_age if other is None else other
+
+    @max_age.setter
+    def max_age(self, seconds: int) -> None:
+        self._other_max_age = None if seconds == self.advertisement.max_age else seconds
 
     @property
     def search_at(self) -> float:
@@ -309,6 +319,7 @@ class Claim:
         if standing and reception.is_reply:
             self.answers = True
             self.replied_at = now
-        self.max_age = advertisement.max_age
+        if advertisement is not self.advertisement or self.rare is not None:
+            self.max_age = advertisement.max_age
         lifetime = advertisement.lifetime
         self.lifetime = lifetime if self.standing else min(lifetime, _MAX_INDIRECT_LIFETIME)

@@ -48,14 +48,12 @@ class TrackedService:
 
     :ivar claim: Current claim: the service is registered at its LOCATION.
     :ivar others: Other claims, oldest first.
-    :ivar live: Whether the service has been published as live.
-    :ivar removed: Whether it is no longer in the table.
-    :ivar published: Standing with which the current claim was published.
+    :ivar published: Standing with which the current claim was published; None if the service is not live.
     :ivar creator: Sender of the first claim, whose quota the service counts against.
+    :ivar rank: See :class:`ssdpreg.discovery.ranks.Ranks`; None for a service that is not in the table.
     :ivar appeared_at: Time of the first reception or of the adoption.
-    :ivar home: Host of the current LOCATION for the longest time in all: see the module.
-    :ivar searched: Whether the device has been searched for since the latest reception.
-    :ivar repeat_at: Time at which that search is repeated, infinite if it is not.
+    :ivar repeat_at: Time at which the search for the device is repeated, infinite if it is not; None if the device has
+        not been searched for since the latest reception.
     :ivar rounds_after_hold: Searches that are left before the expiry of a service that was held.
     :ivar asked_at: Time of the latest search that was requested for the service.
     :ivar awaits: Search target of that search until it is sent, empty afterwards.
@@ -77,15 +75,12 @@ class TrackedService:
         "asked_at",
         "claim",
         "creator",
-        "home",
-        "live",
         "moved_at",
         "published",
+        "rank",
         "rare",
-        "removed",
         "repeat_at",
         "scheduled_at",
-        "searched",
     )
 
     others: Rare[tuple[Claim, ...]] = Rare(())
@@ -100,6 +95,8 @@ class TrackedService:
     next_move: Rare[Claim | None] = Rare(None)
     move_at: Rare[float] = Rare(math.inf)
     restarted_at: Rare[float] = Rare(_NEVER)
+    # The home, if it is not the host of the current claim.
+    _other_home: Rare[str] = Rare("")
     # Seconds for which each host was the host of the current LOCATION, until the latest move.
     _held: Rare[dict[str, float] | None] = Rare(None)
     # No pause precedes the first move.
@@ -108,23 +105,39 @@ class TrackedService:
     def __init__(self, claim: Claim, now: float) -> None:
         self.rare: dict[str, Any] | None = None
         self.claim = claim
-        self.live = False
-        self.removed = False
-        self.published = Standing.INDIRECT
+        self.published: Standing | None = None
         self.creator = claim.sender
+        self.rank: int | None = None
         self.appeared_at = now
-        self.home = claim.host
-        self.searched = False
-        self.repeat_at = math.inf
+        self.repeat_at: float | None = None
         self.asked_at = _NEVER
         self.moved_at = now
         self.scheduled_at = math.inf
 
     @property
+    def live(self) -> bool:
+        """Whether the service has been published as live."""
+        return self.published is not None
+
+    @property
+    def removed(self) -> bool:
+        """Whether it is no longer in the table."""
+        return self.rank is None
+
+    @property
+    def home(self) -> str:
+        """Host of the current LOCATION for the longest time in all: see the module."""
+        return self._other_home or self.claim.host
+
+    @home.setter
+    def home(self, host: str) -> None:
+        self._other_home = "" if host == self.claim.host else host
+
+    @property
     def due(self) -> float:
         """Time at which the next decision is due."""
         claim = self.claim
-        due = min(claim.expires_at, self.repeat_at if self.searched else claim.search_at)
+        due = min(claim.expires_at, claim.search_at if self.repeat_at is None else self.repeat_at)
         return min(due, self.decision_due)
 
     @property
@@ -142,7 +155,7 @@ class TrackedService:
 
     def search_is_due(self, now: float) -> bool:
         """Return whether the device has to be searched for, because it was not received in time."""
-        if self.searched:
+        if self.repeat_at is not None:
             return self.repeat_at <= now
         return min(self.claim.search_at, self.claim.expires_at) <= now
 
@@ -153,10 +166,9 @@ class TrackedService:
 
         :return: Whether it is a repetition.
         """
-        is_repetition, claim = self.searched, self.claim
+        is_repetition, claim = self.repeat_at is not None, self.claim
         claim.latest = None
         if not is_repetition:
-            self.searched = True
             self.asked_at = now
             self.rounds_after_hold = 0
         self.repeat_at = math.inf
@@ -240,9 +252,9 @@ class TrackedService:
         held = self._held = self._held or {}
         held[before.host] = held.get(before.host, 0.0) + now - self.moved_at
         self.moved_at = now
-        self.home = _home(held, self.home)
+        home = self.home = _home(held, self.home)
         if len(held) > MAX_OTHER_CLAIMS:
-            del held[min((host for host in held if host != self.home), key=held.__getitem__)]
+            del held[min((host for host in held if host != home), key=held.__getitem__)]
         self.others = tuple(other for other in self.others if other is not claim)
         if before is not claim and before.expires_at > now:
             if self.has_all_claims:
@@ -257,8 +269,8 @@ class TrackedService:
         before.latest = None
         if self.doubt is not None:
             self.doubt.end(now)
-        self.claim = claim
-        self.searched = False
+        self.claim, self.home = claim, home
+        self.repeat_at = None
         self.leaves_at = self.move_at = math.inf
         self.next_move = None
         self.contest = None
@@ -308,11 +320,10 @@ class TrackedService:
 
     def go_live(self, now: float, home: Home | None = None) -> None:
         """
-        Record that the service is live, and begin to measure the time of each host, for the home.
+        Begin to measure the time of each host, for the home, because the service is live now.
 
         :param home: Home of the service before it left, if it is known.
         """
-        self.live = True
         self.home = self.claim.host
         if self.rare is not None:
             self._held = None

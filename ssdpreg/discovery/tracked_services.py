@@ -107,7 +107,7 @@ class TrackedServices:
         if claim.standing < self.trust:
             return []
         before, service.published = service.published, claim.standing
-        if not service.live:
+        if before is None:
             service.go_live(now, self.homes.recall(_key(claim.advertisement), now) if len(self.homes) else None)
             self.live += 1
             return [Appeared(claim.advertisement, claim.standing)]
@@ -123,7 +123,6 @@ class TrackedServices:
         self.capacity.remove(service)
         self.other_claims.discard(service)
         self._schedule.discard(service)
-        service.removed = True
         service.claim.latest = None
         # The memo of datagrams may keep the service for some time, but not the claims of other hosts.
         service.others = ()
@@ -131,7 +130,7 @@ class TrackedServices:
         if not service.live:
             return []
         self.homes.remember(_key(advertisement), *service.holding_of_home(now), now)
-        service.live = False
+        service.published = None
         self.live -= 1
         return [Left(advertisement, reason)]
 

@@ -9,7 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ssdpreg.backends.garbage import LongLivedObjects
-from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend
+from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend, ISharedRegistrations
 from ssdpreg.registration import Registration
 from ssdpreg.registration.differences import AppliedChange, Differences
 
@@ -52,7 +52,8 @@ class Comparison:
         """
         if IKnownRegistrations.providedBy(self._backend):
             self._backend.known = self._differences.actual or {}
-        found = dict(await self._backend.read())
+        shared = ISharedRegistrations(self._backend, None)
+        found = dict(await self._backend.read()) if shared is None else shared.registrations
         earlier = [] if self._differences.adopted else await self._read_earlier(found)
         await self._process_events(len(found) - _PART)
         self._report(self._differences.load(found, self._reactor.seconds()))

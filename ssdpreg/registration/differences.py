@@ -58,6 +58,7 @@ class Differences:
     :param desired: Registrations of the live services by service ID: a view that changes with them.
     :param priority: Returns the priority of a new service: those of a higher priority are registered first.
     :ivar actual: Registrations that the backend is known to hold, by service ID; None before the first :meth:`load`.
+        It may be the mapping of the backend itself: see :class:`~ssdpreg.interfaces.ISharedRegistrations`.
     :ivar adopted: Whether the live services include those of an earlier run. Otherwise only services that left are
         removed.
     :ivar rejected: The rejected changes.
@@ -74,7 +75,8 @@ class Differences:
         self._suspects: dict[str, None] = {}
         # Reasons of departures, for services that the backend holds or may be about to hold.
         self._reasons: dict[str, Reason] = {}
-        self._in_progress: dict[str, None] = {}
+        # Registrations that the backend held before the changes in progress, None for none.
+        self._in_progress: dict[str, Registration | None] = {}
         # Registrations before and after the changes with an unknown outcome, None for none. There are no more than
         # changes in progress at a time: the next attempt begins with a comparison.
         self._unconfirmed: dict[str, tuple[Registration | None, Registration | None]] = {}
@@ -220,7 +222,7 @@ class Differences:
             {service_id: self._desired[service_id] for service_id in ids if service_id in self._desired},
             {service_id: actual[service_id] for service_id in ids if service_id in actual},
         )
-        self._in_progress.update(dict.fromkeys(taken.service_ids))
+        self._in_progress.update((service_id, actual.get(service_id)) for service_id in taken.service_ids)
         return taken
 
     def record(self, changes: Plan, outcome: Outcome, now: float) -> Iterator[AppliedChange]:
@@ -230,7 +232,9 @@ class Differences:
             self._note_unconfirmed(changes, outcome)
         for wanted in changes.register:
             if wanted.service_id in outcome.applied:
-                verb: Literal["Updated", "Registered"] = "Updated" if wanted.service_id in self.actual else "Registered"
+                # The backend may have changed the mapping already.
+                before = self._in_progress[wanted.service_id]
+                verb: Literal["Updated", "Registered"] = "Registered" if before is None else "Updated"
                 self.actual[wanted.service_id] = wanted
                 self._accept(wanted.service_id, now)
                 yield AppliedChange(verb, wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ssdpreg.errors import BackendRefusedError, BackendUnavailableError
 from ssdpreg.registration.meta import META_DEVICE, META_LOCATION, META_NT, META_SCOPE, META_SERVER, META_USN
@@ -35,10 +36,14 @@ class Check:
     deregister_after: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Registration:
     """
     A service as a backend stores it. Two registrations are equal if all their fields are.
+
+    The class has no slots, so that a subclass can derive fields from other values in place of storing them: see
+    :class:`~ssdpreg.registration.announced.AnnouncedRegistration`. A call of the class returns a
+    :class:`StoredRegistration`.
 
     :ivar service_id: ``ssdpreg-<slug>-<16 hex digits>``. It does not change while the device offers the service.
     :ivar name: Name of the service for readers, such as ``RackHD-service:api:2.0``.
@@ -50,6 +55,8 @@ class Registration:
     :ivar checks: The ``alive`` check and the configured check, if there is one.
     """
 
+    __slots__ = ()
+
     service_id: str
     name: str
     address: str
@@ -57,6 +64,10 @@ class Registration:
     tags: tuple[str, ...]
     meta: Mapping[str, str]
     checks: frozenset[Check]
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        """Return a registration without values. They are set by the initializer of the dataclass."""
+        return object.__new__(StoredRegistration)
 
     def __eq__(self, other: object) -> bool:
         # Not that of a dataclass, which compares only objects of the same class.
@@ -104,6 +115,11 @@ class Registration:
     def scope(self) -> str:
         """Scope of the daemon that registered the service."""
         return self.meta.get(META_SCOPE, "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRegistration(Registration):
+    """Registration that stores all its fields."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
@@ -101,7 +102,9 @@ class Catalogue:
         self._registrations = registrations
         self._cooperator = cooperator or RequestCooperator(reactor)
         # Indexes rise over restarts too: otherwise a client that waits for an index above its last one waits in vain.
-        self._index = self._last_removal = max(1, int(wall_clock() * 1000))
+        # The numbers of count() take 32 bytes, and a sum as large takes 48.
+        self._indexes = count(max(1, int(wall_clock() * 1000)))
+        self._index = self._last_removal = next(self._indexes)
         # Index of the last change of the services that changed since they appeared.
         self._modified: dict[str, int] = {}
         # Both contain the same keys, in different orders.
@@ -185,7 +188,7 @@ class Catalogue:
         return waiter.addTimeout(seconds, self._reactor, lambda result, timeout: None)
 
     def appeared(self, registration: Registration) -> None:
-        self._index += 1
+        self._index = next(self._indexes)
         node = _node(registration)
         if self._by_node.first((node,)) is None:
             self.devices += 1
@@ -196,7 +199,7 @@ class Catalogue:
 
     def changed(self, registration: Registration, before: Registration) -> None:
         # The node of a service never changes.
-        self._index += 1
+        self._index = next(self._indexes)
         self._modified[registration.service_id] = self._index
         key = self._key(before)
         self._remove_tags(before)
@@ -206,7 +209,7 @@ class Catalogue:
         self._request_notification()
 
     def left(self, registration: Registration, reason: str) -> None:
-        self._index += 1
+        self._index = next(self._indexes)
         self._modified.pop(registration.service_id, None)
         key = self._key(registration)
         self._remove_tags(registration)

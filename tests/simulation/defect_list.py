@@ -105,7 +105,7 @@ _TRUST = (
         "no-home",
         "the host that has held a service longest has no advantage over the current one",
         (
-            Edit(_TRACKED, "        self.home = _home(held, self.home)", "        self.home = claim.host"),
+            Edit(_TRACKED, "        home = self.home = _home(held, self.home)", "        home = claim.host"),
             Edit(
                 _TRACKED,
                 "            self.home = home.host\n            self._held = {home.host: home.held}",

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
-from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.backends.embedded import EmbeddedBackend, SharedEmbeddedBackend
 from ssdpreg.description.describer import Describer
 from ssdpreg.description.source import Fetch
 from ssdpreg.discovery.location import LocationRules
@@ -121,7 +121,7 @@ class Daemon:
             random=Random(1),
         )
         self.registry.set_search_terms({API: "RackHD", LLDP: "Inservice", REDFISH: "RackHD"})
-        backend = backend or EmbeddedBackend()
+        backend = backend or SharedEmbeddedBackend()
         self.reconciler = Reconciler(
             reactor, backend, self.registry.registrations, self.registry.adopt, random=Random(1)
         )

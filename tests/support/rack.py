@@ -58,7 +58,7 @@ class Rack:
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
-        self._folder = folder
+        self.folder = folder
         self.consul: Program | None = None
         self.daemon: Program | None = None
 
@@ -68,9 +68,9 @@ class Rack:
         assert binary is not None
         # Coordinates cause a write every few seconds, which would hide the writes of the daemon.
         config = json.dumps({"disable_coordinates": True, "performance": {"raft_multiplier": 1}})
-        (self._folder / "consul.json").write_text(config)
+        (self.folder / "consul.json").write_text(config)
         self.consul = self.host.run(
-            [binary, "agent", "-dev", "-bind=127.0.0.1", "-log-level=debug", f"-config-file={self._folder}/consul.json"]
+            [binary, "agent", "-dev", "-bind=127.0.0.1", "-log-level=debug", f"-config-file={self.folder}/consul.json"]
         )
         wait_until(self._has_node, 30)
 
@@ -89,7 +89,7 @@ class Rack:
         """
         path = ROOT / "registry.json"
         if config is not None:
-            path = self._folder / "registry.json"
+            path = self.folder / "registry.json"
             path.write_text(json.dumps(config))
         self.daemon = self.host.run(twistd("ssdpreg", "--config", str(path), before=before), cwd=str(ROOT))
         self.daemon.wait_for("Listening on eth0", _START_TIMEOUT)

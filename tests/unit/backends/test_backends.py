@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from ssdpreg.backends import sqlite
 from ssdpreg.backends.consul_agent import ConsulAgent
 from ssdpreg.backends.consul_http import ConsulHTTP
-from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.backends.embedded import EmbeddedBackend, SharedEmbeddedBackend
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.testing import BackendTestsMixin, FakeConsulAgent
@@ -25,6 +25,13 @@ class EmbeddedBackendTests(BackendTestsMixin, TestCase):
 
     def make_backend(self, scope: str = "test") -> IRegistryBackend:
         return EmbeddedBackend()
+
+
+class SharedEmbeddedBackendTests(BackendTestsMixin, TestCase):
+    """Contract tests for :class:`ssdpreg.backends.embedded.SharedEmbeddedBackend`."""
+
+    def make_backend(self, scope: str = "test") -> IRegistryBackend:
+        return SharedEmbeddedBackend()
 
 
 class SQLiteBackendTests(BackendTestsMixin, TestCase):

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from ssdpreg.backends import BackendMaker
 from ssdpreg.backends.consul_agent import ConsulAgent
-from ssdpreg.backends.embedded import EmbeddedBackend
+from ssdpreg.backends.embedded import SharedEmbeddedBackend
 from ssdpreg.backends.sqlite import SQLiteBackend
 from ssdpreg.config import ConsulConfig, EmbeddedConfig
 from ssdpreg.interfaces import IBackendMaker
@@ -28,7 +28,7 @@ class BackendMakerTests(SynchronousTestCase):
     def test_make_backend(self) -> None:
         """``make_backend`` calls the named function."""
         for maker, config, backend in [
-            ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(), EmbeddedBackend),
+            ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(), SharedEmbeddedBackend),
             ("ssdpreg.backends.embedded.make_backend", EmbeddedConfig(path=self.mktemp()), SQLiteBackend),
             ("ssdpreg.backends.consul_agent.make_backend", ConsulConfig(), ConsulAgent),
         ]:

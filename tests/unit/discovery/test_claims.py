@@ -41,6 +41,9 @@ class ClaimTests(SynchronousTestCase):
         one = claim()
         self.assertTrue(self.renew(one, 1050, max_age=10))
         self.assertEqual((one.received_at, one.search_at, one.expires_at, one.interface), (1050, 1058, 1061, "eth1"))
+        # The latest max-age counts, also if it is the first one again.
+        self.assertTrue(one.renew(one.advertisement, Reception(OWNER, "eth1"), 1060))
+        self.assertEqual((one.max_age, one.search_at, one.rare), (100, 1140, {"other_interfaces": ("eth0",)}))
 
     def test_renewal_by_another_sender(self) -> None:
         """Another sender neither prolongs nor shortens a claim, nor becomes its owner."""
@@ -217,12 +220,12 @@ class TrackedServiceTests(SynchronousTestCase):
         service = self.service
         self.assertEqual((service.creator, service.home, service.appeared_at), (OWNER, OWNER, 1000))
         self.assertEqual((service.due, service.leaves_at, service.contest), (1080, math.inf, None))
-        self.assertEqual((service.live, service.removed, service.others), (False, False, ()))
+        self.assertEqual((service.live, service.others), (False, ()))
 
     def test_due(self) -> None:
         """The next decision is the earliest of search, expiry, end of a round, move and departure."""
         service = self.service
-        service.searched = True
+        service.repeat_at = math.inf
         self.assertEqual(service.due, 1110)
         service.begin_contest(1050)
         assert service.contest is not None
@@ -235,7 +238,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.assertEqual(service.due, 1040)
         service.leaves_at = 1002
         self.assertEqual(service.due, 1002)
-        service.searched = False
+        service.repeat_at = None
         service.leaves_at = service.move_at = math.inf
         self.claim.lifetime = 1.0
         self.assertEqual(service.due, 1001)
@@ -255,7 +258,7 @@ class TrackedServiceTests(SynchronousTestCase):
         other = claim("10.0.0.6", 1001)
         service.others = (other,)
         service.begin_contest(1003)
-        service.searched = True
+        service.repeat_at = math.inf
         service.leaves_at, service.move_at, service.next_move = 1002, 1004, other
         service.set_current(other, 1002)
         self.assertIs(service.claim, other)
@@ -304,7 +307,7 @@ class TrackedServiceTests(SynchronousTestCase):
         self.service.set_current(claim("10.0.0.6", 5000), 5000)
         self.assertEqual(self.service.home, OWNER)
         self.service.go_live(5001)
-        self.assertEqual((self.service.home, self.service.live), ("10.0.0.6", True))
+        self.assertEqual(self.service.home, "10.0.0.6")
         self.service.set_current(claim(now=5011), 5011)
         self.service.set_current(claim("10.0.0.6", 5020), 5020)
         self.assertEqual(self.service.home, "10.0.0.6")

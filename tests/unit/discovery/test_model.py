@@ -278,7 +278,7 @@ class TableMachine(RuleBasedStateMachine):
         assert all(not service.removed and service.creator for service in services)
         for sender in {service.creator for service in services}:
             assert self.table._services.capacity._created[sender] == self.created(sender)
-        assert sum(map(len, self.table._services.capacity._ranks)) == len(services)
+        assert len(self.table._services.capacity._ranks) == len(services)
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -296,7 +296,7 @@ class TableMachine(RuleBasedStateMachine):
         for service in self.table._services:
             assert all(claim.latest is None for claim in service.others)
             if service.claim.latest is not None:
-                assert service.live and service.contest is None and not service.searched
+                assert service.live and service.contest is None and service.repeat_at is None
                 assert service.scheduled_at <= service.claim.search_at
 
     @invariant()

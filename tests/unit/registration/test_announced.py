@@ -51,7 +51,7 @@ class AnnouncedRegistrationTests(SynchronousTestCase):
         ):
             self.assertTrue(one == other)
             self.assertFalse(one != other)
-        self.assertIs(type(self.plain), Registration)
+        self.assertNotIsInstance(self.plain, AnnouncedRegistration)
 
     def test_differs(self) -> None:
         """It differs from a registration that differs in one field, and from other objects."""
@@ -76,11 +76,11 @@ class AnnouncedRegistrationTests(SynchronousTestCase):
         for name in ("device_id", "location", "nt", "usn", "server", "scope"):
             self.assertEqual(getattr(self.registration, name), getattr(self.plain, name), name)
 
-    def test_shared_origin(self) -> None:
-        """The registrations of all services of one type share the pair of scope and configured check."""
+    def test_shared_values(self) -> None:
+        """The registrations of all services of one type share name, tags, scope and configured check."""
         one, other = (RULES.registration(replace(ADVERTISEMENT, device_id=device_id)) for device_id in ("1", "2"))
         assert isinstance(one, AnnouncedRegistration) and isinstance(other, AnnouncedRegistration)
-        self.assertIs(one._origin, other._origin)
+        self.assertIs(one._shared, other._shared)
         self.assertEqual(one.checks & other.checks, frozenset())
 
     def test_replace(self) -> None:
