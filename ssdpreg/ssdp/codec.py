@@ -47,6 +47,8 @@ _LONGEST_VALUE = 512
 _SHORT_VALUE = _LONGEST_VALUE // 4
 #: Longest LOCATION. Devices use less than a hundred characters.
 LONGEST_LOCATION = 2048
+#: Length of a LOCATION that is accepted whatever its characters are.
+_SHORT_LOCATION = LONGEST_LOCATION // 4
 #: LOCATION of a message whose own is longer: such a service cannot be registered, and the reason can be stated.
 OVERLONG_LOCATION = "http://" + "x" * (LONGEST_LOCATION - 6)
 
@@ -195,7 +197,15 @@ def _parse_announcement(kind: type[M], nt: str, usn: str, fields: dict[str, str]
     SECURELOCATION.UPNP.ORG is ignored on purpose: it names the same description, and the address that is registered
     must not depend on a second URL.
     """
-    location, max_age, server = _location(fields), _max_age(fields), _server(fields)
+    location = fields.get("LOCATION") or _al_url(fields)
+    if len(location) > _SHORT_LOCATION and len(location) > _longest(location, LONGEST_LOCATION):
+        location = OVERLONG_LOCATION
+    server = fields.get("SERVER", "")
+    if len(server) > _SHORT_VALUE:
+        # A field's value ends with no blank.
+        server = server[: _longest(server, _LONGEST_VALUE)].rstrip()
+    cache_control = fields.get("CACHE-CONTROL", "")
+    max_age = _kept_max_age(cache_control) if len(cache_control) <= _LONGEST_KEPT else _parse_max_age(cache_control)
     if _NUMBERED.isdisjoint(fields):
         # Most devices are older than these fields.
         return kind(nt, usn, location, max_age, server)
@@ -247,33 +257,15 @@ def _required(fields: dict[str, str], name: str) -> str:
         return value
     if not value:
         raise HeaderError(name, "missing")
-    if _is_longer(value, _LONGEST_VALUE):
+    if len(value) > _longest(value, _LONGEST_VALUE):
         raise HeaderError(name, "too long")
     return value
 
 
-def _server(fields: dict[str, str]) -> str:
-    server = fields.get("SERVER", "")
-    # A field's value ends with no blank.
-    return server[: _longest(server, _LONGEST_VALUE)].rstrip() if _is_longer(server, _LONGEST_VALUE) else server
-
-
-def _location(fields: dict[str, str]) -> str:
-    location = fields.get("LOCATION")
-    if not location:
-        # DSP0266, 12.4.3: a Redfish service sends AL and no LOCATION.
-        al = _AL_URL.search(fields.get("AL", ""))
-        location = al[0] if al else ""
-    return OVERLONG_LOCATION if _is_longer(location, LONGEST_LOCATION) else location
-
-
-def _is_longer(value: str, size: int) -> bool:
-    """
-    Return whether a value has more characters than are accepted.
-
-    :param size: See :func:`_longest`.
-    """
-    return len(value) > size // 4 and len(value) > _longest(value, size)
+def _al_url(fields: dict[str, str]) -> str:
+    """Return the URL of a Redfish service, which sends AL and no LOCATION: DSP0266, 12.4.3. Empty if there is none."""
+    al = _AL_URL.search(fields.get("AL", ""))
+    return al[0] if al else ""
 
 
 def _longest(value: str, size: int) -> int:
@@ -284,11 +276,6 @@ def _longest(value: str, size: int) -> int:
         is any outside ASCII.
     """
     return size if value.isascii() else size // 4
-
-
-def _max_age(fields: dict[str, str]) -> int | None:
-    text = fields.get("CACHE-CONTROL", "")
-    return _kept_max_age(text) if len(text) <= _LONGEST_KEPT else _parse_max_age(text)
 
 
 def _parse_max_age(cache_control: str) -> int | None:
