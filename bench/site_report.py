@@ -147,6 +147,33 @@ def _site_table(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _phase_table(results: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "| segments, devices | mode | requests of a start | bytes of a start | raft entries a second |"
+        " requests after a wipe | bytes after a wipe | raft entries after a wipe |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for size in _SIZES:
+        for mode in _MODES:
+            start, wipe = (
+                {figure: size * mean(_sample_values(results, mode, name, figure)) for figure in ("requests", "bytes")}
+                for name in ("start", "wipe")
+            )
+            cells = (
+                f"{size:,}, {size * results['devices']:,}",
+                mode,
+                _number(start["requests"]),
+                _size(start["bytes"]),
+                _number(_steady(results, mode, "writes") * size),
+                _number(wipe["requests"]),
+                _size(wipe["bytes"]),
+                # All services are registered again.
+                _number(entries_per_service(results, mode) * size * results["devices"]),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def _check_table(results: Mapping[str, Any]) -> list[str]:
     lines = ["| mode, figure | one segment, times 4 | four segments on one Consul |", "|---|---|---|"]
     for mode in _MODES:
@@ -187,6 +214,7 @@ def write(results: Mapping[str, Any]) -> None:
         ["### One segment", "", *_segment_table(results)],
         ["### A sample of segments", "", *_sample_table(results)],
         ["### The site", "", *_site_table(results)],
+        ["### Phases of the site", "", *_phase_table(results)],
         ["### Checks of the calculation", "", *_check_table(results)],
     )
     body = "\n\n".join("\n".join(part) for part in parts)

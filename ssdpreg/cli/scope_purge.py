@@ -47,6 +47,10 @@ async def purge_nodes(scope: str, locks: LockRequests, nodes: ScopeNodes, *, dry
     if not found and key is None:
         print_message(f"Consul has no nodes and no lock of scope {scope!r}, or the token may not read them.")
         return 1
+    if not found:
+        print_message(
+            f"Consul has no nodes of scope {scope!r}, or the token may not read them. Only the lock is left to remove."
+        )
     if dry_run:
         used = {node.name for node in found if await nodes.is_used(scope, node.name)}
         names = [node.name for node in found if node.name not in used]

@@ -130,11 +130,16 @@ class FakeConsulCatalog(Resource):
         return [node for node in nodes if not name or (node["Meta"] or {}).get(name) == value]
 
     def _show_node(self, content: bytes, query: dict[str, str], name: str) -> Any:
-        node = self.state.nodes.get(name.lower())
+        node = self.state.nodes.get(name.lower()) or self._find_by_id(name.lower())
         if node is None or self.unreadable:
             return None
-        services = {each["ID"]: each for key, each in self.state.services.items() if key[0] == name.lower()}
+        services = {each["ID"]: each for key, each in self.state.services.items() if key[0] == node["Node"].lower()}
         return {"Node": node, "Services": services}
+
+    def _find_by_id(self, prefix: str) -> dict[str, Any] | None:
+        """Return the only node whose ID begins with a text of two or more characters, as Consul does."""
+        found = [node for node in self.state.nodes.values() if len(prefix) > 1 and node["ID"].startswith(prefix)]
+        return found[0] if len(found) == 1 else None
 
     def _list_services(self, content: bytes, query: dict[str, str]) -> Any:
         names = {node["Node"].lower() for node in self._filter_nodes(query)}

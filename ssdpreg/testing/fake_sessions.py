@@ -65,6 +65,7 @@ class FakeSessions(Resource):
     :ivar silent: Prefixes of paths whose requests are not processed, and get no response.
     :ivar delays: Seconds until the response is sent, by prefix of the path.
     :ivar losing: Prefixes of paths whose requests are processed, and get no response.
+    :ivar shortest_ttl: Seconds of the shortest TTL that is accepted.
     """
 
     clock: Clock
@@ -76,6 +77,7 @@ class FakeSessions(Resource):
     silent: set[str] = field(default_factory=set)
     losing: set[str] = field(default_factory=set)
     delays: dict[str, float] = field(default_factory=dict)
+    shortest_ttl: float = 10.0
     index: int = 10
     created: int = 0
 
@@ -165,8 +167,8 @@ class FakeSessions(Resource):
         if body["Node"] not in self.nodes:
             return 500, "rpc error making call: Missing node registration"
         ttl = float(body["TTL"].removesuffix("s"))
-        if not 10 <= ttl <= 86400:
-            return 500, f"Invalid Session TTL '{ttl}', must be between [10s=24h0m0s]"
+        if not self.shortest_ttl <= ttl <= 86400:
+            return 500, f"Invalid Session TTL '{ttl * 1e9:.0f}', must be between [{self.shortest_ttl:g}s=24h0m0s]"
         if body.get("NodeChecks", ["serfHealth"]):
             return 500, "Missing check 'serfHealth' registration"
         self.created += 1

@@ -47,6 +47,9 @@ class View:
             return ""
         error = self.reconciler.error
         reason = "" if error is None else " ".join(str(error).split())
+        if self.reconciler.waiting and self.locked is not None and not self.locked.lock.held:
+            # The error is that of the latest attempt to write. Meanwhile, another daemon may hold the lock.
+            reason = self.writer
         if len(reason) > _LONGEST_REASON:
             reason = reason[:_LONGEST_REASON] + "…"
         if self.reconciler.waiting:

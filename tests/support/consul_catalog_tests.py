@@ -192,6 +192,22 @@ class CatalogTestsMixin(BackendTestsMixin):
         await backend.apply(Plan(deregister=tuple(registrations)))
         self.assertEqual([self.node("device-1"), self.node("device-2")], before)
 
+    async def test_name_like_node_id(self) -> None:
+        """A device whose node was removed is not mistaken for the node whose ID begins with the name of the device."""
+        node_id = "0a1b2c3d-1111-2222-3333-444444444444"
+        self.request("PUT", "/v1/catalog/register", {"Node": "device-agent", "ID": node_id, "Address": "10.9.9.9"})
+        backend = self.make_catalog()
+        registration = make_registration()
+        registration = replace(registration, meta={**registration.meta, "ssdp-device": "0a1b2c"})
+        moved = replace(registration, port=9090)
+        for plan in (Plan(register=(moved,)), Plan(deregister=(registration,))):
+            await self.register(backend, registration)
+            self.request("PUT", "/v1/catalog/deregister", {"Node": "0a1b2c"})
+            self.assertEqual(self.node("0a1b2c")["Node"]["Node"], "device-agent")
+            outcome = await backend.apply(plan)
+            self.assertEqual(outcome, Outcome(frozenset({registration.service_id})))
+        self.assertEqual(await backend.read(), {})
+
     async def test_foreign_service(self) -> None:
         """A node with a service of another program is not deleted: only the device's own services are removed."""
         backend = self.make_catalog()
@@ -282,7 +298,9 @@ class CatalogTestsMixin(BackendTestsMixin):
         other = make_registration(service_id="ssdpreg-other-0123456789abcdef", name="RackHD-other")
         outcome = await backend.apply(Plan(register=(other,)))
         self.assertEqual(outcome.applied, frozenset())
-        self.assertIn("index is stale", str(outcome.refused[other.service_id]))
+        self.assertIn(
+            "index is stale: another program has a service on the node", str(outcome.refused[other.service_id])
+        )
         self.assertEqual(self.node("device-0")["Services"]["RackHD-other"]["Port"], 1)
 
     async def test_two_services(self) -> None:

@@ -17,13 +17,14 @@ class MemoryLock:
     """
     Lock that a test gives and takes.
 
+    :ivar holder: Name of the daemon that holds the lock while this one does not.
     :ivar listeners: Functions that are called after each change.
     """
 
     scope = "rack"
 
     def __init__(self, *, held: bool = False) -> None:
-        self.held = held
+        self.held, self.holder = held, "other"
         self.others_wrote, self.unreachable = True, False
         self.acquisitions = self.losses = self.refusals = 0
         self.listeners: list[Callable[[], None]] = []
@@ -34,7 +35,7 @@ class MemoryLock:
 
     @property
     def description(self) -> str:
-        return "this daemon holds the lock" if self.held else "the lock is held by other"
+        return "this daemon holds the lock" if self.held else f"the lock is held by {self.holder}"
 
     def subscribe(self, changed: Callable[[], None]) -> None:
         self.listeners.append(changed)

@@ -130,6 +130,16 @@ class LockRequestsTests(ConsulTestCase):
         with self.assertRaises(InvalidSessionError):
             await requests.renew(session)
 
+    async def test_longer_ttl(self) -> None:
+        """A session has the shortest TTL that Consul accepts if ``session_ttl_min`` is longer than the usual one."""
+        self.consul = ConsulProcess({"session_ttl_min": "90s"})
+        self.addCleanup(self.consul.clean_up)
+        await deferToThread(self.consul.start)
+        self.config = ConsulConfig(address=self.consul.address, mode="catalog")
+        _, session = await self.make_session()
+        (found,) = self.consul.get(f"/v1/session/info/{session}")
+        self.assertEqual(found["TTL"], "1m30s")
+
     async def test_acquire(self) -> None:
         """One session acquires a lock. The index of the lock grows when another session acquires it."""
         requests, first = await self.make_session()

@@ -118,7 +118,8 @@ class CatalogListings:
         try:
             node, entries = answer["Node"], answer["Services"] or {}
             if node["Node"].lower() != name:
-                raise ValueError("it is another node")
+                # If no node has the name, Consul shows the only node whose ID begins with it.
+                return Inspection()
             owned = self._format.owns(node)
             if not owned and not self._format.has_no_owner(node):
                 return Inspection(exists=True, owner=_describe_owner(node))

@@ -270,7 +270,10 @@ class _Run:
             # The services that were registered on the node before do not exist any more.
             self.applied |= change.remove.keys()
         elif change.attempts >= _MOST_ATTEMPTS:
-            self._refuse(change, BackendRefusedError(409, describe_error(what)))
+            reason = describe_error(what)
+            if inspection.foreign:
+                reason = f"{reason}: another program has a service on the node"
+            self._refuse(change, BackendRefusedError(409, reason))
         else:
             change.attempts += 1
             self._waiting.append(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -10,13 +11,13 @@ from urllib.parse import quote
 from ssdpreg.backends.catalog.transactions import is_denied
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.scopes.holder import LOCK_NODE_ADDRESS, Holder, format_holder, parse_holder
-from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError
+from ssdpreg.errors import BackendError, BackendForgotError, BackendRefusedError, BackendUnavailableError
 
 if TYPE_CHECKING:
     from ssdpreg.interfaces import IRequestStatistics
 
-#: Seconds of the session's TTL: the shortest that Consul accepts. Consul ends a session 10 to 20 s after its last
-#: renewal.
+#: Seconds of the session's TTL: the shortest that Consul accepts by default. Consul ends a session 10 to 20 s after its
+#: last renewal.
 SESSION_TTL = 10.0
 
 #: Seconds in which no session can acquire the lock after Consul ended the session of its holder. The fence of every
@@ -29,6 +30,9 @@ REQUEST_TIMEOUT = 3.0
 #: Seconds that a blocking query waits for a change of the key. Afterwards it is sent again: a server that was cut off
 #: would never respond.
 _WAIT = 10.0
+
+#: Text of Consul's response (status 500) to a TTL that is shorter than the ``session_ttl_min`` of its configuration.
+_SHORT_TTL = re.compile(r"Invalid Session TTL .{1,30}, must be between \[([0-9a-z.]{1,20})=")
 
 #: Text of Consul's response (status 500) to a request for a lock with a session that does not exist.
 _INVALID_SESSION = "invalid session"
@@ -107,24 +111,34 @@ class LockRequests:
 
     async def create_session(self, node: str) -> str:
         """
-        Create a session, and return its ID.
+        Create a session, and return its ID. Its TTL is :data:`SESSION_TTL`, or the shortest one that Consul accepts.
 
         :param node: Node to which the session belongs. It must exist.
         """
+        try:
+            answer = await self._create_session(node, f"{SESSION_TTL:g}s")
+        except BackendError as error:
+            shortest = _SHORT_TTL.search(str(error))
+            if shortest is None:
+                raise
+            answer = await self._create_session(node, shortest[1])
+        session_id = answer.get("ID") if isinstance(answer, dict) else None
+        if not isinstance(session_id, str) or not session_id:
+            raise BackendUnavailableError(f"{self.url}: the response to the creation of a session is malformed")
+        return session_id
+
+    async def _create_session(self, node: str, ttl: str) -> Any:
         session = {
             "Name": node,
             "Node": node,
-            "TTL": f"{SESSION_TTL:g}s",
+            "TTL": ttl,
             "LockDelay": f"{_LOCK_DELAY:g}s",
             "Behavior": "release",
             # With the default, the health of the agent would end the session.
             "NodeChecks": [],
         }
         _, answer = await self._exchange("session-create", "PUT", "/v1/session/create", session)
-        session_id = answer.get("ID") if isinstance(answer, dict) else None
-        if not isinstance(session_id, str) or not session_id:
-            raise BackendUnavailableError(f"{self.url}: the response to the creation of a session is malformed")
-        return session_id
+        return answer
 
     async def renew(self, session_id: str) -> None:
         """

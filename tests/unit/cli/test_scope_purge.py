@@ -50,13 +50,16 @@ class PurgeNodesTests(CommandTestCase):
         self.assertIn("dead", self.scopes.keys)
 
     def test_lock(self) -> None:
-        """The lock is removed with the last node."""
+        """The lock is removed with the last node, and alone if no node is visible, which is reported."""
         self.scopes.hold("dead", "")
         self.scopes.used = set()
         self.purge()
         self.assertNotIn("dead", self.scopes.keys)
         self.scopes.hold("empty", "")
-        self.assertEqual(self.purge("empty"), (0, [], ""))
+        for dry_run in (True, False):
+            status, lines, message = self.purge("empty", dry_run=dry_run)
+            self.assertEqual((status, lines), (0, []))
+            self.assertIn("no nodes of scope 'empty', or the token may not read them", message)
         self.assertNotIn("empty", self.scopes.keys)
 
     def test_no_lock(self) -> None:

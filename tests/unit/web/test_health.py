@@ -56,6 +56,8 @@ class HealthTests(SynchronousTestCase):
             (status, body),
             (503, b"not ready: waiting, this daemon does not write to memory: the lock is held by other\n"),
         )
+        backend.lock.holder = "third"
+        self.assertIn(b"the lock is held by third", self.get("/readyz")[1])
         backend.lock.acquire()
         self.reactor.advance(1)
         self.assertEqual(self.get("/readyz"), (200, b"ready: this daemon holds the lock\n"))

@@ -163,6 +163,15 @@ class HolderTests(LockTestCase):
         self.assertEqual([formatEvent(event) for event in logs], [f"Acquired the lock {KEY}: this daemon writes"])
         self.assertEqual(daemon.lock.description, f"this daemon holds the lock {KEY} since 2026-03-01T10:00:00Z")
 
+    def test_longer_ttl(self) -> None:
+        """If Consul rejects the TTL as too short, the session gets the shortest one that Consul accepts."""
+        self.consul.shortest_ttl = 30.0
+        daemon = self.start()
+        self.assertTrue(daemon.lock.held)
+        (session,) = self.consul.sessions.values()
+        self.assertEqual(session.ttl, 30.0)
+        self.assertEqual(self.count("PUT", "/v1/session/create"), 2)
+
     def test_datacenter(self) -> None:
         """Every request names the datacenter, and so does the node."""
         daemon = self.start(datacenter="dc2")
