@@ -63,7 +63,8 @@ class Application:
         self._lines = ChangeLines(budget)
         # The objects of the services that the backend holds, and their largest number so far.
         self._services, self._most_services = LongLivedObjects(), 0
-        self._slices: set[Deferred[None]] = set()
+        # Those in progress, in the order in which they began.
+        self._slices: dict[Deferred[None], None] = {}
         self._has_room = True
         self._failure: Failure | None = None
         # Fires when the next slice may be due.
@@ -95,7 +96,8 @@ class Application:
                 else:
                     break
         except CancelledError:
-            for each in list(self._slices):
+            # The end of a slice makes room for changes of later ones, so those are cancelled first.
+            for each in reversed(list(self._slices)):
                 each.cancel()
             raise
         if self._failure is not None:
@@ -147,11 +149,11 @@ class Application:
             self._has_room = False
             # It may end at once.
             slice: Deferred[None] = Deferred.fromCoroutine(self._apply_slice(changes))
-            self._slices.add(slice)
+            self._slices[slice] = None
             slice.addBoth(self._end_slice, slice)
 
     def _end_slice(self, result: Failure | None, slice: Deferred[None]) -> None:
-        self._slices.discard(slice)
+        del self._slices[slice]
         if isinstance(result, Failure):
             self._failure = self._failure or result
         elif self._failure is None:

@@ -285,7 +285,7 @@ _CATALOG = (
     _change(
         "foreign-services-deleted",
         "a node is deleted although another program has a service on it",
-        "backends/catalog/writer.py",
+        "backends/catalog/plan_run.py",
         "        return not inspection.foreign",
         "        return True",
         "catalog",

@@ -7,9 +7,9 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ssdpreg.backends.catalog.plan_run import PlanRun
 from ssdpreg.backends.catalog.requests import ConsulTransactions
 from ssdpreg.backends.catalog.transactions import Transaction
-from ssdpreg.backends.catalog.writer import _Run
 from ssdpreg.backends.scopes.lock import ScopeLock
 from tests.simulation.catalog_world import CatalogWorld
 from tests.simulation.daemon import SCOPE
@@ -116,10 +116,10 @@ class CatalogWorldTests(SynchronousTestCase):
 
         self.at(world, 300.0, add)
 
-        async def always(run: _Run, change: object) -> bool:
+        async def always(run: PlanRun, change: object) -> bool:
             return True
 
-        with patch.object(_Run, "_may_delete", always):
+        with patch.object(PlanRun, "_may_delete", always):
             self.assert_violated(world, "foreign nodes and services are not touched")
 
     def test_notices_a_lock_that_no_daemon_takes(self) -> None:

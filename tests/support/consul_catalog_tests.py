@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+from treq.testing import StubTreq
+from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.catalog.backend import ConsulCatalog
 from ssdpreg.backends.catalog.format import CatalogFormat
@@ -12,10 +16,20 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import IRegistryBackend
 from ssdpreg.registration import Check, Outcome, Plan, Registration
-from ssdpreg.testing import BackendTestsMixin, make_registration
+from ssdpreg.testing import BackendTestsMixin, FakeConsulCatalog, make_registration
 
 #: Sends a request without the code under test, and returns the JSON of its response.
 Request = Callable[..., Any]
+
+
+def request_catalog(case: SynchronousTestCase, server: FakeConsulCatalog, method: str, path: str, body: Any) -> Any:
+    """Send a request to the server in memory, and return the JSON of its response."""
+    client: Any = StubTreq(server)
+    data = None if body is None else json.dumps(body).encode()
+    response = case.successResultOf(client.request(method, f"http://consul.test:8500{path}", data=data))
+    content = case.successResultOf(client.content(response))
+    case.assertEqual(response.code, 200, content)
+    return json.loads(content)
 
 
 class TestFence:

@@ -921,12 +921,14 @@ class OverlappingBackend(FaultyBackend):
     Backend that applies two changes at a time, each of which the test ends.
 
     :ivar plans: Service IDs of all plans.
+    :ivar began: Number of changes that have begun.
     :ivar in_progress: Deferred by ID of the services whose change is in progress, in the order in which they began.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.plans: list[list[str]] = []
+        self.began = 0
         self.in_progress: dict[str, Deferred[None]] = {}
         self._runner = ChangeRunner(2)
 
@@ -942,6 +944,7 @@ class OverlappingBackend(FaultyBackend):
         service_id = registration.service_id
         assert service_id not in self.in_progress, "two changes of one service are in progress"
         self.in_progress[service_id] = Deferred()
+        self.began += 1
         try:
             await self.in_progress[service_id]
         finally:
@@ -993,6 +996,17 @@ class OverlapTests(ReconcilerTestCase):
             self.appear(make_registration(number))
         self.advance(0.2)
         self.assertEqual(list(map(len, self.backend.plans)), [1, 6])
+
+    def test_stop_within_a_slice(self) -> None:
+        """The stop begins no change that waits in a slice."""
+        self.appear(ONE)
+        self.advance(0.2)
+        for number in range(4, 10):
+            self.appear(make_registration(number))
+        self.advance(0.2)
+        began = self.backend.began
+        self.stop()
+        self.assertEqual((self.backend.in_progress, self.backend.began), ({}, began))
 
     def test_urgent_change(self) -> None:
         """A byebye begins when one change ends, before those that are not part of a slice yet."""

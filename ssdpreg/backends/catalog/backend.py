@@ -7,10 +7,11 @@ daemons only the one that holds the lock can write.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
@@ -24,7 +25,13 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.consul_statistics import ConsulStatistics
 from ssdpreg.backends.scopes.fence import Fence
 from ssdpreg.errors import BackendForgotError, BackendRefusedError, BackendUnavailableError, NotHolderError
-from ssdpreg.interfaces import IEarlierRegistrations, IKnownRegistrations, IRegistryBackend, IWriteProbe
+from ssdpreg.interfaces import (
+    IEarlierRegistrations,
+    IKnownRegistrations,
+    IOverlappingPlans,
+    IRegistryBackend,
+    IWriteProbe,
+)
 from ssdpreg.registration import Outcome, Plan, Registration
 
 #: Share of the nodes whose contents are compared each time. With 30 s between two comparisons, a round takes 10 min.
@@ -33,7 +40,7 @@ _SHARE = 1 / 20
 _PART = 1000
 
 
-@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations, IEarlierRegistrations)
+@implementer(IRegistryBackend, IWriteProbe, IKnownRegistrations, IEarlierRegistrations, IOverlappingPlans)
 class ConsulCatalog(ConsulStatistics):
     """
     Backend that writes the services of one scope to Consul's catalog.
@@ -59,46 +66,42 @@ class ConsulCatalog(ConsulStatistics):
         self._transactions = ConsulTransactions(reactor, http, fence)
         self._reader = CatalogReader(http, self._transactions, format, self._nodes)
         self._writer = CatalogWriter(self._transactions, format, self._nodes, self._reader)
+        # Held while the table of the nodes is read, and while a plan begins.
+        self._table = DeferredLock()
         # Session in which everything was read; empty if that is still to be done.
         self._session = ""
         self.known: Mapping[str, Registration] = {}
 
     async def read(self) -> Mapping[str, Registration]:
-        session = self._current_session()
-        await self._transactions.find_limit()
-        if session != self._session or not self._reader.complete:
-            # Another daemon may have written since this one held the lock the last time.
-            self._session = ""
-            await self._reader.read_all()
-            self._session = session
-        else:
-            # If nothing is written, no transaction shows that an operator deleted the key of the lock.
-            await self._transactions.check_fence()
-            empty = await self._reader.compare(_SHARE)
-            await self._writer.delete_batch()
-            await self._writer.remove_empty(empty)
-        found = await self._collect()
-        if self._migration is not None:
-            await self._migration.run(found.keys())
-        return found
+        async with self._table:
+            return await self._read()
 
     async def read_earlier(self) -> Collection[Registration]:
         return () if self._migration is None else await self._migration.read()
 
     async def apply(self, plan: Plan) -> Outcome:
+        return await self.apply_overlapping(plan, lambda: None)
+
+    async def apply_overlapping(self, plan: Plan, room: Callable[[], None]) -> Outcome:
         if not plan:
+            room()
             return Outcome()
-        try:
-            session = self._current_session()
-            await self._transactions.find_limit()
-            if session != self._session or not self._reader.complete:
-                # The operations depend on what is in the catalog.
-                await self.read()
-        except BackendUnavailableError as error:
-            return Outcome(unavailable=error)
-        except BackendRefusedError as error:
-            return Outcome(refused={each.service_id: error for each in (*plan.register, *plan.deregister)})
-        return await self._writer.apply(plan, session)
+        async with self._table:
+            try:
+                session = self._current_session()
+                await self._transactions.find_limit()
+                if session != self._session or not self._reader.complete:
+                    # The operations depend on what is in the catalog.
+                    await self._read()
+                    session = self._session
+            except BackendUnavailableError as error:
+                return Outcome(unavailable=error)
+            except BackendRefusedError as error:
+                room()
+                return Outcome(refused={each.service_id: error for each in (*plan.register, *plan.deregister)})
+            # It begins at once: no other plan and no comparison may begin before.
+            applying = Deferred.fromCoroutine(self._writer.apply(plan, session, room))
+        return await applying
 
     async def probe(self) -> None:
         await self._transactions.check_fence()
@@ -115,7 +118,9 @@ class ConsulCatalog(ConsulStatistics):
 
         The lock represents the daemon. It is released when the backend is closed.
         """
-        await self._writer.delete_batch()
+        async with self._table:
+            await self._writer.idle()
+            await self._writer.delete_batch(self._current_session())
 
     async def close(self) -> None:
         if self._migration is not None:
@@ -134,6 +139,27 @@ class ConsulCatalog(ConsulStatistics):
             self._session = ""
             raise
         return session
+
+    async def _read(self) -> dict[str, Registration]:
+        """Read the catalog when the plans in progress have ended, and return the registrations by service ID."""
+        await self._writer.idle()
+        session = self._current_session()
+        await self._transactions.find_limit()
+        if session != self._session or not self._reader.complete:
+            # Another daemon may have written since this one held the lock the last time.
+            self._session = ""
+            await self._reader.read_all()
+            self._session = session
+        else:
+            # If nothing is written, no transaction shows that an operator deleted the key of the lock.
+            await self._transactions.check_fence()
+            empty = await self._reader.compare(_SHARE)
+            await self._writer.delete_batch(session)
+            await self._writer.remove_empty(empty, session)
+        found = await self._collect()
+        if self._migration is not None:
+            await self._migration.run(found.keys())
+        return found
 
     async def _collect(self) -> dict[str, Registration]:
         """Return the known registrations by service ID."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
@@ -63,10 +63,10 @@ class LockedCatalog(ConsulCatalog):
         await self._start()
         return await super().read()
 
-    async def apply(self, plan: Plan) -> Outcome:
+    async def apply_overlapping(self, plan: Plan, room: Callable[[], None]) -> Outcome:
         if plan:
             await self._start()
-        return await super().apply(plan)
+        return await super().apply_overlapping(plan, room)
 
     async def keep_alive(self) -> None:
         await self._start()

@@ -95,18 +95,20 @@ class ConsulTransactions:
         """Return an empty transaction."""
         return Transaction(self.limits, fenced)
 
-    async def write(self, transaction: Transaction) -> Written:
+    async def write(self, transaction: Transaction, session: str) -> Written:
         """
         Write a transaction. The units that Consul rejects are left out, and all others are sent again.
 
-        :raise NotHolderError: If this daemon does not hold the lock. Nothing was written.
+        :param session: Session that held the lock when the operations were made. They may be wrong in another one,
+            because other daemons may have written meanwhile.
+        :raise NotHolderError: If this session does not hold the lock. Nothing was written.
         :raise TransactionTooLargeError: If the transaction is too large. Nothing was written.
         :raise BackendUnavailableError: If the outcome is unknown.
         :raise BackendRefusedError: If Consul rejects the request as a whole.
         """
         failed: dict[str, str] = {}
         while transaction.units:
-            answer = await self._send_write(transaction)
+            answer = await self._send_write(transaction, session)
             if not answer.errors:
                 return Written(self._parse_indexes(answer), failed)
             newly_failed = transaction.find_failed(answer.errors)
@@ -155,13 +157,15 @@ class ConsulTransactions:
         """
         await self._send_write(Transaction(self.limits))
 
-    async def _send_write(self, transaction: Transaction) -> Answer:
+    async def _send_write(self, transaction: Transaction, session: str | None = None) -> Answer:
         operation: Operation = {}
 
         def make_body() -> bytes:
             # After a pause, another session may hold the lock.
             nonlocal operation
             operation = self._fence.operation()
+            if session is not None and operation["KV"]["Session"] != session:
+                raise NotHolderError(f"{self._http.url}: the session in which the changes were planned has ended")
             return transaction.body(encode_operation(operation))
 
         try:

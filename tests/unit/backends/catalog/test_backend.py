@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -32,19 +31,9 @@ from ssdpreg.interfaces import (
 from ssdpreg.registration import Check, Outcome, Plan, Registration
 from ssdpreg.testing import FakeConsulAgent, FakeConsulCatalog, make_registration
 from ssdpreg.testing.fake_consul import FakeResponseError
-from tests.support.consul_catalog_tests import CatalogTestsMixin, TestFence
+from tests.support.consul_catalog_tests import CatalogTestsMixin, TestFence, request_catalog
 
 _T = TypeVar("_T")
-
-
-def request_catalog(case: SynchronousTestCase, server: FakeConsulCatalog, method: str, path: str, body: Any) -> Any:
-    """Send a request to the server in memory, and return the JSON of its response."""
-    client: Any = StubTreq(server)
-    data = None if body is None else json.dumps(body).encode()
-    response = case.successResultOf(client.request(method, f"http://consul.test:8500{path}", data=data))
-    content = case.successResultOf(client.content(response))
-    case.assertEqual(response.code, 200, content)
-    return json.loads(content)
 
 
 class FakeCatalogTests(CatalogTestsMixin, TestCase):
@@ -168,7 +157,7 @@ class RequestTests(CatalogTestCase):
             self.assertTrue(each.add(Unit("device", tuple(pieces))))
         self.server.most_operations = 64
         for each in under_way:
-            self.failure_of(transactions.write(each), TransactionTooLargeError)
+            self.failure_of(transactions.write(each, self.fence.session), TransactionTooLargeError)
         self.assertEqual(transactions.limits.operations, 64)
 
     def test_always_too_large(self) -> None:
@@ -569,7 +558,7 @@ class ErrorTests(CatalogTestCase):
 
     def test_move_is_interrupted(self) -> None:
         """A service that moves to another node is not registered until both nodes are written."""
-        registrations = [make_registration(number) for number in range(30)]
+        registrations = [make_registration(number) for number in range(120)]
         self.register(*registrations)
         self.backend = self.make_backend(prefix="ssdp-")
         self.read()
@@ -587,14 +576,14 @@ class ErrorTests(CatalogTestCase):
         with_services = {node for node, _ in self.state.services}
         done -= {each.service_id for each in registrations if each.device_id in with_services}
         self.assertEqual(outcome.applied, done)
-        self.assertLess(len(done), 30)
+        self.assertLess(len(done), 120)
         self.server.faults.clear()
         self.state.denied = lambda kind, body: False
         found = self.read()
         wrong = [each for each in registrations if found.get(each.service_id) != each]
         self.register(*wrong)
         self.assertEqual(self.read(), {each.service_id: each for each in registrations})
-        self.assertEqual(len(self.state.nodes), 31)
+        self.assertEqual(len(self.state.nodes), 121)
 
     def test_lock_acquired_again(self) -> None:
         """A late rejection of an earlier session does not count against the present one."""

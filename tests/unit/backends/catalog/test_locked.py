@@ -68,6 +68,12 @@ class LockedCatalogTests(SynchronousTestCase):
         self.assertEqual(self.consul.state.sessions, {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_first_plan(self) -> None:
+        """A plan acquires the lock, too."""
+        registration = make_registration()
+        outcome = self.run_now(self.catalog.apply(Plan(register=(registration,))))
+        self.assertEqual(outcome.applied, {registration.service_id})
+
     def test_waits(self) -> None:
         """A backend whose lock another daemon holds reads and writes nothing."""
         self.consul.state.keys[KEY] = {"Key": KEY, "Session": "s", "LockIndex": 1, "ModifyIndex": 5, "Value": None}
