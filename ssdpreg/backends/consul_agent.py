@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from ssdpreg.backends.changes import ChangeRunner
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
 #: Changes in progress at a time. More do not make Consul faster.
 _MAX_CHANGES = 16
+#: Number of services above which a warning is logged. Each minute, an agent copies all its checks for each alias check:
+#: docs/scale.md has the CPU time.
+_MANY_SERVICES = 2000
 
 _SERVICES_FILTER = f'Meta["{META_SOURCE}"] == "{SOURCE}"'
 _CHECKS_FILTER = f'ServiceID matches "^{ID_PREFIX}"'
@@ -62,6 +66,8 @@ class ConsulAgent(ConsulStatistics):
     :param instance: Identity of the daemon. None stands for that of the process.
     """
 
+    log = Logger()
+
     def __init__(self, http: ConsulHTTP, scope: str, instance: Instance | None = None) -> None:
         super().__init__(http)
         self._scope = scope
@@ -70,6 +76,7 @@ class ConsulAgent(ConsulStatistics):
         self._changes = ChangeRunner(_MAX_CHANGES)
         self._limit = ListingLimit()
         self._objects = LongLivedObjects()
+        self._warned = False
         self.known: Mapping[str, Registration] = {}
 
     async def read(self) -> Mapping[str, Registration]:
@@ -91,6 +98,7 @@ class ConsulAgent(ConsulStatistics):
         if listing.own is not None:
             await self._own.check_instance(listing.own)
         self._checks = listing.checks
+        self._warn_of_many(len(listing.registrations))
         return listing.registrations
 
     async def apply(self, plan: Plan) -> Outcome:
@@ -127,6 +135,16 @@ class ConsulAgent(ConsulStatistics):
 
     async def close(self) -> None:
         await self._http.close()
+
+    def _warn_of_many(self, count: int) -> None:
+        """Log one warning for each time that the number of services exceeds the limit."""
+        if count > _MANY_SERVICES and not self._warned:
+            self.log.warn(
+                'Registered {count} services with one agent. More than {limit} keep it busy: use "mode": "catalog"',
+                count=count,
+                limit=_MANY_SERVICES,
+            )
+        self._warned = count > _MANY_SERVICES
 
     async def _list(self) -> _Listing:
         listing = _Listing(self._own, self._scope, self.known, self._objects)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -269,6 +270,23 @@ class ConsulAgentTests(ConsulAgentTestCase):
         self.agent.faults.clear()
         self.agent.hidden = set()
         self.assertEqual(self.result_of(self.backend.read()), known)
+
+    def test_many_services(self) -> None:
+        """A warning is logged once, when the agent has more services than it can handle well, and again after that."""
+        self.patch(consul_agent, "_MANY_SERVICES", 2)
+        events: list[Any] = []
+        self.backend.log = Logger(observer=cast("ILogObserver", events.append))
+        plan = Plan(register=tuple(map(make_registration, range(3))))
+        for _ in range(2):
+            self.result_of(self.backend.apply(Plan(register=plan.register[:2])))
+            self.result_of(self.backend.read())
+            self.assertEqual(events, [])
+            self.result_of(self.backend.apply(plan))
+            for _ in range(2):
+                self.result_of(self.backend.read())
+            self.assertIn("Registered 3 services with one agent", formatEvent(events.pop()))
+            self.result_of(self.backend.apply(Plan(deregister=plan.register[2:])))
+            self.result_of(self.backend.read())
 
     def test_reconciliation_with_an_incomplete_listing(self) -> None:
         """While the agent lists only the daemon's own service, nothing is registered again."""
