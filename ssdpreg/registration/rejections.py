@@ -14,7 +14,7 @@ _SHORTEST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
 #: The longest pause while an entry of another program is in the way. Its removal causes no event here.
 _LONGEST_PAUSE_OF_CONFLICT = 120.0
-#: Attempts in a second that the shorter pauses of conflicts may cause. Each one may need a request of its own.
+#: Attempts in a second that these pauses may cause on average. In catalog mode, each one is a request for a node.
 _CONFLICTS_PER_SECOND = 10.0
 
 
