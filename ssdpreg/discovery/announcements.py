@@ -57,9 +57,10 @@ class Announcements:
         evicted = capacity.admit(reception.sender, claim.standing, claim.answers, now)
         events = [] if evicted is None else self._services.remove(evicted, "evicted", now)
         events += self._services.add(claim, now)
-        if claim.take_proof(reception, now):
+        if ":" in advertisement.host and claim.take_proof(reception, now):
             events.append(_proof(claim))
-        service = self._services.find_advertised(advertisement)
+        # Only the decisions below need the service.
+        service = self._services.find_advertised(advertisement) if replaces or reception.is_reply else None
         if replaces and service is not None and claim.standing is not Standing.CONFIRMED and not service.awaits:
             # A service whose host replies to a search of this host alone is never evicted.
             events.append(self._services.searches.request(service, ROUND, now, SearchUrgency.UNFOUNDED))

@@ -125,7 +125,8 @@ class Capacity:
         if service.claim.is_adopted:
             self._on_probation[service] = None
         self._ranks.put(service, self._rank_of(service))
-        self._created[service.creator] += 1
+        # get() makes no call of Python for a missing key.
+        self._created[service.creator] = self._created.get(service.creator, 0) + 1
         self._count += 1
 
     def update(self, service: TrackedService) -> None:

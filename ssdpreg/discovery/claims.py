@@ -136,7 +136,7 @@ class Claim:
     @property
     def max_age(self) -> int:
         """Seconds of validity that the latest reception has announced."""
-        other = self._other_max_age
+        other = None if self.rare is None else self._other_max_age
         return self.advertisement.max_age if other is None else other
 
     @max_age.setter
@@ -306,7 +306,7 @@ class Claim:
                 others = tuple(each for each in self.other_interfaces if each != self.interface)
                 self.other_interfaces = (*others[1 - _MAX_OTHER_INTERFACES :], self.interface)
             self.interface = reception.interface
-        if standing is not Standing.INDIRECT and self.neighbours is not None:
+        if self.rare is not None and standing is not Standing.INDIRECT and self.neighbours is not None:
             self.neighbours.prove(now)
         # At first it is received by an announcement, and only later by a reply, which would show that it answers.
         if self._adopted_at is not None and now - self._adopted_at > _ADOPTION:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.standing import Standing
-from ssdpreg.values import value
+from ssdpreg.values import plain_members, value
 
 #: Reason why a service is no longer live: its device sent a byebye; max-age and the grace period passed; the table was
 #: full and another service needed the place; no search term of the operator matches it any more.
@@ -54,6 +54,7 @@ class Left:
     reason: Reason
 
 
+@plain_members
 class SearchUrgency(IntEnum):
     """Urgency of a search, the highest first."""
 

@@ -68,11 +68,13 @@ class Schedule(Generic[T]):
         """Schedule an item for a time, unless it is scheduled for an earlier time."""
         if when >= item.scheduled_at:
             return
-        if item.scheduled_at == math.inf:
-            self._current += 1
+        is_scheduled = item.scheduled_at < math.inf
         item.scheduled_at = when
         self._add(item)
-        self._drop_outdated()
+        if is_scheduled:
+            self._drop_outdated()
+        else:
+            self._current += 1
 
     def discard(self, item: T) -> None:
         """Remove an item."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from ssdpreg.discovery.advertisement import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, Advertisement
@@ -98,7 +97,7 @@ def interpret(message: Message, sender: str, terms: TypeMatcher, locations: Loca
 
 def interpreter(terms: TypeMatcher, locations: LocationRules) -> Callable[[Message, str], Meaning | None]:
     """Return :func:`interpret` for fixed rules."""
-    return partial(interpret, terms=terms, locations=locations)
+    return lambda message, sender: interpret(message, sender, terms, locations)
 
 
 def _interpret_announcement(
@@ -116,17 +115,18 @@ def _interpret_announcement(
         endpoint = locations.endpoint(message.location, sender)
     except RejectedError as error:
         return Rejection(nt, error.reason)
+    max_age = message.max_age
     return Advertisement.make(
-        device_id=announcer,
-        urn=urn,
-        term=term,
-        nt=shared_with(urn, nt),
-        usn=message.usn,
-        location=message.location,
-        endpoint=endpoint,
-        max_age=DEFAULT_MAX_AGE if message.max_age is None else shared_number(min(message.max_age, LONGEST_MAX_AGE)),
-        server=shared_text(message.server),
-        boot_id=message.boot_id,
-        config_id=message.config_id,
-        search_port=message.search_port,
+        announcer,
+        urn,
+        term,
+        shared_with(urn, nt),
+        message.usn,
+        message.location,
+        endpoint,
+        DEFAULT_MAX_AGE if max_age is None else shared_number(min(max_age, LONGEST_MAX_AGE)),
+        shared_text(message.server),
+        message.boot_id,
+        message.config_id,
+        message.search_port,
     )

@@ -33,7 +33,8 @@ class Ranks:
         """Give a service a rank, as its latest service, unless the service has that rank already."""
         if service.rank == rank:
             return
-        self.discard(service)
+        if service.rank is not None:
+            self.discard(service)
         service.rank = rank
         self._entries[rank].append(service)
         self._current[rank] += 1

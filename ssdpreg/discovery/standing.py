@@ -6,8 +6,10 @@ from enum import IntEnum
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.ssdp.reception import Channel, Reception
+from ssdpreg.values import plain_members
 
 
+@plain_members
 class Standing(IntEnum):
     """Standing of the claim "service S is at LOCATION L", from the lowest."""
 

@@ -146,11 +146,11 @@ class AdvertisementTable:
 
     def find(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None."""
-        return self._services.find_advertised(advertisement)
+        return self._services.find(advertisement.device_id, advertisement.urn)
 
     def finder(self) -> Callable[[str, str], TrackedService | None]:
         """Return a function that returns the service of a device and URN, or None, for a look at all services."""
-        return self._services.finder()
+        return self._services.find
 
     def search_for_rejected(self, advertisement: Advertisement, reception: Reception, now: float) -> list[Event]:
         """

@@ -324,8 +324,9 @@ class TrackedService:
 
         :param home: Home of the service before it left, if it is known.
         """
-        self.home = self.claim.host
-        self._held = None
+        if self.rare is not None:
+            self.home = self.claim.host
+            self._held = None
         self.moved_at = now
         if home is not None:
             self.home = home.host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from ssdpreg.discovery.advertisement import Advertisement
 from ssdpreg.discovery.awaited_searches import AwaitedSearches
@@ -27,6 +27,7 @@ class TrackedServices:
     :param trust: Lowest standing of a claim that makes a service live.
     :ivar live: Number of live services.
     :ivar homes: Homes of services that have left.
+    :ivar find: Returns the service of a device and URN, or None, as ``find(device_id, urn)``.
     """
 
     def __init__(self, limit: int, limit_per_sender: int, trust: Standing) -> None:
@@ -38,20 +39,14 @@ class TrackedServices:
         self._schedule: Schedule[TrackedService] = Schedule()
         self.homes = Homes()
         self._devices = DeviceIndex()
+        # The method of the index itself: each new service is searched for several times.
+        self.find = self._devices.find
 
     def __len__(self) -> int:
         return len(self.capacity)
 
     def __iter__(self) -> Iterator[TrackedService]:
         return iter(self._devices)
-
-    def find(self, device_id: str, urn: str) -> TrackedService | None:
-        """Return the service of a device and URN, or None."""
-        return self._devices.find(device_id, urn)
-
-    def finder(self) -> Callable[[str, str], TrackedService | None]:
-        """Return :meth:`find` without an intermediate call."""
-        return self._devices.find
 
     def find_advertised(self, advertisement: Advertisement) -> TrackedService | None:
         """Return the service that an advertisement is about, or None."""
@@ -88,7 +83,8 @@ class TrackedServices:
         service = TrackedService(claim, now)
         self._devices.add(service)
         self.capacity.add(service)
-        self.schedule(service)
+        # No other claim and no decision is pending yet.
+        self._schedule.schedule(service, min(claim.search_at, claim.expires_at))
         return self.publish(service, now) or [self.confirm(service, now, is_reply=claim.answers)]
 
     def confirm(self, service: TrackedService, now: float, *, is_reply: bool) -> SearchNeeded:
@@ -112,7 +108,7 @@ class TrackedServices:
             return []
         before, service.published = service.published, claim.standing
         if before is None:
-            service.go_live(now, self.homes.recall(_key(claim.advertisement), now))
+            service.go_live(now, self.homes.recall(_key(claim.advertisement), now) if len(self.homes) else None)
             self.live += 1
             return [Appeared(claim.advertisement, claim.standing)]
         # Health checks are configured for direct claims only.

@@ -6,7 +6,10 @@ from collections import OrderedDict
 from enum import IntEnum
 from itertools import islice
 
+from ssdpreg.values import plain_members
 
+
+@plain_members
 class Urgency(IntEnum):
     """Kinds of changes, the most urgent one first."""
 

@@ -15,6 +15,11 @@ def plan(desired: Mapping[str, Registration], actual: Mapping[str, Registration]
     :param actual: Registrations by service ID that the backend holds.
     """
     return Plan(
-        register=tuple(wanted for service_id, wanted in desired.items() if actual.get(service_id) != wanted),
+        register=tuple(
+            wanted
+            for service_id, wanted in desired.items()
+            # No comparison with None, which would call the comparison of registrations.
+            if service_id not in actual or actual[service_id] != wanted
+        ),
         deregister=tuple(found for service_id, found in actual.items() if service_id not in desired),
     )

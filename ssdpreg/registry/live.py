@@ -46,7 +46,8 @@ class LiveRegistrations:
     def put(self, registration: AnnouncedRegistration) -> None:
         """Add or replace a registration. Nothing is published if it is equal to the present one."""
         before = self._by_id.get(registration.service_id)
-        if before == registration:
+        # No comparison with None, which would call the comparison of registrations.
+        if before is not None and before == registration:
             return
         self._by_id[registration.service_id] = registration
         for listener in self._listeners:

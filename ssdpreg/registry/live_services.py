@@ -103,7 +103,9 @@ class LiveServices:
     def priority(self, service_id: str) -> int:
         """Return the priority with which a service is registered: those of a higher standing come first."""
         registration = self._live.by_id.get(service_id)
-        service = None if registration is None else self._table.find(registration.advertisement)
+        if registration is None:
+            return Standing.INDIRECT
+        service = self._table.find(registration.advertisement)
         return Standing.INDIRECT if service is None else min(service.claim.standing, Standing.DIRECT)
 
     # Changes.

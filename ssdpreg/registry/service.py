@@ -21,7 +21,6 @@ from ssdpreg.discovery.events import (
     Appeared,
     Changed,
     Event,
-    Left,
     SearchNeeded,
     SearchUrgency,
 )
@@ -270,12 +269,15 @@ class Registry(LiveServices, Service):
         group = self._messages.of(message, reception)
         group.count += 1
         meaning = self._interpret(message, reception.sender)
+        if isinstance(meaning, Advertisement):
+            # The announcement of a new service is no repetition yet: one that is received once is not kept.
+            service = self._table.find(meaning)
+            self._process(meaning, reception)
+            if service is not None and not service.removed:
+                return RepeatedAdvertisement(group, service, meaning, reception)
+            return None
         self._process(meaning, reception)
-        if isinstance(meaning, Rejection):
-            return RepeatedRejection(group, meaning, reception.sender)
-        if isinstance(meaning, Advertisement) and (service := self._table.find(meaning)) is not None:
-            return RepeatedAdvertisement(group, service, meaning, reception)
-        return None
+        return RepeatedRejection(group, meaning, reception.sender) if isinstance(meaning, Rejection) else None
 
     @property
     def received(self) -> Counter[tuple[str, str]]:
@@ -335,17 +337,16 @@ class Registry(LiveServices, Service):
 
     def _apply_events(self, events: Iterable[Event]) -> None:
         for event in events:
-            match event:
-                case Appeared(advertisement, standing) | Changed(advertisement, standing):
-                    self._publish(advertisement, standing)
-                case Left(advertisement, reason):
-                    self._remove(advertisement, reason)
-                    if reason == "byebye":
-                        # The byebye may have been forged, and the reply of the device lost or late.
-                        search = SearchNeeded(advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
-                        self.needed_searches.request(search)
-                case SearchNeeded():
-                    self.needed_searches.request(event)
+            if isinstance(event, (Appeared, Changed)):
+                self._publish(event.advertisement, event.standing)
+            elif isinstance(event, SearchNeeded):
+                self.needed_searches.request(event)
+            else:
+                self._remove(event.advertisement, event.reason)
+                if event.reason == "byebye":
+                    # The byebye may have been forged, and the reply of the device lost or late.
+                    search = SearchNeeded(event.advertisement, ROUND, urgency=SearchUrgency.UNFOUNDED, is_tracked=False)
+                    self.needed_searches.request(search)
         self._request_expiry()
 
     def _apply_in_slices(self, events: Iterator[list[Event]]) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import platform
 import re
+from functools import lru_cache
+from typing import TypeVar
 
 from ssdpreg import __version__
 from ssdpreg.errors import HeaderError, StartLineError
+from ssdpreg.ssdp.header_fields import parse_fields
 from ssdpreg.ssdp.messages import GROUP, GROUPS, PORT, Alive, ByeBye, Message, SearchRequest, SearchResponse, Update
 
 #: UDA, 1.1.1: a message begins with one of three start lines. Any minor version of HTTP and any reason phrase are
@@ -20,6 +23,8 @@ from ssdpreg.ssdp.messages import GROUP, GROUPS, PORT, Alive, ByeBye, Message, S
 _START_LINE = re.compile(
     r"(?:(NOTIFY|M-SEARCH)[ \t]+\*[ \t]+HTTP/1\.\d|HTTP/1\.\d[ \t]+200(?:[ \t].*)?)\s*", re.ASCII | re.IGNORECASE
 )
+#: Start line of nearly all announcements.
+_USUAL_NOTIFY = "NOTIFY * HTTP/1.1\r"
 
 #: UDA, 1.2.2: directives of CACHE-CONTROL other than max-age are ignored. Spaces and quotes around the number are
 #: accepted: UDA itself prints "max-age = 1800".
@@ -28,6 +33,9 @@ _MAX_AGE = re.compile(r"(?<![\w-])max-age\s*=\s*[\"']?\s*(\d+)", re.ASCII | re.I
 #: A number of more digits is read as 10**10, which is more than three centuries: int() raises for thousands of digits.
 _MAX_AGE_DIGITS = 10
 _LONGEST_MAX_AGE = 10**_MAX_AGE_DIGITS
+#: Values of CACHE-CONTROL that are parsed once: their number, and the largest number of characters. Most devices send
+#: one of a few.
+_KEPT_CACHE_CONTROLS, _LONGEST_KEPT = 256, 64
 
 #: The first URL of an AL field, which is a bare URL (DSP0266, 12.4.3) or a list in angle brackets (SSDP draft 1.03).
 _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
@@ -35,13 +43,14 @@ _AL_URL = re.compile(r"https?://[^\s<>\"]+", re.ASCII | re.IGNORECASE)
 #: Longest accepted NT, ST or USN, and the length to which SERVER is cut. Messages are stored, and a datagram may have
 #: 65,507 bytes. With the longest LOCATION, the values of a message have at most 3,584 bytes.
 _LONGEST_VALUE = 512
+#: Length of a value that is accepted whatever its characters are.
+_SHORT_VALUE = _LONGEST_VALUE // 4
 #: Longest LOCATION. Devices use less than a hundred characters.
 LONGEST_LOCATION = 2048
+#: Length of a LOCATION that is accepted whatever its characters are.
+_SHORT_LOCATION = LONGEST_LOCATION // 4
 #: LOCATION of a message whose own is longer: such a service cannot be registered, and the reason can be stated.
 OVERLONG_LOCATION = "http://" + "x" * (LONGEST_LOCATION - 6)
-
-#: Number of lines that are parsed. A message has less than 30, and each costs time.
-_MOST_LINES = 128
 
 #: UDA, 1.2.2: the largest BOOTID has 31 bits, the largest CONFIGID of a description that does not change has 24, and
 #: a port for searches is in the range of dynamic ports.
@@ -63,6 +72,10 @@ _LONGEST_MX = 5
 USER_AGENT = f"{platform.system()}/{platform.release()} UPnP/1.1 ssdpreg/{__version__}"
 
 
+#: An announcement or a reply.
+M = TypeVar("M", Alive, SearchResponse)
+
+
 def decode(datagram: bytes) -> Message:
     """
     Parse a datagram.
@@ -77,10 +90,12 @@ def decode(datagram: bytes) -> Message:
         text = datagram.decode("latin-1")
     # RFC 7230, 3.5: a receiver should ignore empty lines before the start line.
     start_line, _, rest = text.lstrip("\r\n \t").partition("\n")
+    if start_line == _USUAL_NOTIFY:
+        return _parse_notify(parse_fields(rest))
     start = _START_LINE.fullmatch(start_line)
     if start is None:
         raise StartLineError(f"unknown start line {start_line[:80]!r}")
-    fields = _parse_fields(rest)
+    fields = parse_fields(rest)
     # UDA, 1.1.1: the start line alone decides the kind of the message.
     method = start[1]
     if method is None:
@@ -150,55 +165,11 @@ def _join(start_line: str, fields: list[tuple[str, str]]) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-def _parse_fields(text: str) -> dict[str, str]:
-    """
-    Parse header fields, up to the first empty line or the end of the text: many devices send no empty line.
-
-    :return: Values by name in capitals. UDA, 1.1.2: names are not case-sensitive, values are.
-    """
-    fields: dict[str, str] = {}
-    name = ""
-    folded: list[str] = []
-    # Split at LF and remove CR with strip(): some devices end lines with LF alone.
-    for line in text.split("\n", _MOST_LINES)[:_MOST_LINES]:
-        stripped = line.strip()
-        if stripped and line[0] in " \t":
-            # RFC 2616, 2.2: a folded line continues the field before it. It is never parsed as a separate field.
-            folded.append(stripped)
-            continue
-        if folded:
-            _unfold(fields, name, folded)
-            folded = []
-        if not stripped:
-            break
-        before, colon, after = stripped.partition(":")
-        # Skip a line without a colon, and the second of two fields with the same name: devices send both. An empty
-        # field does not count. Some letters outside ASCII have a capital in ASCII, and no other program reads such a
-        # name as that of a known field.
-        name = before.rstrip().upper() if colon and before.isascii() else ""
-        if fields.get(name):
-            name = ""
-        elif name:
-            fields[name] = after.lstrip()
-    _unfold(fields, name, folded)
-    return fields
-
-
-def _unfold(fields: dict[str, str], name: str, folded: list[str]) -> None:
-    """
-    Add folded lines to the field that they continue.
-
-    :param name: Name of the field, empty if it is skipped.
-    """
-    if name and folded:
-        fields[name] = " ".join([fields[name], *folded]).lstrip()
-
-
 def _parse_response(fields: dict[str, str]) -> SearchResponse:
     # UDA, 1.3.3: ST and USN are required. Some devices send NT in place of ST.
     st = fields.get("ST") or _required(fields, "NT")
     usn = _required(fields, "USN")
-    return SearchResponse(st, usn, *_parse_description(fields))
+    return _parse_announcement(SearchResponse, st, usn, fields)
 
 
 def _parse_notify(fields: dict[str, str]) -> Message:
@@ -206,7 +177,7 @@ def _parse_notify(fields: dict[str, str]) -> Message:
     nt, nts, usn = _required(fields, "NT"), _required(fields, "NTS"), _required(fields, "USN")
     match nts.strip('"').lower():
         case "ssdp:alive":
-            return Alive(nt, usn, *_parse_description(fields))
+            return _parse_announcement(Alive, nt, usn, fields)
         case "ssdp:byebye":
             return ByeBye(nt, usn)
         case "ssdp:update":
@@ -219,21 +190,29 @@ def _parse_notify(fields: dict[str, str]) -> Message:
     raise HeaderError("NTS", f"unknown {nts[:80]!r}")
 
 
-def _parse_description(
-    fields: dict[str, str],
-) -> tuple[str, int | None, str, str, int | None, int | None]:
+def _parse_announcement(kind: type[M], nt: str, usn: str, fields: dict[str, str]) -> M:
     """
-    Parse the header fields that an announcement and a reply have in common.
+    Return an announcement or a reply, whose other header fields are the same.
 
     SECURELOCATION.UPNP.ORG is ignored on purpose: it names the same description, and the address that is registered
     must not depend on a second URL.
     """
-    location, max_age, server = _location(fields), _max_age(fields), _server(fields)
-    if not _NUMBERED & fields.keys():
+    location = fields.get("LOCATION") or _al_url(fields)
+    if len(location) > _SHORT_LOCATION and len(location) > _longest(location, LONGEST_LOCATION):
+        location = OVERLONG_LOCATION
+    server = fields.get("SERVER", "")
+    if len(server) > _SHORT_VALUE:
+        # A field's value ends with no blank.
+        server = server[: _longest(server, _LONGEST_VALUE)].rstrip()
+    cache_control = fields.get("CACHE-CONTROL", "")
+    max_age = _kept_max_age(cache_control) if len(cache_control) <= _LONGEST_KEPT else _parse_max_age(cache_control)
+    if _NUMBERED.isdisjoint(fields):
         # Most devices are older than these fields.
-        return location, max_age, server, "", None, None
+        return kind(nt, usn, location, max_age, server)
     port = _number(fields, "SEARCHPORT.UPNP.ORG", _LARGEST_SEARCH_PORT)
-    return (
+    return kind(
+        nt,
+        usn,
         location,
         max_age,
         server,
@@ -274,26 +253,19 @@ def _parse_search(fields: dict[str, str]) -> SearchRequest:
 
 def _required(fields: dict[str, str], name: str) -> str:
     value = fields.get(name)
+    if value and len(value) <= _SHORT_VALUE:
+        return value
     if not value:
         raise HeaderError(name, "missing")
-    if len(value) > _LONGEST_VALUE // 4 and len(value) > _longest(value, _LONGEST_VALUE):
+    if len(value) > _longest(value, _LONGEST_VALUE):
         raise HeaderError(name, "too long")
     return value
 
 
-def _server(fields: dict[str, str]) -> str:
-    server = fields.get("SERVER", "")
-    # A field's value ends with no blank.
-    return server[: _longest(server, _LONGEST_VALUE)].rstrip()
-
-
-def _location(fields: dict[str, str]) -> str:
-    location = fields.get("LOCATION")
-    if not location:
-        # DSP0266, 12.4.3: a Redfish service sends AL and no LOCATION.
-        al = _AL_URL.search(fields.get("AL", ""))
-        location = al[0] if al else ""
-    return location if len(location) <= _longest(location, LONGEST_LOCATION) else OVERLONG_LOCATION
+def _al_url(fields: dict[str, str]) -> str:
+    """Return the URL of a Redfish service, which sends AL and no LOCATION: DSP0266, 12.4.3. Empty if there is none."""
+    al = _AL_URL.search(fields.get("AL", ""))
+    return al[0] if al else ""
 
 
 def _longest(value: str, size: int) -> int:
@@ -306,9 +278,12 @@ def _longest(value: str, size: int) -> int:
     return size if value.isascii() else size // 4
 
 
-def _max_age(fields: dict[str, str]) -> int | None:
-    match = _MAX_AGE.search(fields.get("CACHE-CONTROL", ""))
+def _parse_max_age(cache_control: str) -> int | None:
+    match = _MAX_AGE.search(cache_control)
     if match is None:
         return None
     digits = match[1].lstrip("0")
     return int(digits or "0") if len(digits) <= _MAX_AGE_DIGITS else _LONGEST_MAX_AGE
+
+
+_kept_max_age = lru_cache(_KEPT_CACHE_CONTROLS)(_parse_max_age)

@@ -7,12 +7,13 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ssdpreg.ssdp.networks import Networks, ipv4_number
-from ssdpreg.values import value
+from ssdpreg.values import plain_members, value
 
 #: Number of senders whose receptions are cached, for each socket. Senders can be forged: the number has to be limited.
 _CACHED_SENDERS = 2048
 
 
+@plain_members
 class Channel(str, Enum):
     """Socket that received a datagram. A text, because the hash of any other member is computed in Python."""
 

@@ -240,14 +240,15 @@ class Catalogue:
 
     def _add(self, registration: Registration, key: CatalogueKey) -> None:
         """Add a service, and set the index of its name."""
-        name = registration.name.casefold()
-        self.by_name.add(name, key)
+        name = registration.name
+        folded = name.casefold()
+        self.by_name.add(folded, key)
         self._by_node.add(key)
-        self._name_indexes[name] = self._index
-        tags = self._tags.get(registration.name)
+        self._name_indexes[folded] = self._index
+        tags = self._tags.get(name)
         if tags is None:
-            tags = self._tags[registration.name] = Counter()
-            self._names.add(registration.name)
+            tags = self._tags[name] = Counter()
+            self._names.add(name)
         tags[registration.tags] += 1
 
     def _remove_tags(self, registration: Registration) -> None:

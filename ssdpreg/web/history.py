@@ -65,16 +65,18 @@ class History:
     def __init__(self, reactor: Any, registrations: Mapping[str, Registration]) -> None:
         self._reactor = reactor
         self._registrations = registrations
-        self._events: deque[PastEvent] = deque(maxlen=_EVENTS)
+        # Arguments of PastEvent: most of many events are never read.
+        self._events: deque[tuple[int, float, str, Registration]] = deque(maxlen=_EVENTS)
         first = Minute(_minute(reactor.seconds()), services=len(registrations))
         self._minutes: deque[Minute] = deque([first], maxlen=_MINUTES)
+        self._minute_ends_at = _end(first)
         self.counts: Counter[str] = Counter()
         self._latest = 0
 
     @property
     def events(self) -> Sequence[PastEvent]:
         """The latest events, the last one first."""
-        return list(reversed(self._events))
+        return [PastEvent(*event) for event in reversed(self._events)]
 
     @property
     def latest(self) -> int:
@@ -98,10 +100,11 @@ class History:
 
     def _record(self, kind: str, registration: Registration) -> None:
         now = self._reactor.seconds()
-        self._add_minutes(now)
+        if now >= self._minute_ends_at:
+            self._add_minutes(now)
         self.counts[kind] += 1
         self._latest += 1
-        self._events.append(PastEvent(self._latest, now, kind, registration))
+        self._events.append((self._latest, now, kind, registration))
         minute = self._minutes[-1]
         minute.services = len(self._registrations)
         if kind == "alive":
@@ -118,8 +121,14 @@ class History:
             return
         for number in range(max(last.number + 1, present - _MINUTES + 1), present + 1):
             self._minutes.append(Minute(number, services=last.services))
+        self._minute_ends_at = _end(self._minutes[-1])
 
 
 def _minute(seconds: float) -> int:
     """Return the number of a minute."""
     return int(seconds // 60)
+
+
+def _end(minute: Minute) -> float:
+    """Return the time at which a minute ends, on the reactor's clock."""
+    return (minute.number + 1) * 60.0

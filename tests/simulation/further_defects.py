@@ -181,7 +181,7 @@ _RECONCILIATION = (
                 "    return one is other",
             ),
             Edit(_AGENT, "if known is None or not represents(entry, check_ids, known):", "if True:"),
-            Edit("registration/plan.py", "if actual.get(service_id) != wanted", "if True"),
+            Edit("registration/plan.py", "if service_id not in actual or actual[service_id] != wanted", "if True"),
         ),
     ),
     _change(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import field, replace
+from enum import IntEnum
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ssdpreg.values import value
+from ssdpreg.values import plain_members, value
 
 
 @value(frozen=True, slots=True)
@@ -34,3 +35,26 @@ class ValueTests(SynchronousTestCase):
     def test_replacement(self) -> None:
         """A changed copy is made as of any other dataclass."""
         self.assertEqual(replace(Point(1, 2), y=3), Point(1, 3))
+
+
+@plain_members
+class Level(IntEnum):
+    """An enumeration."""
+
+    LOW = 0
+    HIGH = 1
+
+
+class PlainMembersTests(SynchronousTestCase):
+    """Tests for :func:`ssdpreg.values.plain_members`."""
+
+    def test_attributes(self) -> None:
+        """The members are attributes of the class itself."""
+        self.assertEqual(vars(Level)["HIGH"], Level.HIGH)
+        self.assertIsInstance(vars(Level)["HIGH"], Level)
+
+    def test_enumeration(self) -> None:
+        """The class remains an enumeration of the same members, with the same names."""
+        self.assertEqual(list(Level), [Level.LOW, Level.HIGH])
+        self.assertIs(Level["HIGH"], Level(1))
+        self.assertEqual(Level.HIGH.name, "HIGH")

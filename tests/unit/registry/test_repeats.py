@@ -63,6 +63,14 @@ class RepetitionTests(RegistryTestCase):
         [(_, service)] = self.registry.services()
         self.assertEqual(service.received_at, self.reactor.seconds())
 
+    def test_announced_once(self) -> None:
+        """The first announcement of a service is not kept: a flood of new services displaces no repetitions."""
+        self.start()
+        reception = Reception("10.0.0.5", "eth0")
+        first, second = (self.registry.deliver(alive(), reception, ("10.0.0.5", 1900)) for _ in range(2))
+        self.assertIsNone(first)
+        self.assertIsNotNone(second)
+
     def test_one_advertisement(self) -> None:
         """A repetition that is parsed again shares the advertisement of the claim, if it has the same values."""
         self.start()
