@@ -152,6 +152,11 @@ class BackendRefusedError(BackendError):
         """Whether the request lacks a permission (401, 403), which an operator can grant at any time."""
         return self.status in (401, 403)
 
+    @property
+    def conflicting(self) -> bool:
+        """Whether an entry of another program is in the way (409), which can be removed at any time."""
+        return self.status == 409
+
 
 class BackendForgotError(BackendError):
     """The backend lost what was registered, as a Consul agent does that restarts without its data."""

@@ -12,6 +12,10 @@ from ssdpreg.registration.model import Registration
 #: Seconds until the next attempt. They double with each further rejection of the same registration.
 _SHORTEST_PAUSE = 30.0
 _LONGEST_PAUSE = 3600.0
+#: The longest pause while an entry of another program is in the way. Its removal causes no event here.
+_LONGEST_PAUSE_OF_CONFLICT = 120.0
+#: Attempts in a second that these pauses may cause on average. In catalog mode, each one is a request for a node.
+_CONFLICTS_PER_SECOND = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class RejectedChanges:
         pause = _SHORTEST_PAUSE
         # A removal does not wait longer: a service that is gone must not stay for an hour.
         if before is not None and wanted is not None and before.wanted == wanted:
-            pause = min(2 * before.pause, _LONGEST_PAUSE)
+            pause = min(2 * before.pause, self._longest_pause(error))
             common = common or before.common
         self.remove(service_id)
         self._by_id[service_id] = RejectedChange(wanted, error, pause, now + pause, common)
@@ -136,6 +140,11 @@ class RejectedChanges:
         """
         rejected = self._by_id.get(service_id)
         return rejected is None or rejected.wanted != wanted or now >= rejected.retry_at
+
+    def _longest_pause(self, error: BackendRefusedError) -> float:
+        if not error.conflicting:
+            return _LONGEST_PAUSE
+        return min(max(_LONGEST_PAUSE_OF_CONFLICT, len(self._by_id) / _CONFLICTS_PER_SECOND), _LONGEST_PAUSE)
 
     def _release(self, matches: Callable[[RejectedChange], bool]) -> list[str]:
         released = [service_id for service_id, rejected in self._by_id.items() if matches(rejected)]

@@ -11,6 +11,7 @@ from ssdpreg.backends.catalog.plan_run import PlanRun
 from ssdpreg.backends.catalog.requests import ConsulTransactions
 from ssdpreg.backends.catalog.transactions import Transaction
 from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.registration import rejections
 from tests.simulation.catalog_world import CatalogWorld
 from tests.simulation.daemon import SCOPE
 from tests.simulation.settings import Settings
@@ -101,6 +102,8 @@ class CatalogWorldTests(SynchronousTestCase):
         async def nothing(transactions: ConsulTransactions) -> None:
             pass
 
+        # The devices whose names other programs use would cause writes.
+        self.patch(rejections, "_LONGEST_PAUSE_OF_CONFLICT", 3600.0)
         with patch.object(ConsulTransactions, "check_fence", nothing):
             self.assert_violated(world, "one daemon says that it holds the lock")
 

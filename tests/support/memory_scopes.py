@@ -20,6 +20,7 @@ class MemoryScopes(ScopeNodes):
     :ivar nodes: Names of the nodes by scope.
     :ivar used: Names of the nodes that other programs use.
     :ivar marked: Names of the nodes that have the mark.
+    :ivar outputs: Texts of the marks by name of the node.
     :ivar reaper: Session that holds the lock of the reaper.
     :ivar error: Error of every method, or None.
     :ivar calls: Names of the methods that were called.
@@ -30,16 +31,18 @@ class MemoryScopes(ScopeNodes):
         self.nodes: dict[str, list[str]] = {}
         self.used: set[str] = set()
         self.marked: set[str] = set()
+        self.outputs: dict[str, str] = {}
         self.reaper = "mine"
         self.error: BackendError | None = None
         self.calls: list[str] = []
         self.index = 100
 
-    def hold(self, scope: str, session: str) -> None:
-        """Let a session hold the lock of a scope; an empty one releases it."""
+    def hold(self, scope: str, session: str, reap_after: float | None = None) -> None:
+        """Let a session hold the lock of a scope; an empty one releases it. The key keeps the value of its holder."""
         before = self.keys.get(scope)
         self.index += 1
-        self.keys[scope] = LockKey(session, self.index, (before.lock_index if before else 0) + bool(session), Holder())
+        holder = Holder(reap_after=reap_after)
+        self.keys[scope] = LockKey(session, self.index, (before.lock_index if before else 0) + bool(session), holder)
 
     async def list_scopes(self) -> dict[str, LockKey]:
         self._call("list_scopes")
@@ -60,6 +63,7 @@ class MemoryScopes(ScopeNodes):
         self._call("mark")
         self._check(fences)
         self.marked.update(node.name for node in nodes)
+        self.outputs.update((node.name, output) for node in nodes)
         return [node.name for node in nodes]
 
     async def remove_marks(self, names: Iterable[str], fences: Sequence[Operation]) -> list[str]:

@@ -189,6 +189,34 @@ class CostTests(TestCase):
         self.assertEqual(self.consul.raft_index(), before)
 
 
+class SnapshotTests(TestCase):
+    """Tests with a snapshot that is restored while the session of the lock stays valid."""
+
+    skip = skip_without_consul
+    timeout = 120
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]
+        self.consul = ConsulProcess()
+        self.addCleanup(self.consul.clean_up)
+        return deferToThread(self.consul.start)
+
+    async def test_restore(self) -> None:
+        """The first comparison after the restore finds all services that changed, and no others."""
+        backend = make_backend(reactor, ConsulConfig(address=self.consul.address, mode="catalog"), "test")
+        self.addCleanup(lambda: Deferred.fromCoroutine(backend.close()))
+        before = [make_registration(number) for number in range(100)]
+        await backend.apply(Plan(register=tuple(before)))
+        status, snapshot = self.consul.request("GET", "/v1/snapshot")
+        self.assertEqual(status, 200)
+        after = [make_registration(number, port=9) for number in range(50)]
+        outcome = await backend.apply(Plan(register=tuple(after)))
+        self.assertEqual(len(outcome.applied), 50)
+        await backend.read()
+        self.assertEqual(self.consul.request("PUT", "/v1/snapshot", snapshot)[0], 200)
+        self.assertEqual(await backend.read(), {each.service_id: each for each in before})
+        self.assertEqual(backend.lock.losses, 0)
+
+
 class SameResponsesTests(TestCase):
     """Tests for :class:`ssdpreg.testing.FakeConsulCatalog`: its responses are those of a real server."""
 

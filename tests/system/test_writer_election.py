@@ -28,8 +28,8 @@ _HASTY = """
 from ssdpreg.backends.scopes import dead_scopes, reaper
 reaper._INTERVAL, reaper._ELECTION_INTERVAL = 1.0, 2.0
 dead_scopes.DEAD_AFTER = 5.0
-before = dead_scopes.DeadScopes.__init__
-dead_scopes.DeadScopes.__init__ = lambda self, reap_after: before(self, reap_after / 5)
+before = dead_scopes.DeadScope.__init__
+dead_scopes.DeadScope.__init__ = lambda self, index, since, reap_after: before(self, index, since, reap_after / 5)
 """
 
 

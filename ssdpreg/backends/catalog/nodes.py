@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from ssdpreg.backends.catalog.format import CatalogFormat, NodeContent, has_definition
 from ssdpreg.registration import Registration
 
+#: Nodes with the latest changes that are known. After a restored snapshot of Consul, those lack their changes first.
+_MOST_RECENT = 3
+
 
 @dataclass(slots=True)
 class CatalogNode:
@@ -56,6 +59,7 @@ class CatalogNodes:
     :ivar misplaced: Nodes of services that are not on the node of their device, by service ID.
     :ivar emptied: Names of the nodes of a batch, in the order in which their last services were removed.
     :ivar uncertain: Services that may be on a node, by its name, because the outcome of a transaction is unknown.
+    :ivar recent: Names of the few nodes whose services changed the latest, and that have any. The latest is the last.
     """
 
     def __init__(self, format: CatalogFormat) -> None:
@@ -63,6 +67,7 @@ class CatalogNodes:
         self.by_name: dict[str, CatalogNode] = {}
         self.emptied: dict[str, None] = {}
         self.uncertain: dict[str, tuple[Registration, ...]] = {}
+        self.recent: dict[str, None] = {}
         # Names of the nodes whose contents are still to be compared in this round.
         self._round: list[str] = []
         self._part = 1
@@ -77,6 +82,7 @@ class CatalogNodes:
         self.by_name.clear()
         self.emptied.clear()
         self.uncertain.clear()
+        self.recent.clear()
         self._round.clear()
         self.misplaced.clear()
 
@@ -88,9 +94,12 @@ class CatalogNodes:
     def set_services(self, name: str, services: Iterable[Registration]) -> None:
         """Replace the known services of a node."""
         node = self.by_name[name]
-        for each in node.services:
+        before = node.services
+        for each in before:
             self.misplaced.pop(each.service_id, None)
         node.services = tuple(services)
+        if node.services != before:
+            self.note_change(name)
         for each in node.services:
             if self._format.node_name(each) != name:
                 self.misplaced[each.service_id] = name
@@ -100,6 +109,15 @@ class CatalogNodes:
         if name in self.by_name:
             self.set_services(name, ())
             del self.by_name[name]
+
+    def note_change(self, name: str) -> None:
+        """Record that the services of a node changed."""
+        self.recent.pop(name, None)
+        if self.has_no_services(name):
+            return
+        self.recent[name] = None
+        if len(self.recent) > _MOST_RECENT:
+            del self.recent[next(iter(self.recent))]
 
     def next_round(self, share: float) -> list[str]:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from ssdpreg.backends.catalog.services import ServiceQuery, ServiceReader, by_no
 from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.garbage import LongLivedObjects
 from ssdpreg.errors import BackendUnavailableError
+from ssdpreg.registration import Registration
 
 #: Nodes that are read one by one. If there are more of them, everything is read.
 _MOST_SINGLE_NODES = 50
@@ -36,6 +38,8 @@ class CatalogReader:
         self._listings = CatalogListings(http, format)
         self._services = ServiceReader(transactions, format, nodes)
         self._objects = LongLivedObjects()
+        # Comparisons until a missing change may cause everything to be read again.
+        self._comparisons_left = 0
         self.complete = False
 
     async def read_all(self) -> None:
@@ -54,21 +58,29 @@ class CatalogReader:
                 # The daemon that removed the services ended before it deleted the node.
                 self._nodes.emptied[name] = None
         keys = await self._listings.list_services(self._nodes.by_name)
+        self._services.restart()
         found = await self._services.read(keys, consistent=True)
         for name, services in by_node(keys, found).items():
             self._nodes.set_services(name, (each for each in services if each is not None))
+        self._nodes.recent.clear()
+        if self._services.newest in self._nodes.by_name:
+            self._nodes.note_change(self._services.newest)
         self._objects.grow(len(found))
         self.complete = True
 
     async def compare(self, share: float) -> list[str]:
         """
-        Compare all nodes, and the contents of some of them.
+        Compare all nodes, and the contents of some of them: a share of all, and those with the latest changes.
+
+        If the latest changes are missing, an older snapshot of Consul may have been restored: everything is read again.
+        Other programs can also undo the latest change, so that happens once in a round at most.
 
         :param share: Share of the nodes whose contents are compared.
         :return: Names of the compared nodes that had no service of this scope the last time either.
         :raise BackendError: If they cannot be read.
         """
         listed = await self._listings.list_nodes(len(self._nodes), consistent=False)
+        recent = {name: self._nodes.by_name[name].services for name in self._nodes.recent}
         await self._remove_lost(listed)
         unknown = []
         for name, entry in listed.items():
@@ -91,7 +103,7 @@ class CatalogReader:
         # A service that was lost just now is about to be registered again.
         empty = [name for name in names if not self._nodes.by_name[name].services]
         uncertain, keys = dict(self._nodes.uncertain), []
-        for name in {**uncertain, **dict.fromkeys(names)}:
+        for name in {**uncertain, **dict.fromkeys(names), **recent}:
             node = self._nodes.by_name.get(name)
             if node is not None:
                 keys += keys_of(name, (*uncertain.get(name, ()), *node.services))
@@ -102,6 +114,13 @@ class CatalogReader:
             if node is not None and node.content.batch:
                 # The services were removed, but the response was lost.
                 self._nodes.emptied[name] = None
+        self._comparisons_left = max(0, self._comparisons_left - 1)
+        if not self._comparisons_left and any(
+            name not in uncertain and self._has_changed(name, services) for name, services in recent.items()
+        ):
+            self._comparisons_left = math.ceil(1 / share)
+            await self._read_all_again()
+            return []
         return empty
 
     async def inspect(self, name: str) -> Inspection:
@@ -127,6 +146,20 @@ class CatalogReader:
             self._nodes.set_services(name, inspection.node.services)
         self._nodes.uncertain.pop(name, None)
         return inspection
+
+    # Restored snapshots.
+
+    def _has_changed(self, name: str, services: tuple[Registration, ...]) -> bool:
+        node = self._nodes.by_name.get(name)
+        return node is None or node.services != services
+
+    async def _read_all_again(self) -> None:
+        # If consul-esm removed a service, its check must be registered as critical.
+        lost = {name: node.lost for name, node in self._nodes.by_name.items() if node.lost}
+        await self.read_all()
+        for name, ids in lost.items():
+            if name in self._nodes.by_name:
+                self._nodes.by_name[name].lost = ids
 
     # Nodes.
 

@@ -52,10 +52,16 @@ class ServiceReader:
     :param transactions: Client for transactions.
     :param format: Format of the scope.
     :param nodes: Table of the known nodes.
+    :ivar newest: Name of the node whose service changed the latest among all that were read; empty if there is none.
     """
 
     def __init__(self, transactions: ConsulTransactions, format: CatalogFormat, nodes: CatalogNodes) -> None:
         self._transactions, self._format, self._nodes = transactions, format, nodes
+        self.newest, self._newest_index = "", 0
+
+    def restart(self) -> None:
+        """Forget the latest change: everything is read again."""
+        self.newest, self._newest_index = "", 0
 
     async def read(self, keys: list[ServiceQuery], *, consistent: bool) -> list[Registration | None]:
         """Return the registrations of some services: None for those that do not exist, or are not of this scope."""
@@ -96,6 +102,9 @@ class ServiceReader:
             raise BackendUnavailableError(f"the response to a transaction is malformed: {error}") from error
         if not is_owned(entry, self._format.scope):
             return None
+        index = service.get("ModifyIndex")
+        if isinstance(index, int) and index > self._newest_index:
+            self.newest, self._newest_index = key.node, index
         read = {kind: check for kind, check in checks.items() if isinstance(check, dict)}
         kinds = [*key.kinds, *(kind for kind, check in read.items() if counts(kind, check))]
         notes = [*(check.get("Notes") for check in read.values()), *key.notes]

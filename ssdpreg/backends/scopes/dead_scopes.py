@@ -21,6 +21,7 @@ class DeadScope:
 
     :ivar index: Index of the latest change of its key. A transaction for the scope checks it.
     :ivar since: Time when the lock was first seen without a holder, by the clock of the caller.
+    :ivar reap_after: Seconds without a holder after which its nodes are removed.
     :ivar marked: Whether all its nodes have the mark.
     :ivar kept: Names of its nodes that stay because other programs use them.
     :ivar removed: Whether it has no other nodes, or none that are visible.
@@ -29,6 +30,7 @@ class DeadScope:
 
     index: int
     since: float
+    reap_after: float
     marked: bool = False
     kept: set[str] = field(default_factory=set)
     removed: bool = False
@@ -39,7 +41,8 @@ class DeadScopes:
     """
     Scopes of a datacenter, as the reaper observes them.
 
-    :param reap_after: Seconds without a holder after which the nodes of a scope are removed.
+    :param reap_after: Seconds without a holder after which the nodes of a scope are removed, if the key of its lock
+        has no value for that.
     :ivar scopes: Number of all scopes at the latest observation.
     """
 
@@ -64,7 +67,8 @@ class DeadScopes:
             dead = before.get(scope)
             if dead is None or dead.index != key.index:
                 # The index changes too if a daemon held the lock between two observations.
-                dead = DeadScope(key.index, now)
+                own = key.holder.reap_after
+                dead = DeadScope(key.index, now, self._reap_after if own is None else own)
             self._dead[scope] = dead
 
     def restart(self, now: float) -> None:
@@ -106,5 +110,5 @@ class DeadScopes:
         return {
             scope: dead
             for scope, dead in self._dead.items()
-            if dead.marked and not dead.removed and now - dead.since >= self._reap_after
+            if dead.marked and not dead.removed and now - dead.since >= dead.reap_after
         }

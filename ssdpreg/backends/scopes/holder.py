@@ -38,6 +38,8 @@ _HASHED = re.compile(r"[0-9a-f]{32}")
 _LONGEST_TEXT = 64
 #: Characters of the value of a key in base64. Longer values come from another program.
 _LONGEST_VALUE = 2048
+#: Seconds that the configuration accepts for ``backend.reap_after``: a minute to a year.
+_SHORTEST_REAP_AFTER, _LONGEST_REAP_AFTER = 60.0, 31_536_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Holder:
     :ivar instance: Its identity, see :mod:`ssdpreg.backends.instance`.
     :ivar version: Its version.
     :ivar since: Time of day of the acquisition in UTC, such as ``2026-03-01T10:00:00Z``.
+    :ivar reap_after: Seconds after its end until the nodes of its scope are removed; None if that is unknown.
     """
 
     host: str = ""
@@ -57,6 +60,7 @@ class Holder:
     instance: str = ""
     version: str = ""
     since: str = ""
+    reap_after: float | None = None
 
     def __str__(self) -> str:
         if not self.host:
@@ -66,7 +70,8 @@ class Holder:
 
 def format_holder(holder: Holder) -> dict[str, Any]:
     """Return the value of the key of a lock, to be sent as JSON."""
-    return {key: value[:_LONGEST_TEXT] if isinstance(value, str) else value for key, value in asdict(holder).items()}
+    fields = {key: value for key, value in asdict(holder).items() if value is not None}
+    return {key: value[:_LONGEST_TEXT] if isinstance(value, str) else value for key, value in fields.items()}
 
 
 def parse_holder(value: object) -> Holder:
@@ -74,7 +79,8 @@ def parse_holder(value: object) -> Holder:
     Parse the value of the key of a lock.
 
     :param value: ``Value`` of the key in Consul's response: base64, or None.
-    :return: The holder. Fields that are missing or malformed are empty: another program may have written the key.
+    :return: The holder. Fields that are missing or malformed are empty: another program or an earlier version may have
+        written the key.
     """
     if not isinstance(value, str) or len(value) > _LONGEST_VALUE:
         return Holder()
@@ -91,6 +97,7 @@ def parse_holder(value: object) -> Holder:
         instance=_text(fields, "instance"),
         version=_text(fields, "version"),
         since=_text(fields, "since"),
+        reap_after=_reap_after(fields.get("reap_after")),
     )
 
 
@@ -120,6 +127,13 @@ def lock_node(scope: str) -> str:
 def lock_node_meta(scope: str) -> dict[str, str]:
     """Return the Meta of the node to which the session of a scope's lock belongs."""
     return {META_SOURCE: SOURCE, META_LOCK: scope}
+
+
+def _reap_after(value: object) -> float | None:
+    """Return a duration that the configuration accepts, or None. JSON as Python parses it has NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if _SHORTEST_REAP_AFTER <= value <= _LONGEST_REAP_AFTER else None
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:

@@ -57,6 +57,8 @@ class ScopeLock(LockState):
     :param instance: Identity of the daemon. None stands for that of the process.
     :param boot_time: Returns the time since the boot in seconds, time in suspension included.
     :param time_of_day: Returns the seconds since 1970, which other daemons show.
+    :param reap_after: Seconds after the end of all daemons of the scope until a reaper removes its nodes. The key has
+        the value for the reaper. None: the value of the reaper counts.
     """
 
     log = Logger()
@@ -69,10 +71,12 @@ class ScopeLock(LockState):
         instance: Instance | None = None,
         boot_time: Callable[[], float] = read_boot_time,
         time_of_day: Callable[[], float] = time.time,
+        reap_after: float | None = None,
     ) -> None:
         super().__init__(scope, boot_time)
         self._reactor, self._requests = reactor, requests
         self._given_instance, self._time_of_day = instance, time_of_day
+        self._reap_after = reap_after
         self._running: Deferred[None] | None = None
         self._stopped = False
         self._pause = Pause(reactor)
@@ -283,6 +287,7 @@ class ScopeLock(LockState):
             instance=self._instance.instance_id,
             version=ssdpreg.__version__,
             since=self._holder.since,
+            reap_after=self._reap_after,
         )
 
     def _format_time(self) -> str:
@@ -299,4 +304,5 @@ def make_lock(reactor: Any, config: ConsulConfig, scope: str) -> ScopeLock:
 
     :raise ConfigError: If a file that the configuration names cannot be used.
     """
-    return ScopeLock(reactor, LockRequests(connect(reactor, config), config.datacenter), scope)
+    requests = LockRequests(connect(reactor, config), config.datacenter)
+    return ScopeLock(reactor, requests, scope, reap_after=config.reap_after)

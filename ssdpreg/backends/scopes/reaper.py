@@ -56,7 +56,8 @@ class Reaper:
     :param reactor: Provides ``IReactorTime``.
     :param nodes: Nodes of all scopes.
     :param lock: Lock of the scope of this daemon.
-    :param reap_after: Seconds without a daemon after which the nodes of a scope are removed.
+    :param reap_after: Seconds without a daemon after which the nodes of a scope are removed, if the daemon of the scope
+        did not write its own value into the key of its lock. Earlier versions did not.
     :param boot_time: Returns the time since the boot in seconds, time in suspension included.
     """
 
@@ -74,7 +75,6 @@ class Reaper:
         self._nodes, self._lock = nodes, lock
         self._boot_time, self._random = boot_time, random or Random()
         self._dead = DeadScopes(reap_after)
-        self._reap_after = reap_after
         self._elected = False
         self._elect_at = -math.inf
         self._observed_at = -math.inf
@@ -226,7 +226,7 @@ class Reaper:
             return
         nodes = await self._nodes.find_unmarked(scope, found)
         output = (
-            f"No daemon of scope {scope[:100]!r} is running. The node is removed {self._reap_after:g} s after its end."
+            f"No daemon of scope {scope[:100]!r} is running. The node is removed {dead.reap_after:.0f} s after its end."
         )
         done = await self._nodes.mark(nodes[:_MOST_NODES], self._fences(scope, dead), output)
         self.marked += len(done)
@@ -260,10 +260,13 @@ class Reaper:
         self.kept += len(removal.kept)
         if removal.removed or removal.kept:
             self.log.warn(
-                "Removed {count} nodes of scope {scope}, and kept {kept} that other programs use",
+                "Removed {count} nodes of scope {scope}, and kept {kept} that other programs use: no daemon has held"
+                " its lock for {seconds} s, and its reap_after is {reap_after} s",
                 count=len(removal.removed),
                 scope=scope,
                 kept=len(removal.kept),
+                seconds=round(self._boot_time() - dead.since),
+                reap_after=round(dead.reap_after),
             )
 
 

@@ -12,6 +12,7 @@ from ssdpreg.testing import make_registration
 
 ONE, TWO = make_registration(1), make_registration(2)
 DENIED = BackendRefusedError(403, "Permission denied")
+CONFLICT = BackendRefusedError(409, "the node d1 of the catalog belongs to scope 'b'")
 INVALID = BackendRefusedError(400, "Invalid service address")
 
 
@@ -61,6 +62,27 @@ class RejectedChangesTests(SynchronousTestCase):
             now += pause
             pauses.append(pause)
         self.assertEqual(pauses, [30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0, 3600.0])
+
+    def test_retry_time_of_a_conflict(self) -> None:
+        """While an entry of another program is in the way, the registration is retried every two minutes."""
+        now, pauses = 1000.0, []
+        for _ in range(5):
+            self.rejected.add(ONE.service_id, ONE, CONFLICT, now)
+            pause = next(each for each in range(10_000) if self.rejected.may_try(ONE.service_id, ONE, now + each))
+            now += pause
+            pauses.append(pause)
+        self.assertEqual(pauses, [30, 60, 120, 120, 120])
+
+    def test_rate_of_conflicts(self) -> None:
+        """Many conflicts cause at most ten attempts in a second on average, and each is retried within an hour."""
+        for count, longest in ((1200, 120), (5000, 500), (40_000, 3600)):
+            self.rejected.clear()
+            for number in range(count):
+                self.rejected.add(str(number), ONE, INVALID, 0.0)
+            for _ in range(10):
+                self.rejected.add("0", ONE, CONFLICT, 0.0)
+            self.assertFalse(self.rejected.may_try("0", ONE, longest - 1))
+            self.assertTrue(self.rejected.may_try("0", ONE, longest))
 
     def test_retry_of_a_removal(self) -> None:
         """A rejected removal is retried every 30 s."""

@@ -9,9 +9,9 @@ from ssdpreg.backends.scopes.holder import Holder
 from ssdpreg.backends.scopes.session import LockKey
 
 
-def key(session: str = "", index: int = 1) -> LockKey:
+def key(session: str = "", index: int = 1, reap_after: float | None = None) -> LockKey:
     """Return the key of a lock."""
-    return LockKey(session, index, 1, Holder())
+    return LockKey(session, index, 1, Holder(reap_after=reap_after))
 
 
 class DeadScopesTests(SynchronousTestCase):
@@ -38,6 +38,24 @@ class DeadScopesTests(SynchronousTestCase):
         self.assertEqual((list(self.dead.to_mark(600)), list(self.dead.to_remove(599))), ([], []))
         self.dead.to_remove(600)["dead"].removed = True
         self.assertEqual((list(self.dead.to_mark(700)), list(self.dead.to_remove(700))), ([], []))
+
+    def test_own_reap_after(self) -> None:
+        """The value in the key of a scope counts. Without one, it is that of the reaper."""
+        self.dead.observe(
+            {"alive": key("s"), "long": key(reap_after=86400), "short": key(reap_after=60), "a": key()}, 0
+        )
+        for each in self.dead.to_mark(60).values():
+            each.marked = True
+        for now, expected in ((59, []), (60, ["short"]), (600, ["short", "a"]), (86400, ["long", "short", "a"])):
+            self.assertEqual(list(self.dead.to_remove(now)), expected, now)
+
+    def test_changed_reap_after(self) -> None:
+        """The value is that of the latest daemon of the scope."""
+        self.dead.observe({"a": key(reap_after=60)}, 0)
+        self.dead.observe({"a": key("s", index=2, reap_after=900)}, 10)
+        self.dead.observe({"a": key(index=3, reap_after=900)}, 20)
+        self.dead.to_mark(80)["a"].marked = True
+        self.assertEqual((list(self.dead.to_remove(919)), list(self.dead.to_remove(920))), ([], ["a"]))
 
     def test_returns(self) -> None:
         """A scope whose lock was held between two observations begins anew."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ssdpreg.backends.scopes.holder import Holder, format_holder, lock_node, parse_holder, scope_key
+from ssdpreg.config import parse
 from ssdpreg.errors import ConfigError
 
 HOLDER = Holder("r7a", 12, "0a-1b", "0.1.0", "2026-03-01T10:00:00Z")
@@ -42,6 +44,29 @@ class HolderTests(SynchronousTestCase):
             self.assertEqual(parse_holder(value), Holder(), value)
         fields = {"host": ["x"], "pid": -1, "instance": 5, "version": None, "since": "a\u001bb"}
         self.assertEqual(parse_holder(encode(fields)), Holder(since="ab"))
+
+    def test_reap_after(self) -> None:
+        """The value of ``reap_after`` is written if it is known, and is None unless the configuration accepts it."""
+        holder = replace(HOLDER, reap_after=86400.0)
+        self.assertEqual(parse_holder(encode(format_holder(holder))), holder)
+        self.assertNotIn("reap_after", format_holder(HOLDER))
+        for value in (60, 60.0, 90.5, 31_536_000):
+            self.assertEqual(parse_holder(encode({"reap_after": value})).reap_after, value)
+        invalid = (59.9, 31_536_001, 0, -600, True, "600", None, [600], float("nan"), float("inf"), 10**400)
+        for each in invalid:
+            self.assertIsNone(parse_holder(encode({"reap_after": each})).reap_after, each)
+
+    def test_reap_after_of_the_configuration(self) -> None:
+        """The shortest and the longest value that the configuration accepts are valid, and no others."""
+        for value, valid in ((59, False), (60, True), (31_536_000, True), (31_536_001, False)):
+            content = {"ssdp": {"tags": {"A": ["urn:a"]}}, "backend": {"mode": "catalog", "reap_after": value}}
+            try:
+                parse(json.dumps(content))
+            except ConfigError:
+                self.assertFalse(valid, value)
+            else:
+                self.assertTrue(valid, value)
+            self.assertEqual(parse_holder(encode({"reap_after": value})).reap_after is not None, valid, value)
 
 
 class NamesTests(SynchronousTestCase):

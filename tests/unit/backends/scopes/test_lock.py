@@ -19,8 +19,9 @@ from ssdpreg.backends.consul_http import ConsulHTTP
 from ssdpreg.backends.http_client import BoundedHTTPClient
 from ssdpreg.backends.instance import Instance
 from ssdpreg.backends.scopes.fence import Fence
-from ssdpreg.backends.scopes.lock import ScopeLock
+from ssdpreg.backends.scopes.lock import ScopeLock, make_lock
 from ssdpreg.backends.scopes.session import LockRequests
+from ssdpreg.config import ConsulConfig
 from ssdpreg.errors import NotHolderError
 from ssdpreg.interfaces import IWriterLock
 from ssdpreg.testing.fake_sessions import FakeSessions
@@ -87,6 +88,7 @@ class Daemon:
             FakeInstance(name, ended),
             lambda: self._clock.seconds() + self.suspended,
             lambda: 1_772_359_200.0,
+            86400.0,
         )
         self.changes: list[bool] = []
         self.lock.subscribe(lambda: self.changes.append(self.lock.held))
@@ -158,7 +160,8 @@ class HolderTests(LockTestCase):
         self.assertEqual((session.node, session.ttl, session.lock_delay), (NODE, 10.0, 1.0))
         self.assertEqual(self.consul.nodes[NODE]["Meta"], {"external-source": "ssdpreg", "ssdpreg-lock": "rack-7"})
         value = json.loads(self.consul.keys[KEY].value)
-        self.assertEqual(sorted(value), ["host", "instance", "pid", "since", "version"])
+        self.assertEqual(sorted(value), ["host", "instance", "pid", "reap_after", "since", "version"])
+        self.assertEqual(value["reap_after"], 86400.0)
         self.assertEqual((value["instance"], value["since"]), ("a", "2026-03-01T10:00:00Z"))
         self.assertEqual([formatEvent(event) for event in logs], [f"Acquired the lock {KEY}: this daemon writes"])
         self.assertEqual(daemon.lock.description, f"this daemon holds the lock {KEY} since 2026-03-01T10:00:00Z")
@@ -378,6 +381,18 @@ class StopTests(LockTestCase):
         before = len(self.consul.requests)
         self.advance(20)
         self.assertEqual(len(self.consul.requests), before)
+
+    def test_reap_after_stays(self) -> None:
+        """The key of a daemon that ended keeps its ``reap_after``, also after a release."""
+        daemon = self.start()
+        self.successResultOf(Deferred.fromCoroutine(daemon.lock.stop()))
+        self.assertEqual(self.consul.holder(KEY), "")
+        self.assertEqual(json.loads(self.consul.keys[KEY].value)["reap_after"], 86400.0)
+
+    def test_reap_after_of_the_configuration(self) -> None:
+        """The lock writes the value of the configuration."""
+        config = ConsulConfig(mode="catalog", reap_after=5400.0)
+        self.assertEqual(make_lock(self.clock, config, "rack-7")._describe().reap_after, 5400.0)
 
     def test_release_rejected(self) -> None:
         """If Consul rejects the release, the session is destroyed all the same."""

@@ -101,7 +101,37 @@ class ReaperTests(SynchronousTestCase):
         self.assertRegex(lines[0], r"^Marked 2 nodes of scope dead: no daemon has held its lock for 6\d s$")
         self.assertEqual(
             lines[1:],
-            ["Removed 2 nodes of scope dead, and kept 0 that other programs use", "Removed the lock of scope dead"],
+            [
+                "Removed 2 nodes of scope dead, and kept 0 that other programs use: no daemon has held its lock"
+                " for 600 s, and its reap_after is 600 s",
+                "Removed the lock of scope dead",
+            ],
+        )
+
+    def test_reap_after_of_the_scope(self) -> None:
+        """The value of the scope's own daemon counts, whether it is longer or shorter than that of the reaper."""
+        self.scopes.hold("patient", "", reap_after=86400.0)
+        self.scopes.hold("hasty", "", reap_after=120.0)
+        self.scopes.nodes |= {"patient": ["p1"], "hasty": ["h1"]}
+        self.start()
+        self.advance(70)
+        self.assertEqual(self.scopes.marked, {"d1", "d2", "p1", "h1"})
+        self.assertEqual(
+            self.scopes.outputs["p1"],
+            "No daemon of scope 'patient' is running. The node is removed 86400 s after its end.",
+        )
+        self.advance(40)
+        self.assertEqual(self.scopes.nodes["hasty"], ["h1"])
+        self.advance(20)
+        self.assertEqual(self.scopes.nodes["hasty"], [])
+        self.advance(3000)
+        self.assertEqual((self.scopes.nodes["dead"], self.scopes.nodes["patient"]), ([], ["p1"]))
+        with capturedLogs() as logs:
+            self.advance(86400 - 3131 + 20)
+        self.assertEqual(self.scopes.nodes["patient"], [])
+        self.assertRegex(
+            formatEvent(logs[0]) or "",
+            r"^Removed 1 nodes of scope patient, .* has held its lock for 864\d\d s, and its reap_after is 86400 s$",
         )
 
     def test_few_requests(self) -> None:
