@@ -110,10 +110,12 @@ class DaemonOverIPv6Tests(SynchronousTestCase):
         devices = self.announce(12, a={"broadcastIP": ["10.77.0.3:80", "[fd00:77::3]:80"]})
         wait_until(self.addresses)
         [before] = self.addresses()
-        wait_until(lambda: self.metric("ssdpreg_packets_total") > 60, 30)
+        wait_until(lambda: self.metric("ssdpreg_packets_total") > 90, 60)
         self.assertEqual((self.addresses(), self.metric("ssdpreg_service_moves")), ([before], 0))
         contests = self.metric("ssdpreg_service_contests")
-        self.assertLessEqual(contests, 1)
+        # An announcement can end the first contest before its host has replied. Then the higher standing of the other
+        # address is a reason for a second contest. After that there is none.
+        self.assertLessEqual(contests, 2)
         devices.stop()
         wait_until(lambda: not self.addresses(), 8)
         self.assertEqual(self.warnings(), [])

@@ -285,9 +285,9 @@ class WriterElectionTests(SynchronousTestCase):
         leader = self.cluster.leader
         cut, other = [server for server in self.cluster.servers if server is not leader]
         number = self.cluster.servers.index(other)
-        # A server needs about 20 s to join again.
+        # A server needs about 20 s to join again. The reap_after of a scope counts for its nodes.
         writer, standby = self.start_pair(cut, other, "cut", reap_after="1h")
-        alone = self.start(cut, scope="alone")
+        alone = self.start(cut, scope="alone", reap_after="1h")
         alone.wait_for("Acquired the lock")
         devices = [f"dev-{each}" for each in range(5)]
         self.announce(*devices)
@@ -305,8 +305,9 @@ class WriterElectionTests(SynchronousTestCase):
         self.assertEqual(marked, set(before["alone"]))
         cut.host.plug()
         plugged_at = time.monotonic()
-        writer.wait_for("Waiting: the lock", 30)
-        wait_until(lambda: not self.marked(other, "alone"), 30, what="removal of the marks")
+        # After failures the leader waits up to 10 s before it contacts a server again, and each attempt can take 10 s.
+        writer.wait_for("Waiting: the lock", 60)
+        wait_until(lambda: not self.marked(other, "alone"), 60, what="removal of the marks")
         self.record("end of the partition, until the marks are removed", plugged_at)
         for scope in ("cut", "alone"):
             after = scope_nodes(other, scope)
