@@ -57,7 +57,7 @@ class Announcements:
         evicted = capacity.admit(reception.sender, claim.standing, claim.answers, now)
         events = [] if evicted is None else self._services.remove(evicted, "evicted", now)
         events += self._services.add(claim, now)
-        if ":" in advertisement.host and claim.take_proof(reception, now):
+        if claim.take_proof(reception, now):
             events.append(_proof(claim))
         # Only the decisions below need the service.
         service = self._services.find_advertised(advertisement) if replaces or reception.is_reply else None

@@ -45,7 +45,7 @@ class SearchTerm:
 
         :param nt: Announced URN that matches the term.
         """
-        return nt if self.urn.endswith("*") else self.urn
+        return nt if self.is_pattern else self.urn
 
 
 class SearchTerms:

@@ -62,16 +62,20 @@ class Rack:
         self.consul: Program | None = None
         self.daemon: Program | None = None
 
-    def start_consul(self) -> None:
-        """Start an agent that keeps its data in memory, and wait until it accepts requests."""
+    def start_consul(self, *options: str, bind: str = "127.0.0.1") -> None:
+        """
+        Start an agent that keeps its data in memory, and wait until it accepts requests.
+
+        :param options: Further options of ``consul agent``.
+        :param bind: Address for other agents.
+        """
         binary = find_consul()
         assert binary is not None
         # Coordinates cause a write every few seconds, which would hide the writes of the daemon.
         config = json.dumps({"disable_coordinates": True, "performance": {"raft_multiplier": 1}})
         (self.folder / "consul.json").write_text(config)
-        self.consul = self.host.run(
-            [binary, "agent", "-dev", "-bind=127.0.0.1", "-log-level=debug", f"-config-file={self.folder}/consul.json"]
-        )
+        file = f"-config-file={self.folder}/consul.json"
+        self.consul = self.host.run([binary, "agent", "-dev", f"-bind={bind}", "-log-level=debug", file, *options])
         wait_until(self._has_node, 30)
 
     def _has_node(self) -> bool:

@@ -6,9 +6,7 @@ import signal
 import sys
 from typing import Any
 
-from tests.support.consul import find_consul
-from tests.support.hosts import Host
-from tests.support.rack import API, byebye
+from tests.support.rack import API, Rack, byebye
 from tests.support.waiting import wait_until
 from tests.system.test_daemon import DaemonTestCase
 
@@ -20,30 +18,14 @@ class DatacenterTests(DaemonTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.near, self.far = self.rack.host, self.second
-        for host, datacenter in ((self.near, "dc1"), (self.far, "dc2")):
-            self.start_server(host, datacenter)
-        self.near.http(f"/v1/agent/join/{self.far.address}?wan=1", method="PUT")
-        wait_until(lambda: self.get("/v1/catalog/datacenters") == ["dc1", "dc2"], 30)
-        wait_until(lambda: self.get("/v1/catalog/nodes?dc=dc2"), 30)
-
-    def start_server(self, host: Host, datacenter: str) -> None:
-        """Start the only server of a datacenter, and wait until its node is in the catalog."""
-        binary = find_consul()
-        assert binary is not None
-        host.run([binary, "agent", "-dev", f"-bind={host.address}", f"-datacenter={datacenter}", f"-node={datacenter}"])
-
-        def has_node() -> bool:
-            try:
-                return bool(host.http("/v1/health/service/consul").json())
-            except (OSError, ValueError):
-                return False
-
-        wait_until(has_node, 30)
-
-    def get(self, path: str, host: Host | None = None) -> Any:
-        """Return the JSON of a response of the Consul on a host, by default that of the daemon."""
-        return (host or self.near).http(path).json()
+        self.other = Rack(self.second, self.rack.folder)
+        for rack, datacenter in ((self.rack, "dc1"), (self.other, "dc2")):
+            rack.start_consul(f"-datacenter={datacenter}", f"-node={datacenter}", bind=rack.host.address)
+        self.rack.put(f"/v1/agent/join/{self.second.address}?wan=1")
+        wait_until(lambda: self.rack.request("/v1/catalog/datacenters").json() == ["dc1", "dc2"], 30)
+        wait_until(
+            lambda: (answer := self.rack.request("/v1/catalog/nodes?dc=dc2")).status == 200 and answer.json(), 30
+        )
 
     def start(self, **backend: Any) -> None:
         """Start the daemon for the other datacenter."""
@@ -52,24 +34,33 @@ class DatacenterTests(DaemonTestCase):
 
     def nodes(self) -> list[str]:
         """Return the names of the devices' nodes in the other datacenter, as its own server lists them."""
-        return sorted(each["Node"] for each in self.get("/v1/catalog/nodes?node-meta=ssdpreg-scope:rack", self.far))
+        return sorted(
+            each["Node"] for each in self.other.request("/v1/catalog/nodes?node-meta=ssdpreg-scope:rack").json()
+        )
+
+    def services(self) -> list[dict[str, Any]]:
+        """Return the instances of the service in the other datacenter."""
+        found: list[dict[str, Any]] = self.other.request(f"/v1/catalog/service/{API_NAME}").json()
+        return found
+
+    def content_of_dc1(self) -> tuple[Any, Any]:
+        """Return the nodes and the keys in the datacenter of the daemon's host."""
+        return tuple(self.rack.request(path).json() for path in ("/v1/catalog/nodes", "/v1/kv/?keys&separator="))
 
     def test_life_of_a_service(self) -> None:
         """A service is registered, moved, and removed in the configured datacenter. The other one stays unchanged."""
-        before = self.get("/v1/catalog/nodes"), self.get("/v1/kv/?keys&separator=")
+        before = self.content_of_dc1()
         self.start()
         self.announce(self.first, "D1")
         self.assert_soon(self.nodes, ["d1"], 8)
-        (entry,) = self.get(f"/v1/catalog/service/{API_NAME}", self.far)
+        (entry,) = self.services()
         shown = (entry["Datacenter"], entry["Node"], entry["ServiceAddress"], entry["ServicePort"])
         self.assertEqual(shown, ("dc2", "d1", "10.77.0.3", 8080))
         self.announce(self.first, "D1", port=9090)
-        self.assert_soon(
-            lambda: [each["ServicePort"] for each in self.get(f"/v1/catalog/service/{API_NAME}", self.far)], [9090], 3
-        )
+        self.assert_soon(lambda: [each["ServicePort"] for each in self.services()], [9090], 3)
         self.first.send(byebye(API, "D1"))
         self.assert_soon(self.nodes, [], 6)
-        self.assertEqual((self.get("/v1/catalog/nodes"), self.get("/v1/kv/?keys&separator=")), before)
+        self.assertEqual(self.content_of_dc1(), before)
         assert self.rack.daemon is not None
         self.assertNotIn("#warn", self.rack.daemon.output)
 
@@ -78,7 +69,7 @@ class DatacenterTests(DaemonTestCase):
         self.start(lock="rack")
         self.announce(self.first, "D1")
         self.assert_soon(self.nodes, ["d1"], 8)
-        before = self.get(f"/v1/catalog/service/{API_NAME}", self.far)
+        before = self.services()
         daemon = self.rack.daemon
         assert daemon is not None
         daemon.signal(signal.SIGKILL)
@@ -86,13 +77,13 @@ class DatacenterTests(DaemonTestCase):
         self.start(lock="rack")
         self.announce(self.first, "D2")
         self.assert_soon(self.nodes, ["d1", "d2"], 30)
-        found = self.get(f"/v1/catalog/service/{API_NAME}", self.far)
+        found = self.services()
         self.assertEqual([each for each in found if each["Node"] == "d1"], before)
         daemon = self.rack.daemon
         assert daemon is not None
         daemon.stop()
         config = str(self.rack.folder / "registry.json")
         purge = [sys.executable, "-m", "ssdpreg", "purge", "--config", config, "--scope", "rack"]
-        self.assertIn("d1", self.near.call([*purge, "--dry-run"]))
-        self.near.call(purge)
+        self.assertIn("d1", self.rack.host.call([*purge, "--dry-run"]))
+        self.rack.host.call(purge)
         self.assertEqual(self.nodes(), [])

@@ -964,6 +964,14 @@ class OverlapTests(ReconcilerTestCase):
         super().setUp()
         self.start()
 
+    def fill_slices(self) -> None:
+        """Let a slice of one change begin, and then one of six."""
+        self.appear(ONE)
+        self.advance(0.2)
+        for number in range(4, 10):
+            self.appear(make_registration(number))
+        self.advance(0.2)
+
     def end(self, *registrations: Registration) -> None:
         """End the changes of services that are in progress, and let the reconciler react."""
         for each in registrations:
@@ -990,20 +998,12 @@ class OverlapTests(ReconcilerTestCase):
 
     def test_collection(self) -> None:
         """Changes that come together while a slice is in progress are one slice."""
-        self.appear(ONE)
-        self.advance(0.2)
-        for number in range(4, 10):
-            self.appear(make_registration(number))
-        self.advance(0.2)
+        self.fill_slices()
         self.assertEqual(list(map(len, self.backend.plans)), [1, 6])
 
     def test_stop_within_a_slice(self) -> None:
         """The stop begins no change that waits in a slice."""
-        self.appear(ONE)
-        self.advance(0.2)
-        for number in range(4, 10):
-            self.appear(make_registration(number))
-        self.advance(0.2)
+        self.fill_slices()
         began = self.backend.began
         self.stop()
         self.assertEqual((self.backend.in_progress, self.backend.began), ({}, began))

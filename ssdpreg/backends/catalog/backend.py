@@ -90,7 +90,7 @@ class ConsulCatalog(ConsulStatistics):
             try:
                 session = self._current_session()
                 await self._transactions.find_limit()
-                if session != self._session or not self._reader.complete:
+                if not self._has_read(session):
                     # The operations depend on what is in the catalog.
                     await self._read()
                     session = self._session
@@ -140,12 +140,16 @@ class ConsulCatalog(ConsulStatistics):
             raise
         return session
 
+    def _has_read(self, session: str) -> bool:
+        """Return whether everything was read in a session, so that the table of the nodes is right."""
+        return session == self._session and self._reader.complete
+
     async def _read(self) -> dict[str, Registration]:
         """Read the catalog when the plans in progress have ended, and return the registrations by service ID."""
         await self._writer.idle()
         session = self._current_session()
         await self._transactions.find_limit()
-        if session != self._session or not self._reader.complete:
+        if not self._has_read(session):
             # Another daemon may have written since this one held the lock the last time.
             self._session = ""
             await self._reader.read_all()

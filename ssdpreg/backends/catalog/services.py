@@ -52,7 +52,7 @@ class ServiceReader:
     :param transactions: Client for transactions.
     :param format: Format of the scope.
     :param nodes: Table of the known nodes.
-    :ivar newest: Name of the node whose service changed the latest among all that were read; empty if there is none.
+    :ivar newest: Name of the node with the highest ModifyIndex of a service that was read; empty if there is none.
     """
 
     def __init__(self, transactions: ConsulTransactions, format: CatalogFormat, nodes: CatalogNodes) -> None:
